@@ -1,0 +1,1 @@
+"""A judge daemon: submissions from RabbitMQ, judged in the isolate sandbox."""

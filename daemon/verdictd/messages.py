@@ -1,0 +1,490 @@
+"""The wire contract: what a submission and a result are."""
+
+import base64
+import binascii
+import functools
+import re
+import uuid
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
+
+import orjson
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    create_model,
+    field_validator,
+    model_validator,
+)
+
+from verdictd.archives import File, check_files, check_name, unpack
+from verdictd.errors import InvalidSubmission, Problem
+from verdictd.limits import Limits, Number, Whole
+from verdictd.words import split_words
+
+SUBMISSION_TYPE = "verdictd.submission.v1"
+RESULT_TYPE = "verdictd.result.v1"
+_ID_PATTERN = r"^[A-Za-z0-9._:\-]{1,128}$"
+_MAX_PROBLEMS = 20
+
+
+class Status(StrEnum):
+    """What became of a submission."""
+
+    ACCEPTED = "accepted"
+    WRONG_ANSWER = "wrong_answer"
+    TIME_LIMIT_EXCEEDED = "time_limit_exceeded"
+    MEMORY_LIMIT_EXCEEDED = "memory_limit_exceeded"
+    OUTPUT_LIMIT_EXCEEDED = "output_limit_exceeded"
+    COMPILATION_ERROR = "compilation_error"
+    RUNTIME_ERROR_SIGSEGV = "runtime_error_sigsegv"
+    RUNTIME_ERROR_SIGXFSZ = "runtime_error_sigxfsz"
+    RUNTIME_ERROR_SIGFPE = "runtime_error_sigfpe"
+    RUNTIME_ERROR_SIGABRT = "runtime_error_sigabrt"
+    RUNTIME_ERROR_NZEC = "runtime_error_nzec"
+    RUNTIME_ERROR_OTHER = "runtime_error_other"
+    EXEC_FORMAT_ERROR = "exec_format_error"
+    INTERNAL_ERROR = "internal_error"
+    INVALID_SUBMISSION = "invalid_submission"
+
+
+STATUS_IDS = {
+    Status.ACCEPTED: 3,
+    Status.WRONG_ANSWER: 4,
+    Status.TIME_LIMIT_EXCEEDED: 5,
+    Status.COMPILATION_ERROR: 6,
+    Status.RUNTIME_ERROR_SIGSEGV: 7,
+    Status.RUNTIME_ERROR_SIGXFSZ: 8,
+    Status.RUNTIME_ERROR_SIGFPE: 9,
+    Status.RUNTIME_ERROR_SIGABRT: 10,
+    Status.RUNTIME_ERROR_NZEC: 11,
+    Status.RUNTIME_ERROR_OTHER: 12,
+    Status.INTERNAL_ERROR: 13,
+    Status.EXEC_FORMAT_ERROR: 14,
+    Status.MEMORY_LIMIT_EXCEEDED: 101,
+    Status.OUTPUT_LIMIT_EXCEEDED: 102,
+    Status.INVALID_SUBMISSION: 103,
+}
+"""3 to 14 are Judge0's numbers, ours start at 101."""
+
+
+class Cause(StrEnum):
+    """Which limit or event decided."""
+
+    CPU_TIME = "cpu_time"
+    WALL_TIME = "wall_time"
+    MEMORY = "memory"
+    OUTPUT = "output"
+    FILE_SIZE = "file_size"
+    SIGNAL = "signal"
+    EXIT_CODE = "exit_code"
+    COMPILE = "compile"
+    EXEC = "exec"
+    SANDBOX = "sandbox"
+    VALIDATION = "validation"
+
+
+class Wire(BaseModel):
+    """Base of what crosses the wire: frozen, strict, nothing unknown."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+def _decode_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"not base64: {error}") from error
+
+
+def _decode_content(value: object) -> bytes:
+    match value:
+        case bytes():
+            return value
+        case str():
+            return value.encode()
+        case {"base64": str(text), **rest} if not rest:
+            return _decode_base64(text)
+        case _:
+            raise ValueError('must be a string or {"base64": "..."}')
+
+
+_BASE64_OBJECT = {
+    "type": "object",
+    "properties": {"base64": {"type": "string", "contentEncoding": "base64"}},
+    "required": ["base64"],
+    "additionalProperties": False,
+}
+Content = Annotated[
+    bytes,
+    BeforeValidator(_decode_content),
+    WithJsonSchema({"anyOf": [{"type": "string"}, _BASE64_OBJECT]}),
+]
+Words = Annotated[
+    tuple[str, ...],
+    BeforeValidator(split_words),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+
+class AdditionalFile(Wire):
+    """A file that is placed beside the source."""
+
+    name: str = Field(description="Relative path, with / between its parts.")
+    content: str
+    encoding: Literal["utf-8", "base64"] = "utf-8"
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        return check_name(name)
+
+    @model_validator(mode="after")
+    def _decodes(self) -> Self:
+        if self.encoding == "base64":
+            _decode_base64(self.content)
+        return self
+
+    def file(self) -> File:
+        """The same with its content decoded."""
+        base64_encoded = self.encoding == "base64"
+        return File(self.name, _decode_base64(self.content) if base64_encoded else self.content.encode())
+
+
+_ADDITIONAL_FILES = TypeAdapter(list[AdditionalFile])
+Files = Annotated[
+    tuple[File, ...],
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": AdditionalFile.model_json_schema()},
+                {"type": "string", "contentEncoding": "base64", "contentMediaType": "application/zip"},
+            ]
+        }
+    ),
+]
+
+
+class Submission(Wire):
+    """A program to judge. Bounds come from the operator's limits: see `submission_model`."""
+
+    limits: ClassVar[Limits] = Limits()
+
+    id: str = Field(
+        default_factory=lambda: str(uuid.uuid4()),
+        pattern=_ID_PATTERN,
+        description="The sender's key, echoed; default: AMQP message_id, else a new UUID.",
+    )
+    language: str = Field(min_length=1, max_length=64, description="A configured name or alias.")
+    source_code: str
+    additional_files: Files = Field(
+        default=(), description="Files placed beside the source: a list, or one ZIP archive in base64."
+    )
+    compiler_options: Words = Field(default=(), description="Checked against the language's allow-list.")
+    command_line_arguments: Words = Field(default=(), description="Passed as words, never through a shell.")
+    stdin: Content = b""
+    expected_output: Content | None = Field(
+        default=None, description="Null: nothing is compared, a clean run is accepted."
+    )
+    cpu_time_limit: float = Field(default=2, description="CPU time of the program, in seconds.")
+    cpu_extra_time: float = Field(
+        default=0.5, description="Seconds beyond the CPU limit before the program is killed."
+    )
+    wall_time_limit: float | None = Field(
+        default=None, description="Seconds; default: the larger of 5 and three times the CPU limit."
+    )
+    memory_limit: int = Field(default=262_144, description="KiB, of all processes together.")
+    stack_limit: int = Field(default=65_536, description="KiB.")
+    max_processes_and_or_threads: int = 60
+    enable_per_process_and_thread_memory_limit: bool = Field(
+        default=False, description="Limit the address space of each process instead of the group's memory."
+    )
+    enable_per_process_and_thread_time_limit: bool = Field(
+        default=False, description="Needs the memory flag too: both run the box without control groups."
+    )
+    max_file_size: int = Field(default=16_384, description="KiB, of each file written.")
+    max_output_size: int = Field(default=4_096, description="KiB, of stdout and of stderr each.")
+    redirect_stderr_to_stdout: bool = False
+    enable_network: bool = Field(default=False, description="Only where the operator allows it.")
+    number_of_runs: int = Field(default=1, description="Times and memory are averaged over the runs.")
+    callback_url: str | None = Field(default=None, description="http(s) URL that gets the result.")
+    metadata: dict[str, Any] | None = Field(default=None, description="Echoed unchanged.")
+
+    @field_validator("source_code")
+    @classmethod
+    def _source_code(cls, source: str) -> str:
+        _check_bytes(len(source.encode()), cls.limits.source_code_bytes)
+        return source
+
+    @field_validator("stdin", "expected_output")
+    @classmethod
+    def _content(cls, content: bytes | None, info: ValidationInfo) -> bytes | None:
+        _check_bytes(len(content or b""), getattr(cls.limits, f"{info.field_name}_bytes"))
+        return content
+
+    @field_validator("additional_files", mode="plain")
+    @classmethod
+    def _additional_files(cls, value: object) -> tuple[File, ...]:
+        max_files, max_bytes = cls.limits.additional_files, cls.limits.additional_files_bytes
+        if isinstance(value, str):
+            # A name costs up to 255 bytes twice and an entry some 100: what is larger holds too much anyway.
+            _check_bytes(len(value), (max_bytes + max_files * 1024) * 4 // 3 + 4)
+            return unpack(_decode_base64(value), max_files=max_files, max_bytes=max_bytes)
+        files = _ADDITIONAL_FILES.validate_python(value)
+        return check_files((file.file() for file in files), max_files=max_files, max_bytes=max_bytes)
+
+    @field_validator("compiler_options", "command_line_arguments")
+    @classmethod
+    def _words(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        if len(words) > cls.limits.words:
+            raise ValueError(f"{len(words)} words, at most {cls.limits.words} are taken")
+        _check_bytes(sum(len(word.encode()) + 1 for word in words), cls.limits.words_bytes)
+        return words
+
+    @field_validator("callback_url")
+    @classmethod
+    def _callback_url(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        if len(url) > cls.limits.callback_url_length:
+            raise ValueError(f"{len(url)} characters, at most {cls.limits.callback_url_length} are taken")
+        if re.search(r"[\x00-\x20\x7f]", url):
+            raise ValueError("a URL has no spaces and control characters")
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be an http or https URL with a host")
+        return url
+
+    @field_validator("metadata")
+    @classmethod
+    def _metadata(cls, metadata: dict[str, Any] | None) -> dict[str, Any] | None:
+        try:
+            size = len(orjson.dumps(metadata))
+        except orjson.JSONEncodeError as error:
+            raise ValueError(f"cannot be echoed: {error}") from error
+        _check_bytes(size, cls.limits.metadata_bytes)
+        return metadata
+
+    @field_validator("enable_per_process_and_thread_time_limit")
+    @classmethod
+    def _time_flag(cls, enabled: bool, info: ValidationInfo) -> bool:
+        if enabled and info.data.get("enable_per_process_and_thread_memory_limit") is False:
+            raise ValueError("needs enable_per_process_and_thread_memory_limit too")
+        return enabled
+
+    def effective_limits(self) -> "EffectiveLimits":
+        """The limits in force, defaults filled in."""
+        wall_time = self.wall_time_limit
+        if wall_time is None:
+            bound = self.limits.wall_time_limit
+            wall_time = min(max(bound.default, 3 * self.cpu_time_limit), bound.max)
+        given = {name: getattr(self, name) for name in EffectiveLimits.model_fields}
+        return EffectiveLimits(**(given | {"wall_time_limit": wall_time}))
+
+
+def _check_bytes(size: int, bound: int) -> None:
+    if size > bound:
+        raise ValueError(f"{size} bytes, at most {bound} are taken")
+
+
+@functools.lru_cache(maxsize=8)
+def submission_model(limits: Limits) -> type[Submission]:
+    """`Submission` with the defaults and bounds of these limits."""
+    fields: dict[str, Any] = {}
+    for name in Limits.model_fields:
+        bound = getattr(limits, name)
+        if not isinstance(bound, (Number, Whole)):
+            continue
+        base = Submission.model_fields[name]
+        default = None if base.default is None else bound.default
+        kind: Any = Annotated[int if isinstance(bound, Whole) else float, Field(ge=bound.min, le=bound.max)]
+        annotation = kind | None if base.default is None else kind
+        fields[name] = (annotation, Field(default=default, description=base.description))
+    model = create_model("Submission", __base__=Submission, __doc__=Submission.__doc__, **fields)
+    model.limits = limits
+    return model
+
+
+def decode(body: bytes, model: type[Submission], *, message_id: str | None = None) -> Submission:
+    """The submission in a message; raises InvalidSubmission with every problem found."""
+    _check_message_size(len(body), model.limits.message_bytes)
+    try:
+        submission = model.model_validate_json(body)
+    except ValidationError as error:
+        raise InvalidSubmission(_problems(error)) from error
+    if message_id is None or "id" in submission.model_fields_set:
+        return submission
+    if not re.fullmatch(_ID_PATTERN, message_id):
+        raise InvalidSubmission([Problem("/id", f"the message_id, used as the id, must match {_ID_PATTERN}")])
+    return submission.model_copy(update={"id": message_id})
+
+
+def _check_message_size(size: int, bound: int) -> None:
+    if size > bound:
+        raise InvalidSubmission([Problem("", f"the message has {size} bytes, at most {bound} are taken")])
+
+
+def _problems(error: ValidationError) -> list[Problem]:
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    problems = [
+        Problem(
+            "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}"[:256] for part in entry["loc"]),
+            entry["msg"].removeprefix("Value error, "),
+        )
+        for entry in errors[:_MAX_PROBLEMS]
+    ]
+    if len(errors) > _MAX_PROBLEMS:
+        problems.append(Problem("", f"and {len(errors) - _MAX_PROBLEMS} problems more"))
+    return problems
+
+
+def peek_id(body: bytes, message_id: str | None) -> str:
+    """The id that an invalid message is answered under: its own where it has a usable one, else a new one."""
+    candidate: object = None
+    try:
+        document = orjson.loads(body)
+        candidate = document.get("id") if isinstance(document, dict) else None
+    except (orjson.JSONDecodeError, RecursionError):
+        pass
+    for known in (candidate, message_id):
+        if isinstance(known, str) and re.fullmatch(_ID_PATTERN, known):
+            return known
+    return str(uuid.uuid4())
+
+
+class EffectiveLimits(Wire):
+    """The limits that were in force; units as in the submission."""
+
+    cpu_time_limit: float
+    cpu_extra_time: float
+    wall_time_limit: float
+    memory_limit: int
+    stack_limit: int
+    max_processes_and_or_threads: int
+    enable_per_process_and_thread_memory_limit: bool
+    enable_per_process_and_thread_time_limit: bool
+    max_file_size: int
+    max_output_size: int
+    enable_network: bool
+    number_of_runs: int
+
+
+class Spread(Wire):
+    """How a figure varied over the runs."""
+
+    min: float
+    max: float
+    mean: float
+    standard_deviation: float
+
+
+class Runs(Wire):
+    """The figures of repeated runs: seconds, seconds, KiB."""
+
+    count: int
+    time: Spread
+    wall_time: Spread
+    memory: Spread
+
+
+class LanguageUsed(Wire):
+    """The language that judged, with the version of its compiler or interpreter where known."""
+
+    name: str
+    version: str | None
+
+
+class WorkerIdentity(Wire):
+    """Who judged: evidence for whoever doubts a verdict."""
+
+    host: str
+    box: int | None = Field(description="The box of the last run; null where nothing ran.")
+    sandbox: str
+    sandbox_version: str
+    verdictd: str
+
+
+class ErrorDetail(Wire):
+    """One thing wrong with a submission."""
+
+    path: str = Field(description="JSON pointer; empty for the message as a whole.")
+    message: str
+
+
+Encoding = Literal["utf-8", "base64"]
+
+
+class Result(Wire):
+    """The answer to one submission."""
+
+    id: str
+    status: Status
+    status_id: int
+    message: str = Field(description="For a person.")
+    cause: Cause | None = None
+    stdout: str = ""
+    stdout_encoding: Encoding = "utf-8"
+    stdout_truncated: bool = False
+    stderr: str = ""
+    stderr_encoding: Encoding = "utf-8"
+    stderr_truncated: bool = False
+    compile_output: str = ""
+    compile_output_encoding: Encoding = "utf-8"
+    compile_output_truncated: bool = False
+    exit_code: int | None = None
+    exit_signal: int | None = None
+    time: float | None = Field(default=None, description="CPU time in seconds; the mean of several runs.")
+    wall_time: float | None = Field(default=None, description="Seconds; the mean of several runs.")
+    memory: int | None = Field(default=None, description="Peak in KiB; the mean of several runs.")
+    runs: Runs | None = None
+    created_at: datetime | None = Field(default=None, description="The message's AMQP timestamp.")
+    started_at: datetime
+    finished_at: datetime
+    queue_time: float | None = Field(default=None, description="Seconds from created_at to started_at.")
+    language: LanguageUsed | None = None
+    limits: EffectiveLimits | None = None
+    worker: WorkerIdentity
+    attempt: int = 1
+    redelivered: bool = False
+    duplicate: bool = False
+    metadata: dict[str, Any] | None = None
+    errors: tuple[ErrorDetail, ...] = ()
+
+
+_TEXTS = ("stdout", "stderr", "compile_output")
+
+
+def text_fields(name: str, data: bytes, *, truncated: bool) -> dict[str, Any]:
+    """The three fields of a result that carry captured bytes: text, or base64 where they are no UTF-8.
+
+    Bytes that were cut may end within a character; that alone makes no base64 of a text.
+    """
+    try:
+        text, encoding = data.decode(), "utf-8"
+    except UnicodeDecodeError as error:
+        if truncated and error.reason == "unexpected end of data":
+            text, encoding = data[: error.start].decode(), "utf-8"
+        else:
+            text, encoding = base64.b64encode(data).decode("ascii"), "base64"
+    return {name: text, f"{name}_encoding": encoding, f"{name}_truncated": truncated}
+
+
+def encode(result: Result, max_bytes: int) -> bytes:
+    """The result as JSON of at most `max_bytes`; its longest text is halved, and marked so, until it fits."""
+    while len(body := orjson.dumps(result.model_dump(mode="json"))) > max_bytes:
+        longest = max(_TEXTS, key=lambda name: len(getattr(result, name)))
+        text = getattr(result, longest)
+        if not text:
+            break
+        # base64 stays decodable when cut at a multiple of four.
+        cut = {longest: text[: len(text) // 2 // 4 * 4], f"{longest}_truncated": True}
+        result = result.model_copy(update=cut)
+    return body
