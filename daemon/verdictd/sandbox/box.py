@@ -1,0 +1,123 @@
+"""One box: clean it, place files in it, run a command in it, take files out of it."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from verdictd.archives import File
+from verdictd.errors import SandboxBroken
+from verdictd.sandbox import BoxId, Command, Report
+from verdictd.sandbox.files import place, take
+from verdictd.sandbox.isolate import Sandbox, cleanup_argv, init_argv, report, run_argv
+from verdictd.sandbox.processes import execute
+
+_MANAGE_DEADLINE_S = 60.0
+_RUN_ALLOWANCE_S = 30.0  # beyond the wall limit: setting up, and the walk through the files afterwards
+_META_BYTES = 64 * 1024
+
+
+class Box:
+    """A numbered box of one sandbox.
+
+    After SandboxBroken nothing in it may be touched until `recover` has succeeded. A box belongs to one task
+    at a time. State: the root directory and whether it was initialised with control groups.
+    """
+
+    def __init__(self, sandbox: Sandbox, number: BoxId, meta_directory: Path) -> None:
+        self.sandbox = sandbox
+        self.number = number
+        self._meta = meta_directory / f"meta-{number}"
+        self._root: Path | None = None
+        self._with_groups = sandbox.control_groups
+        self.used = False
+
+    def __repr__(self) -> str:
+        return f"Box({self.number}, used={self.used})"
+
+    async def reset(self, *, control_groups: bool = True) -> None:
+        """Make the box new: no file, no process, no memory mark of what ran in it before."""
+        with_groups = self.sandbox.control_groups and control_groups
+        if self._root is not None and with_groups != self._with_groups:
+            await self.cleanup()
+        output = await self._manage(init_argv(self.sandbox, self.number, control_groups=with_groups))
+        root = Path(output.strip())
+        if not root.is_absolute():
+            raise SandboxBroken(f"--init of box {self.number} printed {output!r} in place of a directory")
+        self._root, self._with_groups, self.used = root, with_groups, False
+
+    async def cleanup(self) -> None:
+        """Remove the box."""
+        await self._manage(cleanup_argv(self.sandbox, self.number, control_groups=self._with_groups))
+        self._root = None
+
+    async def _manage(self, argv: list[str]) -> str:
+        outcome = await execute(argv, stdin=b"", output_bytes=_META_BYTES, deadline_s=_MANAGE_DEADLINE_S)
+        if outcome.returncode != 0:
+            said = outcome.stderr.data[-500:].decode(errors="replace").strip()
+            raise SandboxBroken(f"{argv[-1]} of box {self.number} ended with {outcome.returncode}: {said}")
+        return os.fsdecode(outcome.stdout.data)
+
+    async def place(self, files: Sequence[File], *, mode: int = 0o644) -> None:
+        """Write files into the working directory of a box in which nothing has run."""
+        if self.used:
+            raise RuntimeError(f"box {self.number} was not reset since a program ran in it")
+        with self._directory() as directory:
+            try:
+                await asyncio.to_thread(place, directory, files, mode=mode)
+            except OSError as error:
+                raise SandboxBroken(f"cannot write into box {self.number}: {error}") from error
+
+    async def run(self, command: Command) -> Report:
+        """Run one command; raises SandboxBroken when that says nothing about the command."""
+        self.used = True
+        with contextlib.suppress(FileNotFoundError):
+            self._meta.unlink()
+        argv = run_argv(self.sandbox, self.number, self._meta, command)
+        constraints = command.constraints
+        outcome = await execute(
+            argv,
+            stdin=command.stdin,
+            output_bytes=constraints.output_bytes,
+            deadline_s=constraints.wall_time_s + _RUN_ALLOWANCE_S,
+        )
+        return report(
+            outcome.returncode,
+            self._read_meta(),
+            outcome.stdout,
+            outcome.stderr,
+            output_exceeded=outcome.overflowed,
+        )
+
+    def _read_meta(self) -> str:
+        """The meta file lies in a directory of ours, outside the box; its message may hold any byte."""
+        try:
+            with self._meta.open("rb") as file:
+                return file.read(_META_BYTES).decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    async def take(self, patterns: Sequence[str], max_bytes: int) -> tuple[File, ...]:
+        """Read the files in the working directory that match; raises UnusableFile as `files.take` does."""
+        with self._directory() as directory:
+            try:
+                return await asyncio.to_thread(take, directory, patterns, max_bytes)
+            except OSError as error:
+                raise SandboxBroken(f"cannot read from box {self.number}: {error}") from error
+
+    @contextmanager
+    def _directory(self) -> Iterator[int]:
+        """The working directory, open; its parents belong to the sandbox, it is no link."""
+        if self._root is None:
+            raise SandboxBroken(f"box {self.number} was not initialised")
+        try:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            directory = os.open(self._root / "box", flags)
+        except OSError as error:
+            raise SandboxBroken(f"cannot open box {self.number}: {error}") from error
+        try:
+            yield directory
+        finally:
+            os.close(directory)

@@ -1,0 +1,149 @@
+"""Isolate's command line and meta file: the only place where its vocabulary is spoken."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from verdictd.errors import SandboxBroken
+from verdictd.sandbox import BoxId, Captured, Command, Ending, Report
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """An executable that speaks isolate's command line, and what it can do on this host."""
+
+    executable: tuple[str, ...]
+    name: str
+    version: str
+    control_groups: bool
+
+
+def init_argv(sandbox: Sandbox, box: BoxId, *, control_groups: bool) -> list[str]:
+    """The line that makes a box, or resets one that exists."""
+    return [*_head(sandbox, box, control_groups), "--init"]
+
+
+def cleanup_argv(sandbox: Sandbox, box: BoxId, *, control_groups: bool) -> list[str]:
+    """The line that removes a box."""
+    return [*_head(sandbox, box, control_groups), "--cleanup"]
+
+
+def run_argv(sandbox: Sandbox, box: BoxId, meta: Path, command: Command) -> list[str]:
+    """The line that runs one command in an initialised box.
+
+    Every number is formatted here and never 0, which isolate takes for "unlimited".
+    """
+    constraints = command.constraints
+    control_groups = sandbox.control_groups and command.control_groups
+    argv = [
+        *_head(sandbox, box, control_groups),
+        f"--meta={meta}",
+        "--silent",
+        f"--time={_seconds(constraints.cpu_time_s)}",
+        # Isolate counts extra time from the program's start, not from the limit.
+        f"--extra-time={_seconds(constraints.cpu_time_s + constraints.cpu_extra_time_s)}",
+        f"--wall-time={_seconds(constraints.wall_time_s)}",
+        f"--stack={_positive(constraints.stack_kib)}",
+        f"--fsize={_positive(constraints.file_size_kib)}",
+        f"--processes={_positive(constraints.processes)}",
+        f"--open-files={_positive(constraints.open_files)}",
+    ]
+    if constraints.address_space_kib is not None:
+        argv.append(f"--mem={_positive(constraints.address_space_kib)}")
+    if control_groups and constraints.memory_kib is not None:
+        argv.append(f"--cg-mem={_positive(constraints.memory_kib)}")
+    if command.stderr_to_stdout:
+        argv.append("--stderr-to-stdout")
+    if command.network:
+        argv.append("--share-net")
+    argv += [f"--dir={rule}" for rule in command.directories]
+    argv += [f"--env={name}={value}" for name, value in command.environment.items()]
+    return [*argv, "--run", "--", *command.argv]
+
+
+def _head(sandbox: Sandbox, box: BoxId, control_groups: bool) -> list[str]:
+    return [*sandbox.executable, f"--box-id={box}", *(["--cg"] if control_groups else [])]
+
+
+def _seconds(value: float) -> str:
+    text = f"{value:.3f}"
+    if not 0.001 <= float(text) < 1_000_000:
+        raise ValueError(f"a time limit of {value} s cannot be given to the sandbox")
+    return text
+
+
+def _positive(value: int) -> str:
+    if not 0 < value < 2**40:
+        raise ValueError(f"a limit of {value} cannot be given to the sandbox")
+    return str(value)
+
+
+_KNOWN_KEYS = frozenset(
+    ["cg-mem", "cg-oom-killed", "exitcode", "exitsig", "max-rss", "message", "status", "time", "time-wall"]
+)
+
+
+def read_meta(text: str) -> dict[str, str]:
+    """The known keys of a meta file; of each the first occurrence, as a message may hold forged lines."""
+    meta: dict[str, str] = {}
+    for line in text.split("\n"):
+        key, colon, value = line.partition(":")
+        if colon and key in _KNOWN_KEYS:
+            meta.setdefault(key, value)
+    return meta
+
+
+def report(
+    exit_code: int, meta_text: str, stdout: Captured, stderr: Captured, *, output_exceeded: bool
+) -> Report:
+    """What a finished `--run` means; raises SandboxBroken where it is no statement about the program.
+
+    `output_exceeded` says that we ended the run because it wrote too much.
+    """
+    if exit_code not in {0, 1}:
+        said = stderr.data[-500:].decode(errors="replace").strip()
+        raise SandboxBroken(f"the sandbox ended with {exit_code}: {said or meta_text[:500]!r}")
+    meta = read_meta(meta_text)
+    try:
+        ending, exit_status, signal = _ending(meta, output_exceeded=output_exceeded)
+        if ending is Ending.EXITED and exit_status == 127 and _execution_failed(stdout, stderr):
+            ending = Ending.NOT_EXECUTED
+        return Report(
+            ending=ending,
+            exit_code=exit_status,
+            signal=signal,
+            cpu_time_s=float(meta["time"]),
+            wall_time_s=float(meta["time-wall"]),
+            memory_kib=int(meta.get("cg-mem") or meta["max-rss"]),
+            message=meta.get("message", ""),
+            stdout=stdout,
+            stderr=stderr,
+        )
+    except (KeyError, ValueError) as error:
+        raise SandboxBroken(f"the sandbox left an unusable meta file: {meta_text[:500]!r}") from error
+
+
+def _ending(meta: dict[str, str], *, output_exceeded: bool) -> tuple[Ending, int | None, int | None]:
+    """The ending, exit code and signal; raises KeyError or ValueError on a meta file that makes no sense."""
+    exit_status = int(meta["exitcode"]) if "exitcode" in meta else None
+    signal = int(meta["exitsig"]) if "exitsig" in meta else None
+    status, message = meta.get("status"), meta.get("message", "")
+    if "cg-oom-killed" in meta:  # first: it can stand beside any status, exit code 0 included
+        return Ending.OUT_OF_MEMORY, exit_status, signal
+    if output_exceeded:
+        # The signal, where there is one, is then how we ended it.
+        return Ending.OUTPUT, exit_status, None
+    match status:
+        case "TO":
+            return (Ending.WALL_TIME if "wall clock" in message else Ending.CPU_TIME), exit_status, signal
+        case "SG" if signal is not None and message != "Interrupted":
+            return Ending.SIGNALLED, None, signal
+        case "RE" if exit_status is not None:
+            return Ending.EXITED, exit_status, None
+        case None if exit_status == 0:
+            return Ending.EXITED, 0, None
+    raise ValueError(f"status {status!r}, message {message!r}")
+
+
+def _execution_failed(stdout: Captured, stderr: Captured) -> bool:
+    """Only this text on the program's own stderr tells a failed execution from an exit with 127."""
+    return any(stream.data.startswith(b'execve("') for stream in (stdout, stderr))

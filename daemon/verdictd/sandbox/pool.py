@@ -1,0 +1,188 @@
+"""A bounded pool of boxes: leased clean, reset after use, retired when they cannot be reset."""
+
+import asyncio
+import fcntl
+import os
+import tempfile
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from enum import StrEnum
+from pathlib import Path
+
+import structlog
+
+from verdictd.errors import SandboxBroken, VerdictdError
+from verdictd.sandbox import BoxId
+from verdictd.sandbox.box import Box
+from verdictd.sandbox.isolate import Sandbox
+from verdictd.sandbox.processes import finish
+from verdictd.sandbox.recovery import recover
+
+log = structlog.get_logger()
+
+
+class BoxTaken(VerdictdError):
+    """Another daemon on this host owns a box of our range: refuse to start."""
+
+
+class Draining(VerdictdError):
+    """No box is leased any more: give the message back to the queue."""
+
+
+class BoxState(StrEnum):
+    """What a box is doing."""
+
+    FREE = "free"
+    LEASED = "leased"
+    RESETTING = "resetting"
+    RETIRED = "retired"
+
+
+@contextmanager
+def own(directory: Path, numbers: range) -> Iterator[None]:
+    """Hold the host's lock of every box in the range; raises BoxTaken. A lock ends with its process."""
+    with ExitStack() as locks:
+        for number in numbers:
+            fd = _lock(directory / f"verdictd-box-{number}.lock", number)
+            locks.callback(os.close, fd)
+        yield
+
+
+def _lock(path: Path, number: int) -> int:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        try:
+            fd = os.open(path, flags)
+        except FileNotFoundError:
+            # Readable to all, so that a daemon of another user sees the lock too.
+            fd = os.open(path, flags | os.O_CREAT, 0o444)
+    except OSError as error:
+        raise BoxTaken(f"cannot open the lock of box {number}: {error}") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise BoxTaken(f"box {number} is in use by another daemon on this host ({path})") from None
+    return fd
+
+
+class BoxPool:
+    """Leases boxes. Mutable state: the free boxes, the state of each, whether it drains.
+
+    Made by `open_pool`, whose task group owns the resets.
+    """
+
+    def __init__(self, boxes: list[Box], tasks: asyncio.TaskGroup, *, retire_s: float) -> None:
+        self._boxes = boxes
+        self._tasks = tasks
+        self._retire_s = retire_s
+        self._free: deque[Box] = deque()
+        self._states = {box.number: BoxState.RESETTING for box in boxes}
+        self._changed = asyncio.Condition()
+        self._draining = False
+        self._closed = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"BoxPool({self._states})"
+
+    @property
+    def states(self) -> dict[BoxId, BoxState]:
+        """The state of each box, by its number."""
+        return dict(self._states)
+
+    @asynccontextmanager
+    async def lease(self) -> AsyncIterator[Box]:
+        """A clean box, for as long as the block lasts; raises Draining once `drain` was called.
+
+        A box whose block ends with SandboxBroken is retired, any other is reset and leased again.
+        """
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._free or self._draining)
+            if self._draining:
+                raise Draining
+            box = self._free.popleft()
+        self._states[box.number] = BoxState.LEASED
+        try:
+            yield box
+        except SandboxBroken as error:
+            self._tasks.create_task(self._retire(box, error), name=f"retire-{box.number}")
+            raise
+        except BaseException:
+            self._tasks.create_task(self._give_back(box), name=f"reset-{box.number}")
+            raise
+        else:
+            self._tasks.create_task(self._give_back(box), name=f"reset-{box.number}")
+
+    async def drain(self) -> None:
+        """Lease no box any more; who waits for one is told so."""
+        async with self._changed:
+            self._draining = True
+            self._changed.notify_all()
+
+    async def start(self) -> None:
+        """Take over every box, one with programs of a killed daemon still running included."""
+        async with asyncio.TaskGroup() as starting:
+            for box in self._boxes:
+                starting.create_task(self._recover(box))
+
+    async def close(self) -> None:
+        """Try retired boxes no more, and remove those that are not in use."""
+        self._closed.set()
+        await self.drain()
+        for box in self._boxes:
+            if self._states[box.number] is not BoxState.RETIRED:
+                try:
+                    await box.cleanup()
+                except SandboxBroken as error:
+                    log.warning("box.not_removed", box=box.number, error=str(error))
+
+    async def _give_back(self, box: Box) -> None:
+        self._states[box.number] = BoxState.RESETTING
+        try:
+            await box.reset()
+        except SandboxBroken as error:
+            await self._retire(box, error)
+        else:
+            await self._release(box)
+
+    async def _release(self, box: Box) -> None:
+        self._states[box.number] = BoxState.FREE
+        async with self._changed:
+            self._free.append(box)
+            self._changed.notify()
+
+    async def _retire(self, box: Box, error: SandboxBroken) -> None:
+        """Leave the box alone for a while, then take it over as at the start; until that succeeds."""
+        self._states[box.number] = BoxState.RETIRED
+        log.error("box.retired", box=box.number, error=str(error), again_in_s=self._retire_s)
+        try:
+            async with asyncio.timeout(self._retire_s):
+                await self._closed.wait()
+        except TimeoutError:
+            self._tasks.create_task(self._recover(box), name=f"recover-{box.number}")
+
+    async def _recover(self, box: Box) -> None:
+        self._states[box.number] = BoxState.RESETTING
+        try:
+            killed = await recover(box)
+        except SandboxBroken as error:
+            self._tasks.create_task(self._retire(box, error), name=f"retire-{box.number}")
+        else:
+            if killed:
+                log.warning("box.survivors_killed", box=box.number, processes=killed)
+            await self._release(box)
+
+
+@asynccontextmanager
+async def open_pool(sandbox: Sandbox, numbers: range, *, retire_s: float) -> AsyncIterator[BoxPool]:
+    """A pool over the boxes of a range whose locks the caller holds (see `own`)."""
+    with tempfile.TemporaryDirectory(prefix="verdictd-") as meta_directory:
+        async with asyncio.TaskGroup() as tasks:
+            boxes = [Box(sandbox, BoxId(number), Path(meta_directory)) for number in numbers]
+            pool = BoxPool(boxes, tasks, retire_s=retire_s)
+            try:
+                await pool.start()
+                yield pool
+            finally:
+                await finish(pool.close())

@@ -1,0 +1,199 @@
+"""Child processes with a deadline, bounded output and a kill ladder."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from verdictd.errors import SandboxBroken
+from verdictd.sandbox import Captured
+
+T = TypeVar("T")
+
+_TERMINATE_GRACE_S = 3.0
+_KILL_GRACE_S = 5.0
+_DRAIN_S = 3.0
+_INLINE_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a child ended, and what it wrote. `overflowed`: it was ended because it wrote too much."""
+
+    returncode: int
+    stdout: Captured
+    stderr: Captured
+    overflowed: bool
+
+
+async def execute(argv: list[str], *, stdin: bytes, output_bytes: int, deadline_s: float) -> Outcome:
+    """Run a child to its end.
+
+    It gets descriptors that we opened: an unlinked file to read, a pipe to write to for each stream, of which
+    we keep `output_bytes`. When it writes more, or the deadline passes, it is asked to end.
+    Raises SandboxBroken when the deadline passed, and when the child or one of its own outlives the end.
+    """
+    overflow = asyncio.Event()
+    async with _readable(stdin) as stdin_fd:
+        with (
+            _capture(output_bytes, overflow.set) as (stdout, out),
+            _capture(output_bytes, overflow.set) as (
+                stderr,
+                err,
+            ),
+        ):
+            try:
+                process = await asyncio.create_subprocess_exec(*argv, stdin=stdin_fd, stdout=out, stderr=err)
+            except OSError as error:
+                raise SandboxBroken(f"cannot start {argv[0]}: {error}") from error
+            finally:
+                os.close(out)
+                os.close(err)
+            returncode = await _wait(process, overflow, deadline_s)
+            if not overflow.is_set():
+                await _drained(stdout, stderr)
+            return Outcome(returncode, stdout.captured(), stderr.captured(), overflow.is_set())
+
+
+async def _wait(process: asyncio.subprocess.Process, overflow: asyncio.Event, deadline_s: float) -> int:
+    """Wait for the end of the child; end it when it writes too much or the deadline passes."""
+    ended = asyncio.ensure_future(process.wait())
+    overflowed = asyncio.ensure_future(overflow.wait())
+    try:
+        done, _ = await asyncio.wait(
+            {ended, overflowed}, timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED
+        )
+    finally:
+        overflowed.cancel()
+        if not ended.done():
+            await finish(_end(process, ended))
+    if not done:
+        raise SandboxBroken(f"the sandbox did not end within {deadline_s:.1f} s")
+    if process.returncode is None:
+        raise SandboxBroken(f"the sandbox's process {process.pid} does not end, not even when killed")
+    return process.returncode
+
+
+async def _end(process: asyncio.subprocess.Process, ended: "asyncio.Future[int]") -> None:
+    """Ask the child to end; if it does not, kill it, its own children first.
+
+    Killing isolate's keeper alone would free the program from its limits. A keeper that does not answer has
+    a child that is the first process of the sandbox: with that one the kernel ends everything inside.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    done, _ = await asyncio.wait({ended}, timeout=_TERMINATE_GRACE_S)
+    if done:
+        return
+    for child in _children(process.pid):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(child, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        process.kill()
+    done, _ = await asyncio.wait({ended}, timeout=_KILL_GRACE_S)
+    if not done:
+        ended.cancel()
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+async def finish(cleanup: Coroutine[Any, Any, T]) -> T:
+    """Run to the end even if cancelled meanwhile, then let the cancellation through."""
+    task = asyncio.ensure_future(cleanup)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+class _Pipe:
+    """The reading end of a stream: keeps the first bytes, tells when there are more."""
+
+    def __init__(self, fd: int, limit: int, on_overflow: Callable[[], None]) -> None:
+        self._fd = fd
+        self._limit = limit
+        self._on_overflow = on_overflow
+        self._data = bytearray()
+        self._truncated = False
+        self.done = asyncio.Event()
+        asyncio.get_running_loop().add_reader(fd, self._read)
+
+    def _read(self) -> None:
+        try:
+            chunk = os.read(self._fd, 65_536)
+        except BlockingIOError:
+            return
+        room = self._limit - len(self._data)
+        self._data += chunk[:room]
+        if len(chunk) > room:
+            self._truncated = True
+            self._on_overflow()
+        if not chunk or self._truncated:
+            self.stop()
+
+    def stop(self) -> None:
+        """Read no more."""
+        if not self.done.is_set():
+            asyncio.get_running_loop().remove_reader(self._fd)
+            self.done.set()
+
+    def captured(self) -> Captured:
+        """What was kept."""
+        return Captured(bytes(self._data), self._truncated)
+
+
+@contextmanager
+def _capture(limit: int, on_overflow: Callable[[], None]) -> Iterator[tuple[_Pipe, int]]:
+    """A pipe: our end of it, and the descriptor for the child, which the caller closes."""
+    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(read_fd, False)
+    pipe = _Pipe(read_fd, limit, on_overflow)
+    try:
+        yield pipe, write_fd
+    finally:
+        pipe.stop()
+        os.close(read_fd)
+
+
+async def _drained(*pipes: _Pipe) -> None:
+    try:
+        async with asyncio.timeout(_DRAIN_S):
+            for pipe in pipes:
+                await pipe.done.wait()
+    except TimeoutError:
+        raise SandboxBroken("a program outlived its sandbox: it still holds an output stream") from None
+
+
+@asynccontextmanager
+async def _readable(content: bytes) -> AsyncIterator[int]:
+    """A descriptor that can only read: of /dev/null, or of a file without a name."""
+    if not content:
+        fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    elif len(content) <= _INLINE_BYTES:
+        fd = _unlinked(content)
+    else:
+        fd = await asyncio.to_thread(_unlinked, content)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _unlinked(content: bytes) -> int:
+    with tempfile.TemporaryFile(buffering=0) as file:
+        view = memoryview(content)
+        while view:
+            view = view[file.write(view) :]
+        return os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)

@@ -1,0 +1,82 @@
+"""Takes a box over from whoever had it before: a killed daemon, a killed keeper."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+from verdictd.errors import SandboxBroken
+from verdictd.sandbox import Command, Constraints, Ending
+from verdictd.sandbox.box import Box
+
+_PASSES = 20
+_ORDINARY_UIDS = range(1_000, 2**31)
+_WHO_AM_I = Command(
+    argv=("/usr/bin/id", "-u"),
+    constraints=Constraints(
+        cpu_time_s=5,
+        cpu_extra_time_s=0.5,
+        wall_time_s=10,
+        memory_kib=None,
+        address_space_kib=None,
+        stack_kib=8_192,
+        file_size_kib=1_024,
+        processes=4,
+        open_files=64,
+        output_bytes=64,
+    ),
+)
+
+
+async def recover(box: Box) -> int:
+    """Make the box new and free of programs that outlived their keeper; return how many were killed.
+
+    Without control groups isolate's own cleaning leaves those running: they are found by the user id that
+    programs have in this box. Raises SandboxBroken where the box cannot be had.
+    """
+    with contextlib.suppress(SandboxBroken):  # what matters is whether the reset below succeeds
+        await box.cleanup()
+    await box.reset()
+    uid = await _uid(box)
+    killed = await _kill_all(uid) if os.geteuid() == 0 else 0
+    await box.reset()
+    return killed
+
+
+async def _uid(box: Box) -> int:
+    report = await box.run(_WHO_AM_I)
+    text = report.stdout.data.decode(errors="replace").strip()
+    if report.ending is not Ending.EXITED or report.exit_code != 0 or not text.isdigit():
+        raise SandboxBroken(f"cannot tell the user id of box {box.number}: {report}")
+    if int(text) == 0:
+        raise SandboxBroken(f"programs in box {box.number} run as root")
+    return int(text)
+
+
+async def _kill_all(uid: int) -> int:
+    """Kill every process of a user id that belongs to one box alone; returns how many."""
+    if uid not in _ORDINARY_UIDS:
+        raise SandboxBroken(f"programs run as the system's user {uid}")
+    killed: set[int] = set()
+    for _ in range(_PASSES):
+        survivors = await asyncio.to_thread(_processes_of, uid)
+        if not survivors:
+            return len(killed)
+        for pid in survivors:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        killed |= set(survivors)
+        await asyncio.sleep(0.05)
+    raise SandboxBroken(f"processes of user {uid} cannot be killed: {sorted(killed)}")
+
+
+def _processes_of(uid: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                # A zombie is dead, its parent has yet to notice.
+                if entry.stat().st_uid == uid and (entry / "stat").read_text().rpartition(")")[2][1] != "Z":
+                    found.append(int(entry.name))
+    return found
