@@ -24,6 +24,14 @@ class Verdict:
     message: str
 
 
+INVALID = Verdict(Status.INVALID_SUBMISSION, Cause.VALIDATION, "The submission is invalid; see errors.")
+
+
+def internal_error(message: str) -> Verdict:
+    """The fault is ours, and says nothing about the program."""
+    return Verdict(Status.INTERNAL_ERROR, Cause.SANDBOX, message)
+
+
 def verdict(report: Report, limits: EffectiveLimits, expected_output: bytes | None) -> Verdict:
     """What the run of a program means under these limits."""
     # Without control groups no one ends a program at its memory limit: the peak tells.

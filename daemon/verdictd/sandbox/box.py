@@ -37,8 +37,8 @@ class Box:
     def __repr__(self) -> str:
         return f"Box({self.number}, used={self.used})"
 
-    async def reset(self, *, control_groups: bool = True) -> None:
-        """Make the box new: no file, no process, no memory mark of what ran in it before."""
+    async def reset(self, *, control_groups: bool = True) -> Path:
+        """Make the box new: no file, no process, no memory mark of what ran before. Return its root."""
         with_groups = self.sandbox.control_groups and control_groups
         if self._root is not None and with_groups != self._with_groups:
             await self.cleanup()
@@ -47,6 +47,12 @@ class Box:
         if not root.is_absolute():
             raise SandboxBroken(f"--init of box {self.number} printed {output!r} in place of a directory")
         self._root, self._with_groups, self.used = root, with_groups, False
+        return root
+
+    async def ready(self, *, control_groups: bool = True) -> None:
+        """Reset the box unless it is new, in the mode asked for."""
+        if self.used or self._with_groups != (self.sandbox.control_groups and control_groups):
+            await self.reset(control_groups=control_groups)
 
     async def cleanup(self) -> None:
         """Remove the box."""

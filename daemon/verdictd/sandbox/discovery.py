@@ -1,11 +1,13 @@
 """Which sandbox this host has: isolate where it is installed, else the embedded default."""
 
-import asyncio
+import contextlib
 import os
 import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,11 +15,24 @@ from verdictd.errors import SandboxBroken
 from verdictd.sandbox import BoxId, Command, Constraints, Ending
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.isolate import Sandbox
-from verdictd.sandbox.processes import execute
+from verdictd.sandbox.processes import execute, finish
 
 OLDEST = (2, 6)
-_EMBEDDED = (sys.executable, "-I", "-S", str(Path(__file__).parent / "embedded"))
+_EMBEDDED = (sys.executable, "-I", "-S", str(Path(__file__).parent / "embedded" / "__main__.py"))
 _PROBE_DEADLINE_S = 20.0
+_PROBED_BOXES = 4
+_PROBE = Constraints(
+    cpu_time_s=5,
+    cpu_extra_time_s=0.5,
+    wall_time_s=10,
+    memory_kib=65_536,
+    address_space_kib=None,
+    stack_kib=8_192,
+    file_size_kib=1_024,
+    processes=4,
+    open_files=64,
+    output_bytes=1_024,
+)
 
 ControlGroups = Literal["auto", "always", "never"]
 
@@ -27,27 +42,24 @@ class NoSandbox(Exception):
 
 
 async def discover(
-    isolate: str, *, allow_old: bool, control_groups: ControlGroups, probe_box: BoxId
+    isolate: str, *, allow_old: bool, control_groups: ControlGroups, boxes: Sequence[BoxId]
 ) -> Sandbox:
     """The sandbox for `isolate`: `auto`, `embedded` or a path; raises NoSandbox.
 
-    Control groups are used where a program runs in them now, in a box that the caller owns.
+    Control groups are used where a program runs in them now. The probe takes one of the boxes that the caller
+    owns: the first that a killed daemon has not left unusable.
     """
     executable = _executable(isolate)
     name, version = await _version(executable, allow_old=allow_old)
-    with_groups = Sandbox(executable, name, version, control_groups=True)
-    without = Sandbox(executable, name, version, control_groups=False)
+    without = Sandbox(executable, name, version, control_groups=False, box_root=Path())
     if control_groups == "never":
-        await _prove(without, probe_box)
-        return without
+        return await _prove(without, boxes)
     try:
-        await _prove(with_groups, probe_box)
+        return await _prove(replace(without, control_groups=True), boxes)
     except NoSandbox:
         if control_groups == "always":
             raise
-        await _prove(without, probe_box)
-        return without
-    return with_groups
+        return await _prove(without, boxes)
 
 
 def _executable(isolate: str) -> tuple[str, ...]:
@@ -82,36 +94,27 @@ async def _version(executable: tuple[str, ...], *, allow_old: bool) -> tuple[str
     return "isolate", found[2]
 
 
-async def _prove(sandbox: Sandbox, number: BoxId) -> None:
+async def _prove(sandbox: Sandbox, boxes: Sequence[BoxId]) -> Sandbox:
     """Run one program as every submission will be run; raises NoSandbox with what the sandbox said."""
-    constraints = Constraints(
-        cpu_time_s=5,
-        cpu_extra_time_s=0.5,
-        wall_time_s=10,
-        memory_kib=65_536,
-        address_space_kib=None,
-        stack_kib=8_192,
-        file_size_kib=1_024,
-        processes=4,
-        open_files=64,
-        output_bytes=1_024,
-    )
+    failures = []
     with tempfile.TemporaryDirectory(prefix="verdictd-") as directory:
-        box = Box(sandbox, number, Path(directory))
-        try:
-            await box.reset()
-            report = await box.run(Command(argv=("/bin/echo", "ready"), constraints=constraints))
-            await box.cleanup()
-        except SandboxBroken as error:
-            await _try_cleanup(box)
-            groups = "with" if sandbox.control_groups else "without"
-            raise NoSandbox(f"{sandbox.name} {sandbox.version} {groups} control groups: {error}") from error
-    if report.ending is not Ending.EXITED or report.stdout.data != b"ready\n":
-        raise NoSandbox(f"{sandbox.name} {sandbox.version} cannot run /bin/echo: {report}")
+        for number in boxes[:_PROBED_BOXES]:
+            try:
+                return replace(sandbox, box_root=await _try(Box(sandbox, number, Path(directory))))
+            except SandboxBroken as error:
+                failures.append(str(error))
+    groups = "with" if sandbox.control_groups else "without"
+    raise NoSandbox(f"{sandbox.name} {sandbox.version} {groups} control groups: {failures[0]}")
 
 
-async def _try_cleanup(box: Box) -> None:
+async def _try(box: Box) -> Path:
+    """Run a program in a box, and return where its boxes are."""
     try:
-        await box.cleanup()
-    except SandboxBroken:
-        await asyncio.sleep(0)
+        root = await box.reset()
+        report = await box.run(Command(argv=("/bin/echo", "ready"), constraints=_PROBE))
+    finally:
+        with contextlib.suppress(SandboxBroken):
+            await finish(box.cleanup())
+    if report.ending is not Ending.EXITED or report.stdout.data != b"ready\n":
+        raise SandboxBroken(f"cannot run /bin/echo: {report}")
+    return root.parent

@@ -85,10 +85,13 @@ def read_regular(directory: int, name: str, max_bytes: int) -> bytes:
         if error.errno in {errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.ENAMETOOLONG}:
             raise UnusableFile(f"{name!r} is missing or not a regular file") from error
         raise
-    with os.fdopen(fd, "rb", buffering=0) as opened:
+    try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
             raise UnusableFile(f"{name!r} is missing or not a regular file")
         if status.st_size > max_bytes:
             raise UnusableFile(f"{name!r} has {status.st_size} bytes, at most {max_bytes} are taken")
-        return opened.read(max_bytes) or b""
+        with open(fd, "rb", closefd=False) as opened:
+            return opened.read(max_bytes)
+    finally:
+        os.close(fd)

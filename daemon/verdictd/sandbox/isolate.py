@@ -15,6 +15,8 @@ class Sandbox:
     name: str
     version: str
     control_groups: bool
+    box_root: Path
+    """The directory in which every box has one of its own, named by its number."""
 
 
 def init_argv(sandbox: Sandbox, box: BoxId, *, control_groups: bool) -> list[str]:

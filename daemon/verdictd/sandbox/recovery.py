@@ -9,6 +9,8 @@ from pathlib import Path
 from verdictd.errors import SandboxBroken
 from verdictd.sandbox import Command, Constraints, Ending
 from verdictd.sandbox.box import Box
+from verdictd.sandbox.embedded.faults import BoxError
+from verdictd.sandbox.embedded.trees import empty
 
 _PASSES = 20
 _ORDINARY_UIDS = range(1_000, 2**31)
@@ -35,13 +37,34 @@ async def recover(box: Box) -> int:
     Without control groups isolate's own cleaning leaves those running: they are found by the user id that
     programs have in this box. Raises SandboxBroken where the box cannot be had.
     """
-    with contextlib.suppress(SandboxBroken):  # what matters is whether the reset below succeeds
+    try:
         await box.cleanup()
-    await box.reset()
+        await box.reset()
+    except SandboxBroken:
+        if os.geteuid() != 0:
+            raise
+        # Isolate walks trees with a descriptor a level, so that one deep enough stops its own cleaning.
+        await asyncio.to_thread(_empty, box.sandbox.box_root / str(box.number))
+        await box.reset()
     uid = await _uid(box)
     killed = await _kill_all(uid) if os.geteuid() == 0 else 0
     await box.reset()
     return killed
+
+
+def _empty(root: Path) -> None:
+    """Remove what lies in a box. Its root and the directories in that are the sandbox's, and no links."""
+    for directory in ("box", "tmp"):
+        try:
+            top = os.open(root / directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                empty(top)
+            finally:
+                os.close(top)
+        except FileNotFoundError:
+            continue
+        except (OSError, BoxError) as error:
+            raise SandboxBroken(f"cannot empty {root / directory}: {error}") from error
 
 
 async def _uid(box: Box) -> int:

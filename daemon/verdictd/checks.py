@@ -1,0 +1,87 @@
+"""`verdictd check`: everything that judging needs, tried for real."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from verdictd.broker import Broker
+from verdictd.errors import BrokerUnavailable, InvalidSubmission, SandboxBroken
+from verdictd.host import Host, open_host
+from verdictd.languages import Language
+from verdictd.messages import Status, submission_model
+from verdictd.sandbox.discovery import NoSandbox
+from verdictd.sandbox.pool import BoxTaken
+from verdictd.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing tried: its name, what was found, and what to do about it where it failed."""
+
+    name: str
+    found: str
+    remedy: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing needs to be done."""
+        return self.remedy is None
+
+
+async def check(settings: Settings, *, broker: bool) -> AsyncIterator[Check]:
+    """Try the broker (unless told otherwise), the sandbox, its boxes, and each installed language."""
+    yield Check("settings", "valid")
+    if broker:
+        yield await _broker(settings)
+    try:
+        async with open_host(settings) as host:
+            async for checked in _host(settings, host):
+                yield checked
+    except BoxTaken as error:
+        yield Check("boxes", str(error), "stop the daemon that owns them, or set sandbox.first_box")
+    except NoSandbox as error:
+        yield Check("sandbox", str(error), "install isolate 2.6 or newer, or run as root; see the README")
+
+
+async def _broker(settings: Settings) -> Check:
+    try:
+        async with Broker.connect(settings.broker):
+            return Check("broker", "connected; queues are as they should be")
+    except BrokerUnavailable as error:
+        return Check("broker", str(error), "start RabbitMQ, or set broker.url")
+
+
+async def _host(settings: Settings, host: Host) -> AsyncIterator[Check]:
+    sandbox = host.sandbox
+    groups = (
+        "with control groups" if sandbox.control_groups else "without control groups: limits hold per process"
+    )
+    yield Check("sandbox", f"{sandbox.name} {sandbox.version}, {groups}")
+    states = host.pool.states
+    yield Check("boxes", f"{len(states)} clean: {min(states)} to {max(states)}")
+    with_reference = [language for language in host.registry.available if language.reference is not None]
+    for checked in await asyncio.gather(
+        *(_language(settings, host, language) for language in with_reference)
+    ):
+        yield checked
+
+
+async def _language(settings: Settings, host: Host, language: Language) -> Check:
+    """Judge the language's reference program, which prints 42."""
+    name = f"language {language.name}"
+    model = submission_model(settings.limits)
+    submission = model(
+        language=language.name,
+        source_code=language.reference or "",
+        expected_output=b"42",
+        cpu_time_limit=min(10.0, settings.limits.cpu_time_limit.max),
+    )
+    try:
+        result = await host.judge.judge(submission)
+    except (SandboxBroken, InvalidSubmission) as error:
+        return Check(name, str(error), "see the sandbox")
+    if result.status is Status.ACCEPTED:
+        version = result.language.version if result.language else None
+        return Check(name, f"{version or 'unknown version'}; {result.time:.3f} s, {result.memory} KiB")
+    said = (result.compile_output or result.stderr)[-300:]
+    return Check(name, f"{result.status}: {result.message} {said}", "repair its installation, or remove it")

@@ -1,0 +1,215 @@
+"""The commands."""
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.text import Text
+
+from verdictd import schema as schemas
+from verdictd import service, telemetry
+from verdictd.checks import check as run_checks
+from verdictd.client import submit as publish
+from verdictd.errors import BrokerUnavailable, InvalidSubmission, SandboxBroken
+from verdictd.host import Host, open_host, use_pidfd_watcher
+from verdictd.inputs import Extras, read_body
+from verdictd.languages import LanguagesError, Registry
+from verdictd.messages import Result, Status, decode, peek_id, submission_model
+from verdictd.sandbox.discovery import NoSandbox
+from verdictd.sandbox.pool import BoxTaken
+from verdictd.settings import Settings, SettingsError, load
+from verdictd.tables import add_result, language_table, result_table
+from verdictd.verdicts import INVALID, internal_error
+
+T = TypeVar("T")
+
+EXIT_SETTINGS = 78  # EX_CONFIG of sysexits.h: systemd does not start the service again
+
+app = typer.Typer(
+    help="Judge submissions from RabbitMQ in the isolate sandbox, and publish the results.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", envvar="VERDICTD_CONFIG", help="Settings file [/etc/verdictd/verdictd.toml]."
+    ),
+]
+Files = Annotated[
+    list[Path],
+    typer.Argument(
+        exists=True, dir_okay=False, help="Submissions (.json), or sources: main.c, hello.py, ..."
+    ),
+]
+Language = Annotated[str | None, typer.Option(help="Of the sources; else their ending tells.")]
+Stdin = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Input of the sources.")]
+Expected = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Their expected output.")]
+Output = Annotated[Format, typer.Option("--output", "-o", help="table, or json: one result a line.")]
+
+
+def main() -> None:
+    """Run a command; a wrong setting ends with 78, what is missing on this host with 1."""
+    try:
+        app()
+    except (SettingsError, LanguagesError, BoxTaken) as error:
+        err.print(Text(f"verdictd: {error}"))
+        sys.exit(EXIT_SETTINGS)
+    except (NoSandbox, BrokerUnavailable, OSError) as error:
+        err.print(Text(f"verdictd: {error}"))
+        sys.exit(1)
+
+
+@app.command()
+def serve(config: Config = None) -> None:
+    """Judge what the queue brings, until SIGTERM."""
+    settings = load(config)
+    telemetry.configure(settings.log.level, settings.log.format)
+    _run(service.serve(settings))
+
+
+@app.command()
+def run(  # noqa: PLR0917 - each is an option of the command
+    files: Files,
+    language: Language = None,
+    stdin: Stdin = None,
+    expected: Expected = None,
+    output: Output = Format.TABLE,
+    config: Config = None,
+) -> None:
+    """Judge files on this host, without a broker. Exits with 0 if all are accepted."""
+    settings = load(config)
+    telemetry.configure("error", "console")
+    extras = Extras(language, stdin, expected)
+    results = _run(_judge(settings, [read_body(file, extras) for file in files]))
+    _show(results, output)
+
+
+@app.command()
+def submit(  # noqa: PLR0917 - each is an option of the command
+    files: Files,
+    language: Language = None,
+    stdin: Stdin = None,
+    expected: Expected = None,
+    output: Output = Format.TABLE,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the results.")] = 300,
+    config: Config = None,
+) -> None:
+    """Publish files to the submissions queue and wait for the results. Exits with 0 if all are accepted."""
+    settings = load(config)
+    telemetry.configure("error", "console")
+    extras = Extras(language, stdin, expected)
+    results = _run(_submit(settings, [read_body(file, extras) for file in files], timeout))
+    _show(results, output, wanted=len(files))
+
+
+@app.command()
+def check(
+    broker: Annotated[bool, typer.Option(help="Try the broker too.")] = True,
+    config: Config = None,
+) -> None:
+    """Try settings, broker, sandbox, boxes and each language; say what to do. Exits with 1 on any failure."""
+    settings = load(config)
+    telemetry.configure("error", "console")
+    sys.exit(0 if _run(_check(settings, broker=broker)) else 1)
+
+
+@app.command()
+def languages(
+    output: Output = Format.TABLE,
+    config: Config = None,
+) -> None:
+    """List the languages, and what each lacks on this host."""
+    registry = Registry.load(load(config).judge.languages_file)
+    if output is Format.TABLE:
+        out.print(language_table(registry))
+        return
+    for language in registry:
+        line = {
+            "name": language.name,
+            "also": sorted(language.words - {language.name}),
+            "available": not language.missing,
+            "missing": language.missing,
+        }
+        typer.echo(orjson.dumps(line))
+
+
+@app.command()
+def schema(directory: Annotated[Path, typer.Argument(file_okay=False)] = Path("schemas")) -> None:
+    """Write the JSON schemas of submissions and results."""
+    schemas.write(directory)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    use_pidfd_watcher()
+    return asyncio.run(work)
+
+
+async def _judge(settings: Settings, bodies: list[tuple[str, bytes]]) -> list[Result]:
+    async with open_host(settings) as host:
+        return await asyncio.gather(*(_judge_one(settings, host, *body) for body in bodies))
+
+
+async def _judge_one(settings: Settings, host: Host, name: str, body: bytes) -> Result:
+    try:
+        submission = decode(body, submission_model(settings.limits), message_id=name)
+        return await host.judge.judge(submission)
+    except InvalidSubmission as error:
+        return host.judge.unjudged(peek_id(body, name), INVALID, error.problems)
+    except SandboxBroken as error:
+        return host.judge.unjudged(peek_id(body, name), internal_error(str(error)))
+
+
+async def _submit(settings: Settings, bodies: list[tuple[str, bytes]], timeout_s: float) -> list[Result]:
+    results = []
+    with Progress(console=err, transient=True) as progress:
+        bar = progress.add_task("judging", total=len(bodies))
+        async for body in publish(settings.broker, bodies, timeout_s=timeout_s):
+            results.append(Result.model_validate_json(body))
+            progress.advance(bar)
+    return results
+
+
+async def _check(settings: Settings, *, broker: bool) -> bool:
+    passed = True
+    async for checked in run_checks(settings, broker=broker):
+        passed = passed and checked.passed
+        mark = Text("ok    ", "green") if checked.passed else Text("FAILED", "red")
+        out.print(mark, Text(f"{checked.name}: {checked.found}"))
+        if checked.remedy is not None:
+            out.print(Text(f"       -> {checked.remedy}"))
+    return passed
+
+
+def _show(results: list[Result], output: Format, *, wanted: int | None = None) -> None:
+    if output is Format.JSON:
+        for result in results:
+            typer.echo(orjson.dumps(result.model_dump(mode="json")))
+    else:
+        table = result_table()
+        for result in results:
+            add_result(table, result)
+        out.print(table)
+    missing = (wanted or len(results)) - len(results)
+    if missing:
+        err.print(Text(f"verdictd: {missing} results did not come in time"))
+    sys.exit(1 if missing or any(result.status is not Status.ACCEPTED for result in results) else 0)

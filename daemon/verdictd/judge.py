@@ -1,0 +1,192 @@
+"""A Submission becomes a Result: build, run as often as asked for, stop at the first failure."""
+
+import asyncio
+import socket
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version as package_version
+
+from verdictd import languages
+from verdictd.builds import build, clash
+from verdictd.errors import InvalidSubmission, Problem, SandboxBroken
+from verdictd.languages import Language, Registry
+from verdictd.messages import (
+    Cause,
+    EffectiveLimits,
+    LanguageUsed,
+    Result,
+    Status,
+    Submission,
+    WorkerIdentity,
+)
+from verdictd.results import Judged, judged_result, unjudged_result
+from verdictd.sandbox import Command, Constraints, Report
+from verdictd.sandbox.box import Box
+from verdictd.sandbox.isolate import Sandbox
+from verdictd.sandbox.pool import BoxPool
+from verdictd.settings import Settings
+from verdictd.verdicts import Verdict, verdict
+
+_LARGE_BYTES = 1024 * 1024  # output above this is compared in a thread, so that heartbeats go on
+
+
+class Judge:
+    """Judges submissions in the boxes of a pool. State: the language versions that were asked for so far."""
+
+    def __init__(
+        self,
+        *,
+        pool: BoxPool,
+        sandbox: Sandbox,
+        registry: Registry,
+        settings: Settings,
+    ) -> None:
+        self._pool = pool
+        self._sandbox = sandbox
+        self._registry = registry
+        self._settings = settings.judge
+        self._allow_network = settings.sandbox.allow_network
+        self._open_files = settings.sandbox.open_files
+        self._versions: dict[str, str | None] = {}
+
+    def check(self, submission: Submission) -> Language:
+        """The submission's language; raises InvalidSubmission where this host cannot do what it asks for."""
+        language = self._registry.get(submission.language)
+        if language is None or language.missing:
+            known = ", ".join(sorted(available.name for available in self._registry.available))
+            raise InvalidSubmission([Problem("/language", f"unknown language; there are: {known}")])
+        problems = list(self._problems(submission, language))
+        if problems:
+            raise InvalidSubmission(problems)
+        return language
+
+    def _problems(self, submission: Submission, language: Language) -> Iterator[Problem]:
+        refused = languages.refused_option(language, submission.compiler_options)
+        if refused is not None:
+            yield Problem("/compiler_options", f"{refused!r} is not allowed for {language.name}")
+        clashing = clash(language, submission.additional_files)
+        if clashing is not None:
+            yield Problem(
+                "/additional_files", f"{clashing!r} stands where the source or the artifact belongs"
+            )
+        if submission.enable_network and not (self._allow_network and language.allow_network):
+            yield Problem("/enable_network", f"the network is not allowed here for {language.name}")
+        if submission.callback_url is not None:
+            yield Problem(
+                "/callback_url", "callbacks are not delivered here; the result goes to the reply queue"
+            )
+        limits = submission.effective_limits()
+        left_s = self._settings.submission_timeout_s
+        if language.compile_cmd:
+            left_s -= language.compile_limits.wall_time_s
+        if limits.number_of_runs * limits.wall_time_limit > left_s:
+            runs = f"{limits.number_of_runs} runs of up to {limits.wall_time_limit:g} s"
+            yield Problem("/number_of_runs", f"{runs} do not fit into {left_s:g} s")
+
+    async def judge(self, submission: Submission) -> Result:
+        """Judge a submission in a box of its own.
+
+        Raises InvalidSubmission as `check` does, SandboxBroken where the fault is ours, Draining.
+        """
+        language = self.check(submission)
+        async with self._pool.lease() as box:
+            started_at = datetime.now(UTC)
+            judged = await self._within_time(box, language, submission)
+            worker = self.identity(box.number)
+        used = LanguageUsed(name=language.name, version=await self._version(language))
+        return judged_result(submission, judged, language=used, worker=worker, started_at=started_at)
+
+    async def _within_time(self, box: Box, language: Language, submission: Submission) -> Judged:
+        try:
+            async with asyncio.timeout(self._settings.submission_timeout_s):
+                return await self._judge(box, language, submission)
+        except TimeoutError:
+            raise SandboxBroken(f"box {box.number} took longer than all limits together allow") from None
+
+    async def _judge(self, box: Box, language: Language, submission: Submission) -> Judged:
+        built = await build(
+            box,
+            language,
+            submission,
+            artifact_bytes=self._settings.artifact_kib * 1024,
+            output_bytes=self._settings.compile_output_kib * 1024,
+        )
+        if built.failure is not None:
+            return Judged(Verdict(Status.COMPILATION_ERROR, Cause.COMPILE, built.failure), built, ())
+        limits = submission.effective_limits()
+        command = self._command(language, submission, limits)
+        reports: list[Report] = []
+        for _ in range(limits.number_of_runs):
+            await box.ready(control_groups=command.control_groups)
+            await box.place(built.files)
+            await box.place(built.executables, mode=0o755)
+            reports.append(await box.run(command))
+            decided = await _verdict(reports[-1], limits, submission.expected_output)
+            if decided.status is not Status.ACCEPTED:
+                break
+        return Judged(decided, built, reports)
+
+    def _command(self, language: Language, submission: Submission, limits: EffectiveLimits) -> Command:
+        per_process = limits.enable_per_process_and_thread_memory_limit
+        grouped = not (per_process and limits.enable_per_process_and_thread_time_limit)
+        memory_kib = limits.memory_limit
+        address_space_kib = None
+        if per_process:
+            address_space_kib = memory_kib
+        elif not self._sandbox.control_groups and language.address_space:
+            # Without a group the resident set decides, after the run. This bound only keeps the host safe,
+            # and leaves room for what a program maps and never touches.
+            address_space_kib = 2 * memory_kib + 131_072
+        return Command(
+            argv=tuple(
+                languages.run_argv(
+                    language,
+                    submission.command_line_arguments,
+                    memory_kib=memory_kib,
+                    stack_kib=limits.stack_limit,
+                )
+            ),
+            constraints=Constraints(
+                cpu_time_s=limits.cpu_time_limit,
+                cpu_extra_time_s=limits.cpu_extra_time,
+                wall_time_s=limits.wall_time_limit,
+                memory_kib=None if per_process else memory_kib,
+                address_space_kib=address_space_kib,
+                stack_kib=limits.stack_limit,
+                file_size_kib=limits.max_file_size,
+                processes=limits.max_processes_and_or_threads + language.extra_processes,
+                open_files=self._open_files,
+                output_bytes=limits.max_output_size * 1024,
+            ),
+            environment=language.environment,
+            directories=language.directories,
+            stdin=submission.stdin,
+            stderr_to_stdout=submission.redirect_stderr_to_stdout,
+            network=limits.enable_network,
+            control_groups=grouped,
+        )
+
+    async def _version(self, language: Language) -> str | None:
+        if language.name not in self._versions:
+            self._versions[language.name] = await languages.version(language)
+        return self._versions[language.name]
+
+    def identity(self, box: int | None) -> WorkerIdentity:
+        """Who judges here."""
+        return WorkerIdentity(
+            host=socket.gethostname(),
+            box=box,
+            sandbox=self._sandbox.name,
+            sandbox_version=self._sandbox.version,
+            verdictd=package_version("verdictd"),
+        )
+
+    def unjudged(self, submission_id: str, verdict: Verdict, problems: Sequence[Problem] = ()) -> Result:
+        """The answer to a message that is not judged."""
+        return unjudged_result(submission_id, verdict, self.identity(None), problems)
+
+
+async def _verdict(report: Report, limits: EffectiveLimits, expected: bytes | None) -> Verdict:
+    if len(report.stdout.data) + len(expected or b"") < _LARGE_BYTES:
+        return verdict(report, limits, expected)
+    return await asyncio.to_thread(verdict, report, limits, expected)

@@ -1,0 +1,194 @@
+"""One delivery, from its bytes to its settlement."""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+
+import structlog
+
+from verdictd.broker import Broker, Delivery, Settlement
+from verdictd.errors import BrokerUnavailable, InvalidSubmission, Problem, SandboxBroken
+from verdictd.judge import Judge
+from verdictd.messages import SUBMISSION_TYPE, Result, Submission, decode, encode, peek_id
+from verdictd.sandbox.pool import Draining
+from verdictd.settings import JudgeSettings
+from verdictd.verdicts import INVALID, internal_error
+
+log = structlog.get_logger()
+
+_LARGE_BYTES = 64 * 1024  # bodies above this are decoded in a thread, so that heartbeats go on
+_ENTRY_BYTES = 4 * 1024  # what a remembered result takes beside its texts, generously
+
+Key = tuple[str, bytes]
+"""The id of a submission, and the digest of its body."""
+
+
+class Recent:
+    """The results of submissions judged a moment ago, bounded by count and bytes, oldest out first."""
+
+    def __init__(self, *, count: int, size_bytes: int) -> None:
+        self._count = count
+        self._size_bytes = size_bytes
+        self._used_bytes = 0
+        self._results: OrderedDict[Key, tuple[Result, int]] = OrderedDict()
+        self._digests: dict[str, bytes] = {}
+
+    def add(self, key: Key, result: Result) -> None:
+        """Remember a result."""
+        size_bytes = _ENTRY_BYTES + len(result.stdout) + len(result.stderr) + len(result.compile_output)
+        self._results[key] = (result, size_bytes)
+        self._digests[key[0]] = key[1]
+        self._used_bytes += size_bytes
+        while self._results and (len(self._results) > self._count or self._used_bytes > self._size_bytes):
+            oldest, (_, freed_bytes) = self._results.popitem(last=False)
+            self._used_bytes -= freed_bytes
+            if self._digests.get(oldest[0]) == oldest[1]:
+                del self._digests[oldest[0]]
+
+    def get(self, key: Key) -> Result | None:
+        """The remembered result of this very submission."""
+        entry = self._results.get(key)
+        return entry[0] if entry else None
+
+    def has_other(self, key: Key) -> bool:
+        """Whether a submission with this id and another body is remembered."""
+        return self._digests.get(key[0], key[1]) != key[1]
+
+
+class Worker:
+    """Turns deliveries into replies. State: the submissions that run now, and recent results."""
+
+    def __init__(
+        self,
+        *,
+        judge: Judge,
+        replies: Broker,
+        model: type[Submission],
+        settings: JudgeSettings,
+        recent: Recent,
+    ) -> None:
+        self._judge = judge
+        self._replies = replies
+        self._model = model
+        self._settings = settings
+        self._recent = recent
+        self._running: dict[Key, asyncio.Future[Result | None]] = {}
+
+    async def handle(self, delivery: Delivery) -> Settlement:
+        """Judge, reply, and say how the delivery is to be settled."""
+        received_at = datetime.now(UTC)
+        try:
+            submission = await self._decode(delivery)
+        except InvalidSubmission as error:
+            submission_id = peek_id(delivery.body, delivery.message_id)
+            result = self._judge.unjudged(submission_id, INVALID, error.problems)
+            return await self._answer(delivery, result, received_at, Settlement.DEAD_LETTER)
+        structlog.contextvars.bind_contextvars(id=submission.id)
+        if delivery.attempt > self._settings.max_attempts:
+            message = f"Not judged: {delivery.attempt - 1} attempts came to no end."
+            result = self._judge.unjudged(submission.id, internal_error(message))
+            return await self._answer(delivery, result, received_at, Settlement.DEAD_LETTER)
+        try:
+            result = await self._result(submission, delivery)
+        except Draining:
+            return Settlement.REQUEUE
+        except SandboxBroken as error:
+            log.error("submission.not_judged", attempt=delivery.attempt, error=str(error))
+            await asyncio.sleep(self._settings.fault_pause_s)
+            return Settlement.REQUEUE
+        return await self._answer(delivery, result, received_at, Settlement.ACK)
+
+    async def _decode(self, delivery: Delivery) -> Submission:
+        problems = list(_envelope_problems(delivery))
+        refused = self._replies.reply_to_problem(delivery.reply_to)
+        if refused is not None:
+            problems.append(Problem("", f"reply_to: {refused}"))
+        if problems:
+            raise InvalidSubmission(problems)
+        decoding = partial(decode, delivery.body, self._model, message_id=delivery.message_id)
+        submission = decoding() if len(delivery.body) < _LARGE_BYTES else await asyncio.to_thread(decoding)
+        self._judge.check(submission)
+        return submission
+
+    async def _result(self, submission: Submission, delivery: Delivery) -> Result:
+        """Judge, or attach to the same submission where it runs now, or take what it came to a moment ago."""
+        key = (submission.id, hashlib.sha256(delivery.body).digest())
+        while (running := self._running.get(key)) is not None:
+            result = await asyncio.shield(running)
+            if result is not None:
+                return result.model_copy(update={"duplicate": True})
+        known = self._recent.get(key)
+        if known is not None:
+            return known.model_copy(update={"duplicate": True})
+        future: asyncio.Future[Result | None] = asyncio.get_running_loop().create_future()
+        self._running[key] = future
+        try:
+            result = await self._judge.judge(submission)
+            if self._recent.has_other(key):
+                message = f"{result.message} The id was used before, with another body."
+                result = result.model_copy(update={"message": message})
+            self._recent.add(key, result)
+            future.set_result(result)
+            return result
+        finally:
+            del self._running[key]
+            if not future.done():
+                future.set_result(None)
+
+    async def _answer(
+        self, delivery: Delivery, result: Result, received_at: datetime, settlement: Settlement
+    ) -> Settlement:
+        """Publish the result; what cannot be published goes back to the queue."""
+        created_at = delivery.timestamp
+        queue_time = (result.started_at - created_at).total_seconds() if created_at else None
+        result = result.model_copy(
+            update={
+                "created_at": created_at,
+                # The timestamp has whole seconds and comes from another clock.
+                "queue_time": None if queue_time is None else max(0.0, queue_time),
+                "attempt": delivery.attempt,
+                "redelivered": delivery.redelivered,
+            }
+        )
+        body = await asyncio.to_thread(encode, result, self._model.limits.result_bytes)
+        try:
+            await self._replies.reply(body, delivery=delivery, submission_id=result.id)
+        except BrokerUnavailable as error:
+            log.error("submission.not_answered", attempt=delivery.attempt, error=str(error))
+            settlement = Settlement.REQUEUE
+        _log(result, settlement, (datetime.now(UTC) - received_at).total_seconds())
+        return settlement
+
+
+def _envelope_problems(delivery: Delivery) -> Iterator[Problem]:
+    if delivery.type not in {None, "", SUBMISSION_TYPE}:
+        yield Problem("", f"type is {delivery.type[:100]!r}, only {SUBMISSION_TYPE!r} is taken")
+    media_type = (delivery.content_type or "").partition(";")[0].strip().lower()
+    if media_type not in {"", "application/json"}:
+        yield Problem("", f"content_type is {media_type[:100]!r}, only 'application/json' is taken")
+    if (delivery.content_encoding or "").lower() not in {"", "identity", "utf-8"}:
+        yield Problem("", f"content_encoding is {delivery.content_encoding!r}, no encoding is taken")
+
+
+def _log(result: Result, settlement: Settlement, total_s: float) -> None:
+    """The one line that says everything about a submission, but nothing of what it wrote."""
+    log.info(
+        "submission.answered",
+        id=result.id,
+        status=result.status,
+        cause=result.cause,
+        language=result.language.name if result.language else None,
+        time=result.time,
+        wall_time=result.wall_time,
+        memory=result.memory,
+        box=result.worker.box,
+        attempt=result.attempt,
+        redelivered=result.redelivered,
+        duplicate=result.duplicate,
+        queue_time=result.queue_time,
+        total_s=round(total_s, 3),
+        settlement=settlement,
+    )

@@ -1,0 +1,84 @@
+"""A real host, with boxes of each sandbox that this machine has, and no broker."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from verdictd.host import Host, open_host
+from verdictd.messages import Result, submission_model
+from verdictd.settings import JudgeSettings, SandboxSettings, Settings
+
+Judge = Callable[..., Awaitable[Result]]
+
+OWN_LANGUAGES = """
+[[language]]
+name = "copied"
+source_file = "main.txt"
+compile_cmd = "cp main.txt main"
+run_cmd = "./main"
+artifacts = ["main"]
+
+[[language]]
+name = "made"
+source_file = "make.sh"
+compile_cmd = "bash make.sh"
+run_cmd = "./main"
+artifacts = ["main"]
+
+[[language]]
+name = "networked"
+source_file = "main.py"
+run_cmd = "python3 main.py"
+allow_network = true
+"""
+"""Languages that let a test say what lies in the box after the build."""
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """The daemon is written for asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session", params=["isolate", "embedded"])
+def settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings for each sandbox, with box ids that no other suite uses."""
+    isolate = "embedded"
+    if request.param == "isolate":
+        isolate = os.environ.get("VERDICTD_TEST_ISOLATE") or shutil.which("isolate") or ""
+        if not isolate:
+            pytest.skip("isolate is not installed")
+    languages_file: Path = tmp_path_factory.mktemp("languages") / "own.toml"
+    languages_file.write_text(OWN_LANGUAGES)
+    return Settings(
+        sandbox=SandboxSettings(
+            isolate=isolate,
+            boxes=2,
+            retire_s=1,
+            first_box=700 if isolate == "embedded" else 710,
+            allow_network=True,
+        ),
+        judge=JudgeSettings(languages_file=languages_file),
+    )
+
+
+@pytest.fixture(scope="session")
+async def host(settings: Settings) -> AsyncIterator[Host]:
+    """What `verdictd run` judges with."""
+    async with open_host(settings) as host:
+        yield host
+
+
+@pytest.fixture
+def judge(host: Host, settings: Settings) -> Judge:
+    """Judge a submission given by its fields, as if they had come in a message."""
+
+    async def judge(language: str, source_code: str, **fields: Any) -> Result:
+        model = submission_model(settings.limits)
+        return await host.judge.judge(model(language=language, source_code=source_code, **fields))
+
+    return judge
