@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 _END_OF_DIRECTORY = b"PK\x05\x06"
+_ZIP64_LOCATOR = b"PK\x06\x07"
 _DIRECTORY_BYTES_PER_FILE = 1024  # a central directory entry is 46 bytes and its name; the rest is generosity
-_MAX_DEPTH = 8
+_MAX_PARTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +24,15 @@ class File:
 
 def check_name(name: str) -> str:
     """Return `name` if it can only mean a file below the working directory, else raise ValueError."""
-    parts = name.split("/")
     if len(name.encode()) > 255:
         raise ValueError("a file name has at most 255 bytes")
+    parts = name.split("/")
     if any(ord(character) < 32 or ord(character) == 127 for character in name):
         raise ValueError("a file name has no control characters")
     if any(part in {"", ".", ".."} for part in parts):
         raise ValueError('a file name is relative, without empty parts, "." and ".."')
-    if len(parts) > _MAX_DEPTH:
-        raise ValueError(f"a file lies at most {_MAX_DEPTH} directories deep")
+    if len(parts) > _MAX_PARTS:
+        raise ValueError(f"a file name has at most {_MAX_PARTS} parts")
     return name
 
 
@@ -81,6 +82,8 @@ def _check_directory_size(archive: bytes, max_files: int) -> None:
     end = archive.rfind(_END_OF_DIRECTORY, max(0, len(archive) - 65_557))
     if end < 0 or len(archive) < end + 22:
         raise ValueError("the archive is not a readable ZIP file: no end of directory")
+    if archive[max(0, end - 20) : end].startswith(_ZIP64_LOCATOR):
+        raise ValueError("the archive is in the ZIP64 format, which so few files do not need")
     (directory_bytes,) = struct.unpack_from("<I", archive, end + 12)
     if directory_bytes > (max_files + 1) * _DIRECTORY_BYTES_PER_FILE:
         raise ValueError(f"the archive has more entries than the {max_files} files that are taken")

@@ -183,9 +183,13 @@ async def _submit(settings: Settings, bodies: list[tuple[str, bytes]], timeout_s
     results = []
     with Progress(console=err, transient=True) as progress:
         bar = progress.add_task("judging", total=len(bodies))
-        async for body in publish(settings.broker, bodies, timeout_s=timeout_s):
-            results.append(Result.model_validate_json(body))
-            progress.advance(bar)
+        keyed = [(f"{number} {name}", body) for number, (name, body) in enumerate(bodies)]
+        try:
+            async for _, reply in publish(settings.broker, keyed, timeout_s=timeout_s):
+                results.append(Result.model_validate_json(reply))
+                progress.advance(bar)
+        except TimeoutError:
+            pass  # what is missing is told below the results
     return results
 
 

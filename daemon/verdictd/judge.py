@@ -69,7 +69,7 @@ class Judge:
             yield Problem(
                 "/additional_files", f"{clashing!r} stands where the source or the artifact belongs"
             )
-        if submission.enable_network and not (self._allow_network and language.allow_network):
+        if submission.enable_network and not (self._allow_network or language.allow_network):
             yield Problem("/enable_network", f"the network is not allowed here for {language.name}")
         if submission.callback_url is not None:
             yield Problem(
@@ -127,9 +127,9 @@ class Judge:
         return Judged(decided, built, reports)
 
     def _command(self, language: Language, submission: Submission, limits: EffectiveLimits) -> Command:
-        per_process = limits.enable_per_process_and_thread_memory_limit
-        grouped = not (per_process and limits.enable_per_process_and_thread_time_limit)
         memory_kib = limits.memory_limit
+        # A runtime that reserves more than it uses cannot live under a limit on addresses: it keeps its group.
+        per_process = limits.enable_per_process_and_thread_memory_limit and language.address_space
         address_space_kib = None
         if per_process:
             address_space_kib = memory_kib
@@ -163,7 +163,7 @@ class Judge:
             stdin=submission.stdin,
             stderr_to_stdout=submission.redirect_stderr_to_stdout,
             network=limits.enable_network,
-            control_groups=grouped,
+            control_groups=not (per_process and limits.enable_per_process_and_thread_time_limit),
         )
 
     async def _version(self, language: Language) -> str | None:

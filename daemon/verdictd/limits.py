@@ -1,11 +1,12 @@
 """What a submission may ask for: the default and the bounds of each field, set by the operator."""
 
-from typing import Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 KIB = 1024
 MIB = 1024 * KIB
+_BROKER_MAX_BYTES = 512 * MIB  # RabbitMQ takes no larger message, however it is configured
 
 
 class _Frozen(BaseModel):
@@ -54,7 +55,7 @@ class Limits(_Frozen):
     max_output_size: Whole = Whole(default=4_096, min=1, max=65_536)
     number_of_runs: Whole = Whole(default=1, min=1, max=20)
 
-    message_bytes: int = Field(default=64 * MIB, ge=KIB)
+    message_bytes: int = Field(default=64 * MIB, ge=KIB, le=_BROKER_MAX_BYTES)
     source_code_bytes: int = Field(default=MIB, ge=1)
     additional_files: int = Field(default=64, ge=0)
     additional_files_bytes: int = Field(default=10 * MIB, ge=0)
@@ -64,6 +65,22 @@ class Limits(_Frozen):
     stdin_bytes: int = Field(default=16 * MIB, ge=0)
     expected_output_bytes: int = Field(default=16 * MIB, ge=0)
     metadata_bytes: int = Field(default=16 * KIB, ge=0)
+    """Of its JSON without white space."""
     callback_url_length: int = Field(default=2_048, ge=0)
-    result_bytes: int = Field(default=15 * MIB, ge=64 * KIB)
-    """A result message is cut to this size; RabbitMQ 4 takes 16 MiB at the most."""
+    result_bytes: int = Field(default=15 * MIB, ge=256 * KIB, le=_BROKER_MAX_BYTES)
+    """A result message is cut to this size; RabbitMQ 4 takes 16 MiB unless told otherwise."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _keep_the_rest(cls, value: object, info: ValidationInfo) -> object:
+        """Complete a table that gives one of default, min and max only."""
+        default: Any = cls.model_fields[info.field_name or ""].default
+        if isinstance(default, (Number, Whole)) and isinstance(value, dict):
+            return default.model_dump() | value
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.metadata_bytes > self.result_bytes // 2:
+            raise ValueError("metadata_bytes is more than half of result_bytes: a result could not be sent")
+        return self

@@ -1,39 +1,36 @@
 """The wire contract: what a submission and a result are."""
 
 import base64
-import binascii
 import functools
 import re
 import uuid
-from datetime import datetime
+from contextlib import suppress
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Any, ClassVar, Literal
 
 import orjson
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
-    WithJsonSchema,
-    create_model,
-    field_validator,
-    model_validator,
-)
+from pydantic import AwareDatetime, Field, ValidationError, ValidationInfo, create_model, field_validator
 
-from verdictd.archives import File, check_files, check_name, unpack
+from verdictd.archives import File
 from verdictd.errors import InvalidSubmission, Problem
+from verdictd.fields import (
+    Content,
+    Wire,
+    check_bytes,
+    check_metadata,
+    check_url,
+    decode_files,
+    decode_words,
+)
 from verdictd.limits import Limits, Number, Whole
-from verdictd.words import split_words
 
 SUBMISSION_TYPE = "verdictd.submission.v1"
 RESULT_TYPE = "verdictd.result.v1"
 _ID_PATTERN = r"^[A-Za-z0-9._:\-]{1,128}$"
 _MAX_PROBLEMS = 20
+_MAX_TEXT = 200  # characters of a problem's message, and of a name in its path
+MAX_VALUES = 65_536
+"""Numbers, strings, lists, objects and so on in a message."""
 
 
 class Status(StrEnum):
@@ -92,87 +89,6 @@ class Cause(StrEnum):
     VALIDATION = "validation"
 
 
-class Wire(BaseModel):
-    """Base of what crosses the wire: frozen, strict, nothing unknown."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
-
-
-def _decode_base64(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"not base64: {error}") from error
-
-
-def _decode_content(value: object) -> bytes:
-    match value:
-        case bytes():
-            return value
-        case str():
-            return value.encode()
-        case {"base64": str(text), **rest} if not rest:
-            return _decode_base64(text)
-        case _:
-            raise ValueError('must be a string or {"base64": "..."}')
-
-
-_BASE64_OBJECT = {
-    "type": "object",
-    "properties": {"base64": {"type": "string", "contentEncoding": "base64"}},
-    "required": ["base64"],
-    "additionalProperties": False,
-}
-Content = Annotated[
-    bytes,
-    BeforeValidator(_decode_content),
-    WithJsonSchema({"anyOf": [{"type": "string"}, _BASE64_OBJECT]}),
-]
-Words = Annotated[
-    tuple[str, ...],
-    BeforeValidator(split_words),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
-
-
-class AdditionalFile(Wire):
-    """A file that is placed beside the source."""
-
-    name: str = Field(description="Relative path, with / between its parts.")
-    content: str
-    encoding: Literal["utf-8", "base64"] = "utf-8"
-
-    @field_validator("name")
-    @classmethod
-    def _name(cls, name: str) -> str:
-        return check_name(name)
-
-    @model_validator(mode="after")
-    def _decodes(self) -> Self:
-        if self.encoding == "base64":
-            _decode_base64(self.content)
-        return self
-
-    def file(self) -> File:
-        """The same with its content decoded."""
-        base64_encoded = self.encoding == "base64"
-        return File(self.name, _decode_base64(self.content) if base64_encoded else self.content.encode())
-
-
-_ADDITIONAL_FILES = TypeAdapter(list[AdditionalFile])
-Files = Annotated[
-    tuple[File, ...],
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "array", "items": AdditionalFile.model_json_schema()},
-                {"type": "string", "contentEncoding": "base64", "contentMediaType": "application/zip"},
-            ]
-        }
-    ),
-]
-
-
 class Submission(Wire):
     """A program to judge. Bounds come from the operator's limits: see `submission_model`."""
 
@@ -185,11 +101,15 @@ class Submission(Wire):
     )
     language: str = Field(min_length=1, max_length=64, description="A configured name or alias.")
     source_code: str
-    additional_files: Files = Field(
+    additional_files: tuple[File, ...] = Field(
         default=(), description="Files placed beside the source: a list, or one ZIP archive in base64."
     )
-    compiler_options: Words = Field(default=(), description="Checked against the language's allow-list.")
-    command_line_arguments: Words = Field(default=(), description="Passed as words, never through a shell.")
+    compiler_options: tuple[str, ...] = Field(
+        default=(), description="Words, checked against the language's allow-list."
+    )
+    command_line_arguments: tuple[str, ...] = Field(
+        default=(), description="Words, as the program gets them; no shell sees them."
+    )
     stdin: Content = b""
     expected_output: Content | None = Field(
         default=None, description="Null: nothing is compared, a clean run is accepted."
@@ -221,57 +141,34 @@ class Submission(Wire):
     @field_validator("source_code")
     @classmethod
     def _source_code(cls, source: str) -> str:
-        _check_bytes(len(source.encode()), cls.limits.source_code_bytes)
+        check_bytes(len(source.encode()), cls.limits.source_code_bytes)
         return source
 
     @field_validator("stdin", "expected_output")
     @classmethod
     def _content(cls, content: bytes | None, info: ValidationInfo) -> bytes | None:
-        _check_bytes(len(content or b""), getattr(cls.limits, f"{info.field_name}_bytes"))
+        check_bytes(len(content or b""), getattr(cls.limits, f"{info.field_name}_bytes"))
         return content
 
     @field_validator("additional_files", mode="plain")
     @classmethod
     def _additional_files(cls, value: object) -> tuple[File, ...]:
-        max_files, max_bytes = cls.limits.additional_files, cls.limits.additional_files_bytes
-        if isinstance(value, str):
-            # A name costs up to 255 bytes twice and an entry some 100: what is larger holds too much anyway.
-            _check_bytes(len(value), (max_bytes + max_files * 1024) * 4 // 3 + 4)
-            return unpack(_decode_base64(value), max_files=max_files, max_bytes=max_bytes)
-        files = _ADDITIONAL_FILES.validate_python(value)
-        return check_files((file.file() for file in files), max_files=max_files, max_bytes=max_bytes)
+        return decode_files(value, cls.limits)
 
-    @field_validator("compiler_options", "command_line_arguments")
+    @field_validator("compiler_options", "command_line_arguments", mode="plain")
     @classmethod
-    def _words(cls, words: tuple[str, ...]) -> tuple[str, ...]:
-        if len(words) > cls.limits.words:
-            raise ValueError(f"{len(words)} words, at most {cls.limits.words} are taken")
-        _check_bytes(sum(len(word.encode()) + 1 for word in words), cls.limits.words_bytes)
-        return words
+    def _words(cls, value: object) -> tuple[str, ...]:
+        return decode_words(value, cls.limits)
 
     @field_validator("callback_url")
     @classmethod
     def _callback_url(cls, url: str | None) -> str | None:
-        if url is None:
-            return None
-        if len(url) > cls.limits.callback_url_length:
-            raise ValueError(f"{len(url)} characters, at most {cls.limits.callback_url_length} are taken")
-        if re.search(r"[\x00-\x20\x7f]", url):
-            raise ValueError("a URL has no spaces and control characters")
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("must be an http or https URL with a host")
-        return url
+        return None if url is None else check_url(url, cls.limits.callback_url_length)
 
     @field_validator("metadata")
     @classmethod
     def _metadata(cls, metadata: dict[str, Any] | None) -> dict[str, Any] | None:
-        try:
-            size = len(orjson.dumps(metadata))
-        except orjson.JSONEncodeError as error:
-            raise ValueError(f"cannot be echoed: {error}") from error
-        _check_bytes(size, cls.limits.metadata_bytes)
-        return metadata
+        return None if metadata is None else check_metadata(metadata, cls.limits.metadata_bytes)
 
     @field_validator("enable_per_process_and_thread_time_limit")
     @classmethod
@@ -288,11 +185,6 @@ class Submission(Wire):
             wall_time = min(max(bound.default, 3 * self.cpu_time_limit), bound.max)
         given = {name: getattr(self, name) for name in EffectiveLimits.model_fields}
         return EffectiveLimits(**(given | {"wall_time_limit": wall_time}))
-
-
-def _check_bytes(size: int, bound: int) -> None:
-    if size > bound:
-        raise ValueError(f"{size} bytes, at most {bound} are taken")
 
 
 @functools.lru_cache(maxsize=8)
@@ -314,8 +206,14 @@ def submission_model(limits: Limits) -> type[Submission]:
 
 
 def decode(body: bytes, model: type[Submission], *, message_id: str | None = None) -> Submission:
-    """The submission in a message; raises InvalidSubmission with every problem found."""
-    _check_message_size(len(body), model.limits.message_bytes)
+    """The submission in a message; raises InvalidSubmission with the first problems found."""
+    if len(body) > model.limits.message_bytes:
+        bound = model.limits.message_bytes
+        raise InvalidSubmission(
+            [Problem("", f"the message has {len(body)} bytes, at most {bound} are taken")]
+        )
+    if not _is_small_to_parse(body):
+        raise InvalidSubmission([Problem("", f"the message has more than {MAX_VALUES} values")])
     try:
         submission = model.model_validate_json(body)
     except ValidationError as error:
@@ -327,18 +225,22 @@ def decode(body: bytes, model: type[Submission], *, message_id: str | None = Non
     return submission.model_copy(update={"id": message_id})
 
 
-def _check_message_size(size: int, bound: int) -> None:
-    if size > bound:
-        raise InvalidSubmission([Problem("", f"the message has {size} bytes, at most {bound} are taken")])
+def _is_small_to_parse(body: bytes) -> bool:
+    """Count values before a parser makes an object, and pydantic an error of 1 KiB, of each of millions.
+
+    What separates values is counted outside strings, at the speed of a few copies of the body.
+    """
+    bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if bare.count(b'"') > 4 * MAX_VALUES:  # a value and its key have four at most
+        return False
+    outside = b"".join(bare.split(b'"')[::2])
+    return sum(outside.count(separator) for separator in (b",", b"[", b"{")) <= MAX_VALUES
 
 
 def _problems(error: ValidationError) -> list[Problem]:
     errors = error.errors(include_url=False, include_context=False, include_input=False)
     problems = [
-        Problem(
-            "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}"[:256] for part in entry["loc"]),
-            entry["msg"].removeprefix("Value error, "),
-        )
+        Problem(_pointer(entry["loc"]), entry["msg"].removeprefix("Value error, ")[:_MAX_TEXT])
         for entry in errors[:_MAX_PROBLEMS]
     ]
     if len(errors) > _MAX_PROBLEMS:
@@ -346,14 +248,19 @@ def _problems(error: ValidationError) -> list[Problem]:
     return problems
 
 
+def _pointer(location: tuple[int | str, ...]) -> str:
+    """A JSON pointer; an unknown field may have a name of megabytes."""
+    parts = (str(part)[:_MAX_TEXT].replace("~", "~0").replace("/", "~1") for part in location)
+    return "".join(f"/{part}" for part in parts)
+
+
 def peek_id(body: bytes, message_id: str | None) -> str:
     """The id that an invalid message is answered under: its own where it has a usable one, else a new one."""
     candidate: object = None
-    try:
-        document = orjson.loads(body)
-        candidate = document.get("id") if isinstance(document, dict) else None
-    except (orjson.JSONDecodeError, RecursionError):
-        pass
+    if _is_small_to_parse(body):
+        with suppress(orjson.JSONDecodeError):
+            document = orjson.loads(body)
+            candidate = document.get("id") if isinstance(document, dict) else None
     for known in (candidate, message_id):
         if isinstance(known, str) and re.fullmatch(_ID_PATTERN, known):
             return known
@@ -445,9 +352,9 @@ class Result(Wire):
     wall_time: float | None = Field(default=None, description="Seconds; the mean of several runs.")
     memory: int | None = Field(default=None, description="Peak in KiB; the mean of several runs.")
     runs: Runs | None = None
-    created_at: datetime | None = Field(default=None, description="The message's AMQP timestamp.")
-    started_at: datetime
-    finished_at: datetime
+    created_at: AwareDatetime | None = Field(default=None, description="The message's AMQP timestamp.")
+    started_at: AwareDatetime
+    finished_at: AwareDatetime
     queue_time: float | None = Field(default=None, description="Seconds from created_at to started_at.")
     language: LanguageUsed | None = None
     limits: EffectiveLimits | None = None
@@ -478,13 +385,25 @@ def text_fields(name: str, data: bytes, *, truncated: bool) -> dict[str, Any]:
 
 
 def encode(result: Result, max_bytes: int) -> bytes:
-    """The result as JSON of at most `max_bytes`; its longest text is halved, and marked so, until it fits."""
-    while len(body := orjson.dumps(result.model_dump(mode="json"))) > max_bytes:
+    """The result as JSON of at most `max_bytes`: its longest text is cut, and marked so, until it fits.
+
+    What cannot be cut is small: `decode` and `Limits` bound it.
+    """
+    for name in _TEXTS:
+        result = _cut(result, name, max_bytes)
+    while (excess := len(body := orjson.dumps(result.model_dump(mode="json"))) - max_bytes) > 0:
         longest = max(_TEXTS, key=lambda name: len(getattr(result, name)))
-        text = getattr(result, longest)
-        if not text:
+        length = len(getattr(result, longest))
+        if not length:
             break
-        # base64 stays decodable when cut at a multiple of four.
-        cut = {longest: text[: len(text) // 2 // 4 * 4], f"{longest}_truncated": True}
-        result = result.model_copy(update=cut)
+        # Each character that goes saves a byte or more; what is escaped saves up to six.
+        result = _cut(result, longest, max(length - excess, length // 2))
     return body
+
+
+def _cut(result: Result, name: str, length: int) -> Result:
+    text = getattr(result, name)
+    if len(text) <= length:
+        return result
+    # base64 stays decodable when cut at a multiple of four.
+    return result.model_copy(update={name: text[: length // 4 * 4], f"{name}_truncated": True})

@@ -3,10 +3,23 @@
 import os
 import re
 import tomllib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+import pydantic_settings
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
@@ -18,6 +31,8 @@ from pydantic_settings import (
 from verdictd.limits import Limits
 
 DEFAULT_FILE = Path("/etc/verdictd/verdictd.toml")
+_PREFIX = "VERDICTD_"
+_SEPARATOR = "__"
 
 
 class SettingsError(Exception):
@@ -37,7 +52,7 @@ def _is_pattern(text: str) -> str:
 
 
 Pattern = Annotated[str, AfterValidator(_is_pattern)]
-QueueName = Annotated[str, Field(min_length=1, max_length=200)]
+QueueName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:\-]{1,200}$")]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -59,6 +74,33 @@ class BrokerSettings(_Section):
     connect_timeout_s: Seconds = 10
     publish_timeout_s: Seconds = 30
     reconnect_max_s: Seconds = 15
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, url: SecretStr) -> SecretStr:
+        if not _is_broker_url(url.get_secret_value()):
+            raise ValueError(
+                "must be amqp://user:password@host:port/vhost or amqps://...; in the user, the password and "
+                "the vhost, all but letters and digits is percent-encoded"
+            )
+        return url
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.cert_file is None) is not (self.key_file is None):
+            raise ValueError("cert_file and key_file go together")
+        if len({self.submissions_queue, self.results_queue, self.dead_queue}) < 3:
+            raise ValueError("submissions_queue, results_queue and dead_queue must be three queues")
+        return self
+
+
+def _is_broker_url(url: str) -> bool:
+    """Look at a URL without a word of it in an error: it holds a password."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"amqp", "amqps"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 class SandboxSettings(_Section):
@@ -117,7 +159,11 @@ class Settings(BaseSettings):
     """Everything an operator can set; see systemd/verdictd.toml."""
 
     model_config = SettingsConfigDict(
-        env_prefix="VERDICTD_", env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix=_PREFIX,
+        env_nested_delimiter=_SEPARATOR,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     broker: BrokerSettings = BrokerSettings()
@@ -127,17 +173,26 @@ class Settings(BaseSettings):
     service: ServiceSettings = ServiceSettings()
     log: LogSettings = LogSettings()
 
+    @model_validator(mode="after")
+    def _answers_before_the_broker_gives_up(self) -> Self:
+        if self.judge.max_attempts > self.broker.delivery_limit:
+            raise ValueError(
+                "judge.max_attempts is more than broker.delivery_limit: RabbitMQ would dead-letter "
+                "a submission that was never answered"
+            )
+        return self
+
 
 def load(file: Path | None = None) -> Settings:
     """Read the settings; a credential overrides the environment, which overrides the file.
 
     `file` must exist where it is given; without it `/etc/verdictd/verdictd.toml` is read if there is one.
-    Raises SettingsError.
+    Raises SettingsError, which never holds a value: one of them is a secret.
     """
     path = file or DEFAULT_FILE
     if file is not None and not file.is_file():
         raise SettingsError(f"{file}: no such file")
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
 
     class Loaded(Settings):
         @classmethod
@@ -150,23 +205,49 @@ def load(file: Path | None = None) -> Settings:
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             toml = TomlConfigSettingsSource(settings_cls, path)
-            if credentials is None:
+            if directory is None:
                 return init_settings, env_settings, toml
-            secrets = NestedSecretsSettingsSource(
-                file_secret_settings, secrets_dir=credentials, secrets_nested_delimiter="__"
+            credentials = NestedSecretsSettingsSource(
+                file_secret_settings,
+                secrets_dir=directory,
+                secrets_dir_missing="error",
+                secrets_prefix="",
+                secrets_nested_delimiter=_SEPARATOR,
             )
-            return init_settings, secrets, env_settings, toml
+            return init_settings, credentials, env_settings, toml
 
     try:
+        unknown = [
+            *_unknown(os.environ, _PREFIX),
+            *(_unknown(os.listdir(directory), "") if directory else ()),
+        ]
+        if unknown:
+            raise SettingsError(f"no such setting: {', '.join(sorted(unknown))}")
         return Loaded()
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: not TOML: {error}") from error
-    except (ValidationError, OSError) as error:
-        raise SettingsError(_explain(error)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not TOML: {error}") from None
+    except (OSError, pydantic_settings.SettingsError) as error:
+        raise SettingsError(str(error)) from None
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        raise SettingsError("; ".join(map(_explain, problems))) from None
 
 
-def _explain(error: ValidationError | OSError) -> str:
-    if isinstance(error, OSError):
-        return str(error)
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in problems)
+def _unknown(names: Iterable[str], prefix: str) -> Iterator[str]:
+    """The names that look like settings and are none, which the library lets through.
+
+    Others are not ours to judge: VERDICTD_CONFIG, a certificate among the credentials.
+    """
+    for name in names:
+        key = name.upper()
+        if key.startswith(prefix):
+            section, separator, _ = key.removeprefix(prefix).lower().partition(_SEPARATOR)
+            looks_like_one = separator or section.split("_")[0] in Settings.model_fields
+            if looks_like_one and section not in Settings.model_fields:
+                yield name
+
+
+def _explain(problem: ErrorDetails) -> str:
+    where = ".".join(map(str, problem["loc"]))
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message

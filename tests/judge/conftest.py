@@ -60,7 +60,6 @@ def settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             boxes=2,
             retire_s=1,
             first_box=700 if isolate == "embedded" else 710,
-            allow_network=True,
         ),
         judge=JudgeSettings(languages_file=languages_file),
     )

@@ -193,8 +193,8 @@ async def test_network_is_there_only_where_it_is_allowed(judge: Judge, enabled: 
     assert (Status.ACCEPTED, printed) == (result.status, result.stdout)
 
 
-async def test_network_is_refused_where_the_language_does_not_allow_it(judge: Judge) -> None:
-    """The operator's word stands above the submission's."""
+async def test_network_is_refused_where_the_operator_does_not_allow_it(judge: Judge) -> None:
+    """Neither the settings nor the language allow it: the operator's word stands above the submission's."""
     with pytest.raises(InvalidSubmission) as refused:
         await judge("python", CONNECT, enable_network=True)
 

@@ -16,6 +16,7 @@ from verdictd.sandbox import BoxId, Command, Constraints, Ending
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.isolate import Sandbox
 from verdictd.sandbox.processes import execute, finish
+from verdictd.sandbox.recovery import end_keepers
 
 OLDEST = (2, 6)
 _EMBEDDED = (sys.executable, "-I", "-S", str(Path(__file__).parent / "embedded" / "__main__.py"))
@@ -46,11 +47,12 @@ async def discover(
 ) -> Sandbox:
     """The sandbox for `isolate`: `auto`, `embedded` or a path; raises NoSandbox.
 
-    Control groups are used where a program runs in them now. The probe takes one of the boxes that the caller
+    Control groups are used where a program runs in them now. The probe takes one of the boxes, which the caller
     owns: the first that a killed daemon has not left unusable.
     """
     executable = _executable(isolate)
     name, version = await _version(executable, allow_old=allow_old)
+    await end_keepers(executable, boxes)
     without = Sandbox(executable, name, version, control_groups=False, box_root=Path())
     if control_groups == "never":
         return await _prove(without, boxes)

@@ -91,7 +91,7 @@ async def _end(process: asyncio.subprocess.Process, ended: "asyncio.Future[int]"
     done, _ = await asyncio.wait({ended}, timeout=_TERMINATE_GRACE_S)
     if done:
         return
-    for child in _children(process.pid):
+    for child in children(process.pid):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(child, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -101,7 +101,8 @@ async def _end(process: asyncio.subprocess.Process, ended: "asyncio.Future[int]"
         ended.cancel()
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, as far as they have not ended."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:

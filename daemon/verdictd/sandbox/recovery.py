@@ -4,15 +4,18 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from verdictd.errors import SandboxBroken
-from verdictd.sandbox import Command, Constraints, Ending
+from verdictd.sandbox import BoxId, Command, Constraints, Ending
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.embedded.faults import BoxError
 from verdictd.sandbox.embedded.trees import empty
+from verdictd.sandbox.processes import children
 
-_PASSES = 20
+_PASSES = 60
+_PAUSE_S = 0.05
 _ORDINARY_UIDS = range(1_000, 2**31)
 _WHO_AM_I = Command(
     argv=("/usr/bin/id", "-u"),
@@ -31,12 +34,44 @@ _WHO_AM_I = Command(
 )
 
 
-async def recover(box: Box) -> int:
-    """Make the box new and free of programs that outlived their keeper; return how many were killed.
+async def end_keepers(executable: Sequence[str], boxes: Collection[BoxId]) -> None:
+    """Ask the sandboxes in these boxes to end, which ends their programs; what does not is killed.
 
-    Without control groups isolate's own cleaning leaves those running: they are found by the user id that
-    programs have in this box. Raises SandboxBroken where the box cannot be had.
+    The caller owns the boxes, so that nobody else waits for these processes.
     """
+    keepers = await asyncio.to_thread(_keepers, executable, boxes)
+    for keeper in keepers:
+        _send(keeper, signal.SIGTERM)
+    for _ in range(_PASSES):
+        if not keepers:
+            return
+        await asyncio.sleep(_PAUSE_S)
+        keepers = await asyncio.to_thread(_keepers, executable, boxes)
+    for keeper in keepers:
+        for process in (*children(keeper), keeper):
+            _send(process, signal.SIGKILL)
+
+
+def _keepers(executable: Sequence[str], boxes: Collection[BoxId]) -> list[int]:
+    """The processes that run this executable on one of these boxes."""
+    program = [os.fsencode(word) for word in executable]
+    wanted = {f"--box-id={number}".encode() for number in boxes}
+    found = []
+    for process in _processes():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            argv = (process / "cmdline").read_bytes().split(b"\0")
+            if argv[: len(program)] == program and not wanted.isdisjoint(argv[len(program) :][:1]):
+                found.append(int(process.name))
+    return found
+
+
+async def recover(box: Box) -> int:
+    """Make the box new and free of what outlived its daemon; return how many programs were killed.
+
+    Programs whose keeper was killed are found by the user id that programs have in this box: without control
+    groups isolate's own cleaning leaves them running. Raises SandboxBroken where the box cannot be had.
+    """
+    await end_keepers(box.sandbox.executable, [box.number])
     try:
         await box.cleanup()
         await box.reset()
@@ -87,19 +122,27 @@ async def _kill_all(uid: int) -> int:
         if not survivors:
             return len(killed)
         for pid in survivors:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            _send(pid, signal.SIGKILL)
         killed |= set(survivors)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(_PAUSE_S)
     raise SandboxBroken(f"processes of user {uid} cannot be killed: {sorted(killed)}")
 
 
 def _processes_of(uid: int) -> list[int]:
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                # A zombie is dead, its parent has yet to notice.
-                if entry.stat().st_uid == uid and (entry / "stat").read_text().rpartition(")")[2][1] != "Z":
-                    found.append(int(entry.name))
+    for process in _processes():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            # A zombie is dead, its parent has yet to notice.
+            state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+            if process.stat().st_uid == uid and state != "Z":
+                found.append(int(process.name))
     return found
+
+
+def _processes() -> list[Path]:
+    return [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)

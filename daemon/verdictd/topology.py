@@ -1,0 +1,228 @@
+"""RabbitMQ as the daemon finds it: connections, the queues, and plain words for what is wrong with them."""
+
+import asyncio
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any, cast
+
+import aiormq
+import structlog
+from aiormq.abc import AbstractChannel, AbstractConnection
+from pamqp import common, decode
+from pamqp.exceptions import PAMQPException
+from yarl import URL
+
+from verdictd.errors import BrokerUnavailable
+from verdictd.settings import BrokerSettings
+
+_CLOSE_TIMEOUT_S = 3
+# ChannelInvalidStateError is a RuntimeError; a stream that ends between two frames raises StopAsyncIteration.
+_FAILURES = (aiormq.AMQPError, PAMQPException, OSError, RuntimeError, StopAsyncIteration)
+
+log = structlog.get_logger()
+
+
+async def keep(
+    settings: BrokerSettings, name: str, use: Callable[[AbstractConnection], Awaitable[None]]
+) -> None:
+    """Run `use` over a connection, and over a new one whenever that is lost, until it returns."""
+    pauses_s = pauses(settings.reconnect_max_s)
+    while True:
+        began_s = time.monotonic()
+        reason = "a fault of the daemon"
+        try:
+            async with connection(settings, name) as opened:
+                return await use(opened)
+        except BrokerUnavailable as error:
+            reason = str(error)
+        except Exception:  # must not end in a daemon that looks well and does nothing
+            log.exception("broker.fault", connection=name)
+        if time.monotonic() - began_s > settings.reconnect_max_s:
+            pauses_s = pauses(settings.reconnect_max_s)
+        pause_s = next(pauses_s)
+        log.warning("broker.lost", connection=name, reason=reason, retry_s=round(pause_s, 1))
+        await asyncio.sleep(pause_s)
+
+
+def pauses(longest_s: float) -> Iterator[float]:
+    """Seconds between tries: doubled each time, less a random part, so that boxes do not come all at once."""
+    pause_s = min(0.5, longest_s)
+    while True:
+        yield pause_s * random.uniform(0.5, 1)  # noqa: S311 - no secret
+        pause_s = min(2 * pause_s, longest_s)
+
+
+@asynccontextmanager
+async def connection(settings: BrokerSettings, name: str) -> AsyncIterator[AbstractConnection]:
+    """A connection that RabbitMQ shows under this name; raises BrokerUnavailable with the reason."""
+    _decode_whatever_was_sent()
+    url = URL(settings.url.get_secret_value()).update_query(heartbeat=settings.heartbeat_s)
+    where = f"{url.host}:{url.port or ''}".rstrip(":")
+    opened = aiormq.Connection(
+        url, context=tls_context(settings), client_properties={"connection_name": name}
+    )
+    try:
+        with translated(f"cannot connect to {where}"):
+            async with asyncio.timeout(settings.connect_timeout_s):
+                await opened.connect()
+        yield opened
+    finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await opened.close()
+
+
+def tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
+    """The context for `amqps`: checks the broker's certificate, against `ca_file` alone where that is set."""
+    if not settings.url.get_secret_value().startswith("amqps:"):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+        if settings.cert_file is not None:
+            context.load_cert_chain(settings.cert_file, settings.key_file)
+    except OSError as error:
+        files = f"ca_file {settings.ca_file}, cert_file {settings.cert_file}, key_file {settings.key_file}"
+        raise BrokerUnavailable(f"TLS cannot be set up from {files}: {error}") from error
+    return context
+
+
+def queues(settings: BrokerSettings) -> dict[str, common.FieldTable]:
+    """The arguments of each queue that the daemon needs."""
+    quorum: common.FieldTable = {"x-queue-type": "quorum"}
+    return {
+        settings.dead_queue: quorum,
+        settings.results_queue: quorum,
+        settings.submissions_queue: quorum
+        | {
+            "x-delivery-limit": settings.delivery_limit,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": settings.dead_queue,
+            # A dead letter is kept until its queue has confirmed it, which needs reject-publish.
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        },
+    }
+
+
+async def declare(connection: AbstractConnection, settings: BrokerSettings) -> None:
+    """Make the queues that are missing, or only look for them; raises BrokerUnavailable with the reason."""
+    for name, arguments in queues(settings).items():
+        with translated(f"queue {name!r} cannot be used"):
+            async with asyncio.timeout(settings.connect_timeout_s), _control_channel(connection) as channel:
+                await channel.queue_declare(
+                    name, durable=True, passive=not settings.declare, arguments=arguments
+                )
+
+
+async def has_queue(connection: AbstractConnection, name: str) -> bool:
+    """Whether a queue, or a client that waits for a direct reply, is there."""
+    try:
+        async with _control_channel(connection) as channel:
+            await cast(aiormq.Channel, channel).rpc(_LookFor(queue=name, passive=True))
+    except aiormq.ChannelNotFoundEntity:
+        return False
+    return True
+
+
+class _LookFor(aiormq.spec.Queue.Declare):
+    """Without the check of names in pamqp, which refuses the "=" that RabbitMQ puts into direct reply addresses."""
+
+    def validate(self) -> None:
+        """Take any name."""
+
+
+@asynccontextmanager
+async def _control_channel(connection: AbstractConnection) -> AsyncIterator[AbstractChannel]:
+    """A channel for one operation: one that fails or times out closes its channel."""
+    channel = await connection.channel()
+    try:
+        yield channel
+    finally:
+        await channel.close()
+
+
+def end_of(channel: AbstractChannel) -> asyncio.Future[str]:
+    """Resolves with the reason when the channel closes, or when the broker cancels its consumer."""
+    end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def finish(reason: str) -> None:
+        if not end.done():
+            end.set_result(reason)
+
+    def closed(closing: asyncio.Future[Any]) -> None:
+        finish("it was closed" if closing.cancelled() else _reason(closing.exception()))
+
+    channel.closing.add_done_callback(closed)
+    channel.on_consumer_cancel_callbacks.add(lambda _: finish("the broker cancelled the consumer"))
+    return end
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn whatever the libraries raise into BrokerUnavailable; the cancellation of this task passes."""
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        # aiormq hands the cancellation of its own tasks to whoever waits for a connection that was lost.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise BrokerUnavailable(f"{doing}: the connection was lost") from error
+    except (TimeoutError, *_FAILURES) as error:
+        raise BrokerUnavailable(f"{doing}: {_reason(error)}") from error
+
+
+def _reason(error: BaseException | None) -> str:
+    match error:
+        case None | asyncio.CancelledError():
+            return "the connection was lost"
+        case TimeoutError():
+            return "no answer in time"
+        case aiormq.ChannelInvalidStateError():
+            return "the channel is closed"
+        case aiormq.ProbableAuthenticationError():
+            return f"wrong user or password? {error.args[-1]}"
+        case aiormq.ChannelPreconditionFailed():
+            return f"{error.args[-1]} (delete the queue, or set declare = false)"
+        case aiormq.InvalidFrameError() if "Connection.OpenOk" in str(error):
+            return "the virtual host does not exist, or the user may not use it"
+        case aiormq.DeliveryError():
+            return str(error)
+        case _:
+            return str(error.args[-1]) if error.args else type(error).__name__
+
+
+def _decode_whatever_was_sent() -> None:
+    """Make pamqp read messages that RabbitMQ lets pass.
+
+    One property that it cannot decode closes the connection; RabbitMQ redelivers the message, and all that
+    was in flight with it, until everything has reached the delivery limit.
+    """
+    decode.METHODS.update(shortstr=_short_string, timestamp=_timestamp, table=_table)
+
+
+def _short_string(value: bytes) -> tuple[int, str]:
+    end = value[0] + 1
+    return end, value[1:end].decode(errors="replace")
+
+
+def _timestamp(value: bytes) -> tuple[int, common.FieldValue]:
+    return _or_else(decode.timestamp, value, (8, None))
+
+
+def _table(value: bytes) -> tuple[int, common.FieldValue]:
+    return _or_else(decode.field_table, value, (4 + int.from_bytes(value[:4]), {}))
+
+
+def _or_else(
+    decoder: Callable[[bytes], tuple[int, common.FieldValue]],
+    value: bytes,
+    otherwise: tuple[int, common.FieldValue],
+) -> tuple[int, common.FieldValue]:
+    try:
+        return decoder(value)
+    except (ValueError, OverflowError, OSError, RecursionError):
+        return otherwise

@@ -1,0 +1,403 @@
+"""The daemon as a whole: a real process between a real RabbitMQ and a real sandbox."""
+
+import asyncio
+import json
+import os
+import signal
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.daemon import Daemon, daemon, sandbox_setting
+from support.peer import Peer, peer
+from support.rabbitmq import PrivateBroker
+from support.waiting import wait_until
+from verdictd.messages import Result
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+
+SUBMISSIONS, RESULTS, DEAD = "verdictd.submissions", "verdictd.results", "verdictd.dead"
+SAMPLE = {
+    "source_code": 'print("hello world")',
+    "language": "py",
+    "stdin": "",
+    "expected_output": "hello world",
+    "cpu_time_limit": 1,
+    "memory_limit": 1000000,
+    "redirect_stderr_to_stdout": True,
+    "enable_network": False,
+}
+"""As the README of the prototype has it."""
+
+Start = Callable[..., AbstractAsyncContextManager[Daemon]]
+
+
+@pytest.fixture(params=["isolate", "embedded"])
+def start(request: pytest.FixtureRequest, amqp_url: str, tmp_path: Path) -> Start:
+    """Start a daemon on this test's own virtual host."""
+    isolate = sandbox_setting(request.param)
+    if isolate is None:
+        pytest.skip("isolate is not installed")
+
+    @asynccontextmanager
+    async def start(name: str = "daemon", **settings: str) -> AsyncIterator[Daemon]:
+        own = {
+            "broker__url": amqp_url,
+            "sandbox__isolate": isolate,
+            "sandbox__boxes": "2",
+            "sandbox__first_box": "720" if isolate == "embedded" else "730",
+            "sandbox__retire_s": "1",
+            "judge__fault_pause_s": "0.2",
+        }
+        async with daemon(tmp_path / f"{name}.log", **(own | settings)) as running:
+            yield running
+
+    return start
+
+
+@pytest.fixture
+async def client(amqp_url: str) -> AsyncIterator[Peer]:
+    """A publisher and consumer."""
+    async with peer(amqp_url) as client:
+        yield client
+
+
+async def send(client: Peer, submission: dict[str, Any] | bytes, **properties: Any) -> None:
+    body = submission if isinstance(submission, bytes) else json.dumps(submission).encode()
+    await client.publish(SUBMISSIONS, body, **properties)
+
+
+async def result(client: Peer, queue: str = RESULTS, limit_s: float = 30) -> Result:
+    return Result.model_validate_json((await client.take(queue, limit_s)).body)
+
+
+async def results(client: Peer, count: int, limit_s: float = 60) -> list[Result]:
+    return [await result(client, limit_s=limit_s) for _ in range(count)]
+
+
+def bash(source: str, **fields: Any) -> dict[str, Any]:
+    return {"id": str(uuid.uuid4()), "language": "bash", "source_code": source} | fields
+
+
+async def test_sample_of_the_prototype_is_judged_as_it_stands(start: Start, client: Peer) -> None:
+    """The submission that every user of the prototype knows is accepted, with all its evidence."""
+    async with start():
+        sent_at = datetime.now(UTC).replace(microsecond=0)
+        await send(client, SAMPLE, message_id="first", timestamp=sent_at)
+        message = await client.take(RESULTS, 30)
+        answer = Result.model_validate_json(message.body)
+
+    assert ("first", "accepted", 3, None) == (answer.id, answer.status, answer.status_id, answer.cause)
+    assert ("hello world\n", 0, None) == (answer.stdout, answer.exit_code, answer.exit_signal)
+    assert (1, False, False) == (answer.attempt, answer.redelivered, answer.duplicate)
+    assert (sent_at, True) == (answer.created_at, sent_at <= answer.started_at <= answer.finished_at)
+    assert answer.queue_time is not None
+    assert answer.limits is not None
+    assert (1, 1_000_000) == (answer.limits.cpu_time_limit, answer.limits.memory_limit)
+    assert answer.language is not None
+    assert ("python", True) == (answer.language.name, "3." in (answer.language.version or ""))
+    assert ("first", "verdictd.result.v1") == (message.correlation_id, message.type)
+
+
+async def test_result_goes_where_reply_to_says(start: Start, client: Peer) -> None:
+    """A consumer with a queue of its own gets its results there, with its correlation id."""
+    await client.channel.declare_queue("verdictd.reply.mine", durable=True)
+    async with start():
+        await send(client, bash("echo hi"), reply_to="verdictd.reply.mine", correlation_id="42")
+        message = await client.take("verdictd.reply.mine", 30)
+
+        assert "42" == message.correlation_id
+        assert 0 == await client.count(RESULTS)
+
+
+async def test_forbidden_reply_to_is_invalid_and_answered_on_the_results_queue(
+    start: Start, client: Peer
+) -> None:
+    """A submission cannot make the daemon write into any queue."""
+    async with start():
+        await send(client, bash("true"), reply_to="somebody.elses")
+        answer = await result(client)
+        dead = await client.take(DEAD)
+
+    assert "invalid_submission" == answer.status
+    assert "reply_to" in answer.errors[0].message
+    assert b"bash" in dead.body
+
+
+INVALID: dict[str, tuple[bytes, str]] = {
+    "no JSON": (b"{", ""),
+    "empty": (b"", ""),
+    "no UTF-8": (b'{"language": "py", "source_code": "\xff"}', ""),
+    "a list": (b"[]", ""),
+    "deep": (b"[" * 100_000, ""),
+    "unknown field": (b'{"language": "py", "source_code": "", "colour": 1}', "/colour"),
+    "missing field": (b'{"language": "py"}', "/source_code"),
+    "wrong type": (b'{"language": "py", "source_code": "", "cpu_time_limit": "1"}', "/cpu_time_limit"),
+    "out of bounds": (b'{"language": "py", "source_code": "", "cpu_time_limit": 1e9}', "/cpu_time_limit"),
+    "unknown language": (b'{"language": "klingon", "source_code": ""}', "/language"),
+    "bad ZIP": (b'{"language": "py", "source_code": "", "additional_files": "aaaa"}', "/additional_files"),
+    "bad option": (b'{"language": "c", "source_code": "", "compiler_options": "-B/"}', "/compiler_options"),
+    "bad id": (b'{"language": "py", "source_code": "", "id": "../x"}', "/id"),
+}
+
+
+async def test_invalid_messages_are_answered_and_cost_nobody_else_anything(
+    start: Start, client: Peer
+) -> None:
+    """Each gets its reasons with JSON pointers and a copy on the dead queue; its neighbours are judged."""
+    async with start():
+        for name, (body, _) in INVALID.items():
+            await send(client, body, correlation_id=name)
+            await send(client, bash("echo fine", expected_output="fine"), correlation_id="fine")
+        answers = [await client.take(RESULTS, 30) for _ in range(2 * len(INVALID))]
+        dead = [(await client.take(DEAD)).body for _ in INVALID]
+
+    found = {
+        answer.correlation_id: json.loads(answer.body)
+        for answer in answers
+        if answer.correlation_id != "fine"
+    }
+    assert {name: pointer for name, (_, pointer) in INVALID.items()} == {
+        name: answer["errors"][0]["path"] for name, answer in found.items()
+    }
+    assert {"invalid_submission"} == {answer["status"] for answer in found.values()}
+    fine = [json.loads(answer.body)["status"] for answer in answers if answer.correlation_id == "fine"]
+    assert ["accepted"] * len(INVALID) == fine
+    assert sorted(body for body, _ in INVALID.values()) == sorted(dead)
+
+
+async def test_compressed_message_is_invalid(start: Start, client: Peer) -> None:
+    """What is not plain JSON says so in its properties, and is not guessed at."""
+    async with start():
+        await send(client, bash("true"), content_encoding="gzip")
+        await send(client, bash("true"), content_type="text/plain")
+        await send(client, bash("true"), type="something.else")
+        answers = await results(client, 3)
+
+    said = sorted(answer.errors[0].message.split(" ")[0] for answer in answers)
+    assert ["content_encoding", "content_type", "type"] == said
+
+
+async def test_unroutable_reply_goes_to_the_results_queue_and_says_so(start: Start, client: Peer) -> None:
+    """A result is not lost with the queue of the one who asked for it."""
+    async with start():
+        await send(client, bash("echo hi"), reply_to="verdictd.reply.gone")
+        message = await client.take(RESULTS, 30)
+
+    assert "verdictd.reply.gone" == message.headers["undelivered_reply_to"]
+
+
+async def test_mixed_submissions_all_get_their_own_verdicts(start: Start, client: Peer) -> None:
+    """Sixty submissions over two boxes: each id is answered once, with the right verdict and output."""
+    expected = {}
+    async with start() as running:
+        for number in range(60):
+            kind = number % 4
+            source = [f"echo {number}", f"exit {number}", f"echo {number}; kill -SEGV $$", "echo no"][kind]
+            status = ["accepted", "runtime_error_nzec", "runtime_error_sigsegv", "wrong_answer"][kind]
+            submission = bash(source, expected_output=str(number))
+            expected[submission["id"]] = status
+            await send(client, submission)
+        answers = await results(client, 60)
+        lines = running.logged("submission.answered")
+
+    assert expected == {answer.id: answer.status for answer in answers}
+    assert sorted(expected) == sorted(line["id"] for line in lines)
+
+
+async def test_submission_sent_twice_is_judged_once_and_answered_twice(start: Start, client: Peer) -> None:
+    """While it runs the second attaches to it; later it gets the remembered result. Both are flagged."""
+    running, finished = bash("sleep 1; date +%N"), bash("date +%N")
+    async with start():
+        await send(client, running)
+        await send(client, running)
+        attached = await results(client, 2)
+        await send(client, finished)
+        first = await result(client)
+        await send(client, finished)
+        again = await result(client)
+
+    assert 1 == len({answer.stdout for answer in attached})
+    assert [False, True] == sorted(answer.duplicate for answer in attached)
+    assert first.stdout == again.stdout
+    assert (False, True) == (first.duplicate, again.duplicate)
+
+
+async def test_id_used_again_with_another_body_is_judged(start: Start, client: Peer) -> None:
+    """Another body is another submission; the message tells that the id is not new."""
+    async with start():
+        await send(client, {"id": "same", "language": "bash", "source_code": "echo one"})
+        one = await result(client)
+        await send(client, {"id": "same", "language": "bash", "source_code": "echo two"})
+        two = await result(client)
+
+    assert ("one\n", "two\n") == (one.stdout, two.stdout)
+    assert ("used before" in one.message, "used before" in two.message) == (False, True)
+    assert not two.duplicate
+
+
+async def test_sigterm_finishes_what_is_in_a_box_and_puts_the_rest_back(start: Start, client: Peer) -> None:
+    """A stop in good order: exit 0, the two that run are answered, the others wait for the next daemon."""
+    async with start() as running:
+        for _ in range(6):
+            await send(client, bash("sleep 1; echo done"))
+        await wait_until(lambda: len(keepers(running)) == 2)
+        code = await running.end()
+    done = await results(client, 2)
+    left = await client.count(SUBMISSIONS)
+
+    assert (0, 4) == (code, left)
+    assert ["done\n"] * 2 == [answer.stdout for answer in done]
+    assert [1, 1] == [answer.attempt for answer in done]
+
+
+def keepers(running: Daemon) -> list[int]:
+    """The sandboxes that run submissions now, by process id."""
+    pid = running.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if "main.sh" in Path(f"/proc/{child}/cmdline").read_text()]
+
+
+def kill_keepers(running: Daemon) -> None:
+    for keeper in keepers(running):
+        os.kill(keeper, signal.SIGKILL)
+
+
+async def test_drain_timeout_bounds_the_stop(start: Start, client: Peer) -> None:
+    """What takes longer than the drain timeout goes back to the queue."""
+    async with start(service__drain_timeout_s="1") as running:
+        await send(client, bash("sleep 60", wall_time_limit=100))
+        await wait_until(lambda: keepers(running))
+        code = await running.end(within_s=15)
+    left = await client.count(SUBMISSIONS)
+
+    assert (0, 1) == (code, left)
+
+
+async def test_killed_daemon_loses_nothing(start: Start, client: Peer) -> None:
+    """SIGKILL under load, twice: every id is answered, and what ran is judged again by the next daemon."""
+    sent = [bash(f"sleep 0.2; echo {number}") for number in range(40)]
+    async with start("one") as first:
+        for submission in sent:
+            await send(client, submission)
+        await wait_until(lambda: len(first.logged("submission.answered")) >= 5)
+        await first.end(signal.SIGKILL)
+    async with start("two") as second:
+        await wait_until(lambda: len(second.logged("submission.answered")) >= 5)
+        await second.end(signal.SIGKILL)
+    answers: dict[str, Result] = {}
+    async with start("three"), asyncio.timeout(60):
+        while len(answers) < len(sent):
+            answer = await result(client)
+            answers[answer.id] = answer
+        await asyncio.sleep(1)
+
+        assert 0 == await client.count(SUBMISSIONS)
+    expected = {submission["id"]: f"{number}\n" for number, submission in enumerate(sent)}
+    assert expected == {answer_id: answer.stdout for answer_id, answer in answers.items()}
+
+
+async def test_program_of_a_killed_daemon_ends_with_the_next_start(start: Start, client: Peer) -> None:
+    """A new daemon takes its boxes over, programs that still run included."""
+    seconds = str(uuid.uuid4().int % 10**7 + 10**6)
+    async with start("one") as first:
+        await send(client, bash(f"exec sleep {seconds}", wall_time_limit=300))
+        await wait_until(lambda: _sleeping(seconds))
+        await first.end(signal.SIGKILL)
+    async with start("two", judge__max_attempts="1"):
+        assert not _sleeping(seconds)
+        answer = await result(client)
+
+    assert ("internal_error", 2, True) == (answer.status, answer.attempt, answer.redelivered)
+
+
+def _sleeping(seconds: str) -> bool:
+    wanted = f"sleep\0{seconds}\0"
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if entry.read_text(errors="replace") == wanted:
+                return True
+        except OSError:
+            continue
+    return False
+
+
+async def test_killed_keeper_is_retried_and_never_a_verdict(start: Start, client: Peer) -> None:
+    """A sandbox that dies under a program sends the submission back; it is judged in another attempt."""
+    async with start() as running:
+        await send(client, bash("sleep 1; echo done"))
+        await wait_until(lambda: keepers(running))
+        kill_keepers(running)
+        answer = await result(client)
+
+    assert ("accepted", "done\n", 2) == (answer.status, answer.stdout, answer.attempt)
+    assert 1 == len(running.logged("submission.not_judged"))
+
+
+async def test_sandbox_that_always_fails_ends_in_internal_error_and_the_dead_queue(
+    start: Start, client: Peer
+) -> None:
+    """Bounded tries, then an honest answer: ours is the fault, and the message is kept."""
+    async with start(judge__max_attempts="2") as running:
+        await send(client, bash("sleep 30", wall_time_limit=60))
+        for _ in range(2):
+            await wait_until(lambda: keepers(running))
+            kill_keepers(running)
+            await wait_until(lambda: not keepers(running))
+        answer = await result(client)
+        dead = await client.take(DEAD)
+
+    assert ("internal_error", 13, "sandbox") == (answer.status, answer.status_id, answer.cause)
+    assert b"sleep 30" in dead.body
+
+
+async def test_broker_restart_under_load_loses_nothing(own_broker: PrivateBroker, tmp_path: Path) -> None:
+    """RabbitMQ goes and comes back while submissions run: every id is answered with its own output."""
+    sent = [bash(f"sleep 0.1; echo {number}") for number in range(60)]
+    answers: dict[str, Result] = {}
+    async with daemon(
+        tmp_path / "daemon.log",
+        broker__url=own_broker.url,
+        sandbox__isolate="embedded",
+        sandbox__boxes="2",
+        sandbox__first_box="740",
+    ) as running:
+        async with peer(own_broker.url) as client:
+            for submission in sent:
+                await send(client, submission)
+            await wait_until(lambda: len(running.logged("submission.answered")) >= 5)
+        await asyncio.to_thread(own_broker.stop)
+        await asyncio.to_thread(own_broker.start)
+        async with peer(own_broker.url) as client, asyncio.timeout(90):
+            while len(answers) < len(sent):
+                answer = await result(client)
+                answers[answer.id] = answer
+
+    expected = {submission["id"]: f"{number}\n" for number, submission in enumerate(sent)}
+    assert expected == {answer_id: answer.stdout for answer_id, answer in answers.items()}
+
+
+async def test_second_daemon_with_the_same_boxes_refuses_to_start(start: Start) -> None:
+    """Two daemons on one host never share a box: exit code 78, and the id that is taken."""
+    async with start("one"), start("two", ready=False) as second:
+        async with asyncio.timeout(20):
+            code = await second.process.wait()
+        said = second.text
+
+    assert 78 == code
+    assert "box 7" in said
+    assert "in use by another daemon" in said
+
+
+async def test_start_waits_for_a_broker_that_is_not_there(start: Start) -> None:
+    """A daemon that comes up before RabbitMQ keeps trying, and stops in good order when told to."""
+    async with start(ready=False, broker__url="amqp://guest:guest@127.0.0.1:1/") as running:
+        await wait_until(lambda: len(running.logged("broker.unavailable")) >= 2)
+        code = await running.end()
+
+    assert 0 == code

@@ -1,0 +1,77 @@
+"""The daemon as an operator runs it: a process with settings in its environment."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from support.waiting import wait_until
+
+COMMAND = (sys.executable, "-m", "verdictd")
+
+
+def sandbox_setting(name: str) -> str | None:
+    """The value of `sandbox.isolate` for a sandbox of the tests; None where this machine has no isolate."""
+    if name == "embedded":
+        return "embedded"
+    return os.environ.get("VERDICTD_TEST_ISOLATE") or shutil.which("isolate")
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """The environment of a command with these settings and no others: `sandbox__boxes="2"`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("VERDICTD_")}
+    return kept | {f"VERDICTD_{name.upper()}": value for name, value in settings.items()}
+
+
+class Daemon:
+    """A running `verdictd serve`, and what it has logged so far."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+        self.process = process
+        self._log = log
+
+    @property
+    def text(self) -> str:
+        """All that it has written."""
+        return self._log.read_text()
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """The log lines of one event."""
+        lines = (json.loads(line) for line in self.text.splitlines() if line.startswith("{"))
+        return [line for line in lines if line["event"] == event]
+
+    async def end(self, number: int = signal.SIGTERM, within_s: float = 30) -> int:
+        """Send a signal and wait for the exit code."""
+        self.process.send_signal(number)
+        async with asyncio.timeout(within_s):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def daemon(log: Path, *, ready: bool = True, **settings: str) -> AsyncIterator[Daemon]:
+    """Run the daemon; it is consuming when the block begins, and gone when it has ended."""
+    with log.open("wb") as stderr:
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND,
+            "serve",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=stderr,
+            stderr=stderr,
+            env=environment(**settings),
+        )
+    running = Daemon(process, log)
+    try:
+        if ready:
+            await wait_until(lambda: running.logged("broker.consuming") or process.returncode is not None)
+            assert process.returncode is None, log.read_text()
+        yield running
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
