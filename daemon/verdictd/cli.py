@@ -52,7 +52,10 @@ class Format(StrEnum):
 Config = Annotated[
     Path | None,
     typer.Option(
-        "--config", "-c", envvar="VERDICTD_CONFIG", help="Settings file [/etc/verdictd/verdictd.toml]."
+        "--config",
+        "-c",
+        envvar="VERDICTD_CONFIG",
+        help="Settings file; else /etc/verdictd/verdictd.toml, if there is one.",
     ),
 ]
 Files = Annotated[

@@ -47,8 +47,8 @@ async def discover(
 ) -> Sandbox:
     """The sandbox for `isolate`: `auto`, `embedded` or a path; raises NoSandbox.
 
-    Control groups are used where a program runs in them now. The probe takes one of the boxes, which the caller
-    owns: the first that a killed daemon has not left unusable.
+    Control groups are used where a program runs in them now. The caller owns the boxes; the probe takes the
+    first that a killed daemon has not left unusable.
     """
     executable = _executable(isolate)
     name, version = await _version(executable, allow_old=allow_old)

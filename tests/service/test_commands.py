@@ -1,0 +1,262 @@
+"""The commands, as a person types them."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from support.daemon import COMMAND, daemon, environment
+from verdictd.languages import Registry
+from verdictd.messages import Result
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+
+PROGRAMS = Path(__file__).parent.parent / "programs"
+OWN_BOXES = {"sandbox__isolate": "embedded", "sandbox__boxes": "2", "sandbox__first_box": "750"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def command(*arguments: str | Path, cwd: Path | None = None, **settings: str) -> Ended:
+    """Run `verdictd` with these arguments."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=cwd,
+        env=environment(**(OWN_BOXES | settings)) | {"COLUMNS": "120"},
+    )
+    async with asyncio.timeout(120):
+        out, err = await process.communicate()
+    return Ended(process.returncode or 0, out.decode(), err.decode())
+
+
+@pytest.fixture
+async def served(amqp_url: str, tmp_path: Path) -> AsyncIterator[str]:
+    """The URL of a broker whose submissions a daemon judges."""
+    own = OWN_BOXES | {"sandbox__first_box": "760"}
+    async with daemon(tmp_path / "daemon.log", broker__url=amqp_url, **own):
+        yield amqp_url
+
+
+async def test_run_judges_a_source_by_its_ending() -> None:
+    """`verdictd run hello.c` needs no broker and no JSON."""
+    ended = await command("run", PROGRAMS / "hello.c")
+
+    assert (0, "") == (ended.code, ended.err)
+    assert "accepted" in ended.out
+    assert "hello.c" in ended.out
+
+
+async def test_run_gives_results_as_json_lines_and_exits_with_1_unless_all_are_accepted() -> None:
+    """A script gets the whole result of each file, in their order."""
+    ended = await command("run", "--output", "json", PROGRAMS / "hello.c", PROGRAMS / "endless.json")
+    results = [Result.model_validate_json(line) for line in ended.out.splitlines()]
+
+    assert 1 == ended.code
+    assert [("hello.c", "accepted"), ("endless", "time_limit_exceeded")] == [
+        (result.id, result.status) for result in results
+    ]
+
+
+@pytest.mark.parametrize(
+    ("expected", "status", "code"), [("sum.out", "accepted", 0), ("sum.in", "wrong_answer", 1)]
+)
+async def test_run_takes_input_and_expected_output_from_files(expected: str, status: str, code: int) -> None:
+    """A source can be tried against a test case that lies in files."""
+    ended = await command(
+        "run",
+        "-o",
+        "json",
+        PROGRAMS / "sum.py",
+        "--stdin",
+        PROGRAMS / "sum.in",
+        "--expected",
+        PROGRAMS / expected,
+    )
+
+    assert (code, status) == (ended.code, json.loads(ended.out)["status"])
+
+
+async def test_run_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
+    """An invalid submission has its reasons in the table, and terminal escapes in it do nothing."""
+    file = tmp_path / "bad.json"
+    file.write_text(json.dumps({"language": "python", "source_code": "", "\x1b[2Jcolour": 1}))
+    ended = await command("run", file)
+
+    assert 1 == ended.code
+    assert "invalid_submission" in ended.out
+    assert "\x1b" not in ended.out
+
+
+async def test_run_of_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
+    """Exit code 2, and the name of the file."""
+    ended = await command("run", tmp_path / "missing.c")
+
+    assert 2 == ended.code
+    assert "missing.c" in ended.err
+
+
+async def test_submit_publishes_and_shows_the_results(served: str) -> None:
+    """The same files through the broker: judged by the daemon, and printed as they came."""
+    ended = await command(
+        "submit",
+        "-o",
+        "json",
+        PROGRAMS / "hello.c",
+        PROGRAMS / "hello.c",
+        PROGRAMS / "endless.json",
+        broker__url=served,
+    )
+    statuses = sorted(json.loads(line)["status"] for line in ended.out.splitlines())
+
+    assert (1, ["accepted", "accepted", "time_limit_exceeded"]) == (ended.code, statuses)
+
+
+async def test_submit_to_a_queue_that_is_not_there_says_so(served: str) -> None:
+    """Nothing waits for an answer that cannot come."""
+    ended = await command(
+        "submit",
+        "--timeout",
+        "1",
+        PROGRAMS / "endless.json",
+        broker__url=served,
+        broker__submissions_queue="nobody.reads",
+    )
+
+    assert 1 == ended.code
+    assert "does not exist" in ended.err
+
+
+async def test_submit_without_a_broker_says_so() -> None:
+    """Exit code 1, and what could not be reached."""
+    ended = await command("submit", PROGRAMS / "hello.c", broker__url="amqp://guest:hidden@127.0.0.1:1/")
+
+    assert 1 == ended.code
+    assert "127.0.0.1:1" in ended.err
+    assert "hidden" not in ended.err
+
+
+async def test_check_passes_where_everything_is_there(amqp_url: str) -> None:
+    """Settings, broker, sandbox, boxes and every installed language are tried."""
+    ended = await command("check", broker__url=amqp_url)
+
+    assert 0 == ended.code, ended.out
+    for name in (
+        "settings",
+        "broker",
+        "sandbox",
+        "boxes",
+        *(f"language {known.name}" for known in Registry.load().available),
+    ):
+        assert f"{name}:" in ended.out
+    assert "FAILED" not in ended.out
+
+
+async def test_check_fails_without_a_broker_and_says_what_to_do() -> None:
+    """One failure is enough for exit code 1; the rest is tried all the same."""
+    ended = await command("check", broker__url="amqp://guest:hidden@127.0.0.1:1/")
+
+    assert 1 == ended.code
+    assert "FAILED broker" in ended.out
+    assert "-> start RabbitMQ" in ended.out
+    assert "language c:" in ended.out
+    assert "hidden" not in ended.out
+
+
+async def test_check_names_a_language_that_does_not_work(tmp_path: Path) -> None:
+    """A reference program that prints something else fails the check."""
+    file = tmp_path / "own.toml"
+    file.write_text(
+        '[[language]]\nname = "odd"\nsource_file = "a.sh"\nrun_cmd = "bash a.sh"\nreference = "echo 41"\n'
+    )
+    ended = await command("check", "--no-broker", judge__languages_file=str(file))
+
+    assert 1 == ended.code
+    assert "FAILED language odd" in ended.out
+
+
+async def test_languages_lists_them_with_what_is_missing() -> None:
+    """One line of JSON for each language."""
+    ended = await command("languages", "-o", "json")
+    found = {entry["name"]: entry for entry in map(json.loads, ended.out.splitlines())}
+
+    assert 0 == ended.code
+    assert ["py", "python3"] == found["python"]["also"]
+    assert found["c"]["available"]
+
+
+async def test_wrong_setting_ends_with_78_and_names_itself(tmp_path: Path) -> None:
+    """systemd does not start such a service again; a person reads which setting it is."""
+    file = tmp_path / "verdictd.toml"
+    file.write_text("[sandbox]\nboxes = 0\n")
+    ended = await command("serve", "--config", file, sandbox__boxes="0")
+
+    assert 78 == ended.code
+    assert "sandbox.boxes" in ended.err
+
+
+async def test_wrong_languages_file_ends_with_78_and_names_itself(tmp_path: Path) -> None:
+    """A mistake in the operator's own languages is one in the settings."""
+    file = tmp_path / "own.toml"
+    file.write_text('[[language]]\nname = "odd"\n')
+    ended = await command("serve", judge__languages_file=str(file))
+
+    assert 78 == ended.code
+    assert str(file) in ended.err
+
+
+async def test_missing_isolate_is_named() -> None:
+    """A path that holds no isolate ends the start."""
+    ended = await command("serve", sandbox__isolate="/nonexistent/isolate")
+
+    assert 1 == ended.code
+    assert "/nonexistent/isolate" in ended.err
+
+
+async def test_old_isolate_is_refused_unless_allowed(tmp_path: Path) -> None:
+    """Isolate 2.5 has other faults than those we know how to live with."""
+    old = tmp_path / "isolate"
+    old.write_text("#!/bin/sh\necho 'The process isolator 2.5'\n")
+    old.chmod(0o755)
+    ended = await command("serve", sandbox__isolate=str(old))
+
+    assert 1 == ended.code
+    assert "2.5 is older than 2.6" in ended.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], *([name, "--help"] for name in ("serve", "run", "submit", "check"))]
+)
+async def test_help_is_there(arguments: list[str]) -> None:
+    """Every command explains itself."""
+    ended = await command(*arguments)
+
+    assert (0, "") == (ended.code, ended.err)
+    assert "Usage:" in ended.out
+
+
+async def test_unknown_command_is_a_usage_error() -> None:
+    """Exit code 2."""
+    ended = await command("judge")
+
+    assert 2 == ended.code
+
+
+def test_command_is_installed() -> None:
+    """`pip install .` gives the command beside the interpreter."""
+    assert os.access(Path(sys.executable).parent / "verdictd", os.X_OK)
