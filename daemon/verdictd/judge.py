@@ -128,7 +128,7 @@ class Judge:
 
     def _command(self, language: Language, submission: Submission, limits: EffectiveLimits) -> Command:
         memory_kib = limits.memory_limit
-        # A runtime that reserves more than it uses cannot live under a limit on addresses: it keeps its group.
+        # A runtime that reserves more than it uses cannot live under such a limit: it keeps its group.
         per_process = limits.enable_per_process_and_thread_memory_limit and language.address_space
         address_space_kib = None
         if per_process:

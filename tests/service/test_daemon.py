@@ -13,15 +13,14 @@ from typing import Any
 
 import pytest
 
-from support.daemon import Daemon, daemon, sandbox_setting
-from support.peer import Peer, peer
+from support.amqp import DEAD, RESULTS, SUBMISSIONS, Peer, peer
+from support.daemon import Daemon, daemon, launched, sandbox_setting
 from support.rabbitmq import PrivateBroker
 from support.waiting import wait_until
 from verdictd.messages import Result
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
-SUBMISSIONS, RESULTS, DEAD = "verdictd.submissions", "verdictd.results", "verdictd.dead"
 SAMPLE = {
     "source_code": 'print("hello world")',
     "language": "py",
@@ -45,7 +44,7 @@ def start(request: pytest.FixtureRequest, amqp_url: str, tmp_path: Path) -> Star
         pytest.skip("isolate is not installed")
 
     @asynccontextmanager
-    async def start(name: str = "daemon", **settings: str) -> AsyncIterator[Daemon]:
+    async def start(name: str = "daemon", *, ready: bool = True, **settings: str) -> AsyncIterator[Daemon]:
         own = {
             "broker__url": amqp_url,
             "sandbox__isolate": isolate,
@@ -54,7 +53,8 @@ def start(request: pytest.FixtureRequest, amqp_url: str, tmp_path: Path) -> Star
             "sandbox__retire_s": "1",
             "judge__fault_pause_s": "0.2",
         }
-        async with daemon(tmp_path / f"{name}.log", **(own | settings)) as running:
+        run = daemon if ready else launched
+        async with run(tmp_path / f"{name}.log", **(own | settings)) as running:
             yield running
 
     return start

@@ -14,6 +14,8 @@ from typing import Any
 from support.waiting import wait_until
 
 COMMAND = (sys.executable, "-m", "verdictd")
+# The daemon dies with the tests, also where those are killed.
+DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 
 
 def sandbox_setting(name: str) -> str | None:
@@ -54,10 +56,20 @@ class Daemon:
 
 
 @asynccontextmanager
-async def daemon(log: Path, *, ready: bool = True, **settings: str) -> AsyncIterator[Daemon]:
+async def daemon(log: Path, **settings: str) -> AsyncIterator[Daemon]:
     """Run the daemon; it is consuming when the block begins, and gone when it has ended."""
+    async with launched(log, **settings) as running:
+        await wait_until(lambda: running.logged("broker.consuming") or running.process.returncode is not None)
+        assert running.process.returncode is None, running.text
+        yield running
+
+
+@asynccontextmanager
+async def launched(log: Path, **settings: str) -> AsyncIterator[Daemon]:
+    """Run the daemon, which may fail to start; it is gone when the block has ended."""
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
+            *DIES_WITH_US,
             *COMMAND,
             "serve",
             stdin=asyncio.subprocess.DEVNULL,
@@ -65,12 +77,8 @@ async def daemon(log: Path, *, ready: bool = True, **settings: str) -> AsyncIter
             stderr=stderr,
             env=environment(**settings),
         )
-    running = Daemon(process, log)
     try:
-        if ready:
-            await wait_until(lambda: running.logged("broker.consuming") or process.returncode is not None)
-            assert process.returncode is None, log.read_text()
-        yield running
+        yield Daemon(process, log)
     finally:
         if process.returncode is None:
             process.kill()

@@ -1,0 +1,32 @@
+# Every target but `help` and `clean` first installs what is missing; see .ci/setup.
+
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format clean setup
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup ## see real programs judged through a real RabbitMQ
+	@cd tests && ../$(BIN)/python -m demo
+
+test: lint ## check the code, then run every test
+	$(BIN)/pytest
+
+lint: setup ## check style, formatting, types and the order of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## format the code, and correct what can be corrected by itself
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+clean: ## remove what these targets made
+	rm -rf .venv .*_cache .hypothesis .coverage build dist
+	find daemon tests -name __pycache__ -prune -exec rm -rf {} +
+
+setup:
+	@.ci/setup

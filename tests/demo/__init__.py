@@ -1,0 +1,1 @@
+"""See real programs judged through a real RabbitMQ: `make demo`."""
