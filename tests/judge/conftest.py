@@ -38,12 +38,6 @@ allow_network = true
 """Languages that let a test say what lies in the box after the build."""
 
 
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """The daemon is written for asyncio."""
-    return "asyncio"
-
-
 @pytest.fixture(scope="session", params=["isolate", "embedded"])
 def settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings for each sandbox, with box ids that no other suite uses."""

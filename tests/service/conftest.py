@@ -8,12 +8,6 @@ from support.rabbitmq import PrivateBroker
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """aio-pika and the daemon are written for asyncio."""
-    return "asyncio"
-
-
-@pytest.fixture(scope="session")
 def broker() -> Iterator[PrivateBroker]:
     """One broker that all tests share: leave it running; `amqp_url` is a virtual host of your own."""
     with PrivateBroker() as broker:

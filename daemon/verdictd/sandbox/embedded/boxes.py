@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from verdictd.sandbox.embedded.rules import Rule
 
-# In the last range that systemd's list of user ids leaves to nobody; all processes of a box's user are killed.
+# In a range that systemd's list of user ids leaves to nobody: all processes of a box's user are killed.
 FIRST_UID = 2_000_000_000
 DYING_KEEPER_S = 5.0  # how long a killed predecessor may take to release the lock
 

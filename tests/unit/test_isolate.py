@@ -1,0 +1,168 @@
+"""Isolate's command line is built, and its meta file read, as its facts demand; the meta files are real."""
+
+from pathlib import Path
+
+import pytest
+
+from verdictd.errors import SandboxBroken
+from verdictd.sandbox import BoxId, Captured, Command, Constraints, Ending
+from verdictd.sandbox.isolate import Sandbox, cleanup_argv, init_argv, report, run_argv
+
+ISOLATE = Sandbox(("isolate",), "isolate", "2.6", control_groups=True, box_root=Path("/boxes"))
+PLAIN = Sandbox(("isolate",), "isolate", "2.6", control_groups=False, box_root=Path("/boxes"))
+CONSTRAINTS = Constraints(
+    cpu_time_s=2,
+    cpu_extra_time_s=0.5,
+    wall_time_s=6,
+    memory_kib=262_144,
+    address_space_kib=None,
+    stack_kib=65_536,
+    file_size_kib=16_384,
+    processes=60,
+    open_files=256,
+    output_bytes=4_096,
+)
+TIMES = "time:0.002\ntime-wall:0.001\nmax-rss:1376\n"
+
+
+def test_run_line_has_every_limit() -> None:
+    """Nothing is left to isolate's defaults, and extra time is given from the program's start."""
+    command = Command(("./main", "-x"), CONSTRAINTS, environment={"A": "b"}, directories=("/etc/x:maybe",))
+
+    assert [
+        "isolate", "--box-id=7", "--cg", "--meta=/run/meta", "--silent", "--time=2.000", "--extra-time=2.500",
+        "--wall-time=6.000", "--stack=65536", "--fsize=16384", "--processes=60", "--open-files=256",
+        "--cg-mem=262144", "--dir=/etc/x:maybe", "--env=A=b", "--run", "--", "./main", "-x",
+    ] == run_argv(ISOLATE, BoxId(7), Path("/run/meta"), command)  # fmt: skip
+
+
+def test_run_line_without_control_groups_names_none() -> None:
+    """Isolate refuses --cg-mem without --cg."""
+    asked = Command(("./main",), CONSTRAINTS, control_groups=False)
+
+    for sandbox, command in ((PLAIN, Command(("./main",), CONSTRAINTS)), (ISOLATE, asked)):
+        line = run_argv(sandbox, BoxId(7), Path("/run/meta"), command)
+        assert [] == [word for word in line if word.startswith("--cg")]
+
+
+def test_init_and_cleanup_lines_follow_the_mode() -> None:
+    """With --cg on one of them, --cg on all."""
+    assert ["isolate", "--box-id=7", "--cg", "--init"] == init_argv(ISOLATE, BoxId(7), control_groups=True)
+    assert ["isolate", "--box-id=7", "--cleanup"] == cleanup_argv(ISOLATE, BoxId(7), control_groups=False)
+
+
+@pytest.mark.parametrize("cpu_time_s", [0, 0.0004, -1, float("nan"), float("inf"), 1e9])
+def test_time_limit_that_isolate_would_take_for_none_is_refused(cpu_time_s: float) -> None:
+    """0 is unlimited for isolate, and what rounds to 0 too."""
+    constraints = Constraints(
+        **{name: getattr(CONSTRAINTS, name) for name in CONSTRAINTS.__slots__} | {"cpu_time_s": cpu_time_s}
+    )
+
+    with pytest.raises(ValueError, match="cannot be given to the sandbox"):
+        run_argv(ISOLATE, BoxId(7), Path("/run/meta"), Command(("./main",), constraints))
+
+
+@pytest.mark.parametrize(
+    ("code", "meta", "stderr", "expected"),
+    [
+        (0, TIMES + "exitcode:0\n", b"", (Ending.EXITED, 0, None)),
+        (
+            1,
+            TIMES + "exitcode:3\nstatus:RE\nmessage:Exited with error status 3\n",
+            b"",
+            (Ending.EXITED, 3, None),
+        ),
+        (
+            1,
+            TIMES + "exitcode:127\nstatus:RE\nmessage:Exited with error status 127\n",
+            b"",
+            (Ending.EXITED, 127, None),
+        ),
+        (
+            1,
+            TIMES + "exitcode:127\nstatus:RE\nmessage:Exited with error status 127\n",
+            b'execve("/box/empty"): Exec format error\n',
+            (Ending.NOT_EXECUTED, 127, None),
+        ),
+        (
+            1,
+            TIMES + "exitsig:11\nstatus:SG\nmessage:Caught fatal signal 11\n",
+            b"",
+            (Ending.SIGNALLED, None, 11),
+        ),
+        (
+            1,
+            "status:TO\nmessage:Time limit exceeded\nkilled:1\n" + TIMES,
+            b"",
+            (Ending.CPU_TIME, None, None),
+        ),
+        (
+            1,
+            TIMES + "exitcode:0\nstatus:TO\nmessage:Time limit exceeded\n",
+            b"",
+            (Ending.CPU_TIME, 0, None),
+        ),
+        (
+            1,
+            "status:TO\nmessage:Time limit exceeded (wall clock)\nkilled:1\n" + TIMES,
+            b"",
+            (Ending.WALL_TIME, None, None),
+        ),
+        (0, TIMES + "cg-mem:65536\ncg-oom-killed:1\nexitcode:0\n", b"", (Ending.OUT_OF_MEMORY, 0, None)),
+        (
+            1,
+            TIMES + "cg-mem:65536\ncg-oom-killed:1\nexitsig:9\nstatus:SG\nmessage:Caught fatal signal 9\n",
+            b"",
+            (Ending.OUT_OF_MEMORY, None, 9),
+        ),
+    ],
+)
+def test_ending_is_what_the_meta_file_says(
+    code: int, meta: str, stderr: bytes, expected: tuple[Ending, int | None, int | None]
+) -> None:
+    """Each way to end has its own marks, and memory comes before all others."""
+    found = report(code, meta, Captured(), Captured(stderr), output_exceeded=False)
+
+    assert expected == (found.ending, found.exit_code, found.signal)
+    assert (0.002, 0.001) == (found.cpu_time_s, found.wall_time_s)
+
+
+def test_program_that_wrote_too_much_was_ended_by_us() -> None:
+    """Then the signal in the meta file is ours and not shown as the program's."""
+    meta = "exitsig:15\nstatus:SG\nmessage:Interrupted\nkilled:1\n" + TIMES
+    found = report(1, meta, Captured(b"x", truncated=True), Captured(), output_exceeded=True)
+
+    assert (Ending.OUTPUT, None) == (found.ending, found.signal)
+
+
+@pytest.mark.parametrize(
+    ("code", "meta"),
+    [
+        (2, 'status:XX\nmessage:open("nosuch.txt"): No such file or directory\n'),
+        (2, TIMES + "exitcode:0\n"),
+        (-9, ""),
+        (137, TIMES + "exitcode:0\n"),
+        (0, ""),
+        (0, "exitcode:0\n"),
+        (1, TIMES + "exitsig:15\nstatus:SG\nmessage:Interrupted\nkilled:1\n"),
+        (1, TIMES + "status:SG\nmessage:Caught fatal signal\n"),
+        (1, TIMES + "status:ZZ\nexitcode:0\n"),
+        (1, TIMES + "status:XX\nexitcode:0\n"),
+        (0, TIMES + "exitcode:1\n"),
+        (0, "time:abc\ntime-wall:0.1\nmax-rss:1\nexitcode:0\n"),
+        (0, "time:0.1\ntime-wall:0.1\nexitcode:0\n"),
+        (0, "garbage"),
+    ],
+)
+def test_anything_else_is_a_fault_of_the_sandbox(code: int, meta: str) -> None:
+    """Exit codes from 2, a signal, an interruption, an unusable meta file: never the program's fault."""
+    with pytest.raises(SandboxBroken):
+        report(code, meta, Captured(), Captured(), output_exceeded=False)
+
+
+def test_lines_in_a_message_forge_nothing() -> None:
+    """File names of the program can reach the message, new lines included: the first occurrence counts."""
+    meta = TIMES + "exitcode:1\nstatus:RE\nmessage:x\nexitcode:0\ntime:0.000\ncolour:red\n"
+    found = report(1, meta, Captured(), Captured(), output_exceeded=False)
+
+    assert (1, 0.002) == (found.exit_code, found.cpu_time_s)

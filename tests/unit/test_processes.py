@@ -1,0 +1,138 @@
+"""Every child has a deadline, bounded output and an end: with real processes, also those that resist."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from support.waiting import wait_until
+from verdictd.errors import SandboxBroken
+from verdictd.sandbox.processes import Outcome, execute
+
+pytestmark = pytest.mark.anyio
+
+
+async def shell(
+    script: str, *, stdin: bytes = b"", output_bytes: int = 1_000, deadline_s: float = 10
+) -> Outcome:
+    return await execute(
+        ["/bin/bash", "-c", script], stdin=stdin, output_bytes=output_bytes, deadline_s=deadline_s
+    )
+
+
+async def test_streams_and_exit_code_are_kept() -> None:
+    """What a child wrote to each stream, and how it ended."""
+    outcome = await shell("cat; echo err >&2; exit 3", stdin=b"in")
+
+    assert (3, b"in", b"err\n") == (outcome.returncode, outcome.stdout.data, outcome.stderr.data)
+    assert not outcome.overflowed
+
+
+@pytest.mark.parametrize("size", [1, 300_000, 5_000_000])
+async def test_input_of_any_size_is_read_whole(size: int) -> None:
+    """The input is a file without a name, not a pipe that somebody has to feed."""
+    outcome = await shell("wc -c; readlink /proc/self/fd/0", stdin=b"x" * size)
+
+    length, name = outcome.stdout.data.decode().splitlines()
+    assert size == int(length)
+    assert name.endswith("(deleted)")
+
+
+async def test_input_cannot_be_written_to() -> None:
+    """The child's descriptor can only read."""
+    outcome = await shell("echo x >&0 || echo refused", stdin=b"in")
+
+    assert b"refused\n" == outcome.stdout.data
+
+
+async def test_child_that_writes_too_much_is_ended() -> None:
+    """The first bytes are kept, and it does not run on."""
+    started = time.monotonic()
+    outcome = await shell("yes")
+
+    assert outcome.overflowed
+    assert (1_000, True) == (len(outcome.stdout.data), outcome.stdout.truncated)
+    assert time.monotonic() - started < 5
+
+
+async def test_output_at_the_limit_is_not_too_much() -> None:
+    """The limit itself is allowed."""
+    outcome = await shell("head -c 1000 /dev/zero")
+
+    assert (False, 1_000, False) == (outcome.overflowed, len(outcome.stdout.data), outcome.stdout.truncated)
+
+
+async def test_child_that_outlives_its_deadline_is_asked_to_end() -> None:
+    """SIGTERM first: a sandbox that gets it can end its program and say so."""
+    marker = Path(f"/tmp/verdictd-test-{os.getpid()}")  # noqa: S108 - removed below
+    marker.unlink(missing_ok=True)
+    with pytest.raises(SandboxBroken, match="did not end within"):
+        await shell(f"trap 'echo asked > {marker}; exit 0' TERM; sleep 60 & wait", deadline_s=0.3)
+    said = marker.read_text()
+    marker.unlink()
+
+    assert "asked\n" == said
+
+
+async def test_child_that_ignores_sigterm_is_killed_with_its_own_child() -> None:
+    """A keeper that hangs is killed, and the first process of its sandbox before it."""
+    with pytest.raises(SandboxBroken, match="did not end within"):
+        await shell("trap '' TERM; sleep 6543 & sleep 6543", deadline_s=0.3)
+    await wait_until(lambda: not _sleeping("6543"))
+
+
+async def test_cancelled_wait_ends_the_child() -> None:
+    """Whoever stops waiting leaves nothing behind."""
+    task = asyncio.ensure_future(shell("exec sleep 6544", deadline_s=60))
+    await wait_until(lambda: _sleeping("6544"))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert not _sleeping("6544")
+
+
+async def test_descendant_that_holds_the_output_is_a_fault() -> None:
+    """A sandbox that has ended while something inside still lives was none."""
+    with pytest.raises(SandboxBroken, match="outlived its sandbox"):
+        await shell("sleep 6545 & exit 0")
+    for pid in _pids("6545"):
+        os.kill(pid, 9)
+
+
+async def test_missing_executable_is_a_fault() -> None:
+    """An isolate that is gone from disk says nothing about a program."""
+    with pytest.raises(SandboxBroken, match="cannot start"):
+        await execute(["/nonexistent/isolate"], stdin=b"", output_bytes=10, deadline_s=1)
+
+
+async def test_no_descriptor_is_left_open() -> None:
+    """A thousand runs do not use up the descriptors of the daemon."""
+    before = _open_files()
+    for _ in range(5):
+        await shell("yes", stdin=b"in")
+        with pytest.raises(SandboxBroken):
+            await execute(["/nonexistent"], stdin=b"in", output_bytes=10, deadline_s=1)
+
+    assert before == _open_files()
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def _pids(seconds: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if entry.read_bytes() == f"sleep\0{seconds}\0".encode():
+                found.append(int(entry.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def _sleeping(seconds: str) -> bool:
+    return bool(_pids(seconds))
