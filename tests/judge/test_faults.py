@@ -1,0 +1,212 @@
+"""A sandbox that fails: never a verdict, and no box is lost. A script in front of a real one makes it fail."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from support.waiting import wait_until
+from verdictd import sandbox as sandbox_package
+from verdictd.errors import SandboxBroken
+from verdictd.host import Host, open_host
+from verdictd.messages import Status, submission_model
+from verdictd.sandbox import box as box_module
+from verdictd.sandbox.discovery import NoSandbox
+from verdictd.sandbox.pool import BoxState, BoxTaken, Draining, own
+from verdictd.settings import SandboxSettings, Settings
+
+pytestmark = pytest.mark.anyio
+
+EMBEDDED = Path(sandbox_package.__file__).parent / "embedded" / "__main__.py"
+FIRST_BOX = 780
+
+Open = Callable[[], AbstractAsyncContextManager[Host]]
+
+
+class Faulty:
+    """An executable that is the embedded sandbox until it is told to do something else."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "isolate"
+        self._instead = folder / "instead"
+        self.path.write_text(
+            f"#!/bin/bash\n[ -e {self._instead} ] && . {self._instead}\n"
+            f'exec {sys.executable} -I -S {EMBEDDED} "$@"\n'
+        )
+        self.path.chmod(0o755)
+
+    def do_instead(self, script: str) -> None:
+        """Run these lines first; `exit` in them replaces the sandbox."""
+        self._instead.write_text(script)
+
+    def work_again(self) -> None:
+        self._instead.unlink()
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Faulty:
+    return Faulty(tmp_path)
+
+
+@pytest.fixture
+def opened(faulty: Faulty) -> Open:
+    """A host with two boxes of the faulty sandbox."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Host]:
+        own_boxes = SandboxSettings(isolate=str(faulty.path), boxes=2, first_box=FIRST_BOX, retire_s=0.5)
+        async with open_host(Settings(sandbox=own_boxes)) as host:
+            yield host
+
+    return opened
+
+
+async def judge(host: Host, source: str = "echo fine") -> Status:
+    model = submission_model(Settings().limits)
+    return (await host.judge.judge(model(language="bash", source_code=source, wall_time_limit=1))).status
+
+
+ON_RUN = 'case " $* " in *" --run "*) {} ;; esac'
+ON_INIT = 'case " $* " in *" --init "*) {} ;; esac'
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ON_RUN.format("echo 'Cannot create mount' >&2; exit 2"),
+        ON_RUN.format("kill -9 $$"),
+        ON_RUN.format("exit 0"),
+        ON_RUN.format("exit 1"),
+        ON_RUN.format('for a; do case $a in --meta=*) echo garbage > "${a#--meta=}" ;; esac; done; exit 0'),
+        ON_RUN.format('for a; do case $a in --meta=*) echo status:OK > "${a#--meta=}" ;; esac; done; exit 0'),
+        ON_RUN.format("exit 127"),
+    ],
+)
+async def test_sandbox_that_fails_is_our_fault_until_it_works_again(
+    opened: Open, faulty: Faulty, fault: str
+) -> None:
+    """Whatever comes out of it, it is no verdict; when the cause is gone both boxes judge again."""
+    async with opened() as host:
+        faulty.do_instead(fault)
+        for _ in range(2):
+            with pytest.raises(SandboxBroken):
+                await judge(host)
+        faulty.work_again()
+        statuses = await asyncio.gather(*(judge(host) for _ in range(4)))
+
+    assert [Status.ACCEPTED] * 4 == statuses
+
+
+async def test_sandbox_that_hangs_is_ended_at_the_deadline(
+    opened: Open, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An isolate that hangs before its own timers start is ended by ours."""
+    monkeypatch.setattr(box_module, "_RUN_ALLOWANCE_S", 0.5)
+    async with opened() as host:
+        faulty.do_instead(ON_RUN.format("exec sleep 300"))
+        started = time.monotonic()
+        with pytest.raises(SandboxBroken, match=r"did not end within 1\.5 s"):
+            await judge(host)
+        took_s = time.monotonic() - started
+        faulty.work_again()
+
+        assert Status.ACCEPTED == await judge(host)
+    assert took_s < 10
+
+
+async def test_sandbox_that_is_gone_from_disk_is_our_fault(opened: Open, faulty: Faulty) -> None:
+    """A removed executable stops the judging, and does not judge."""
+    async with opened() as host:
+        content = faulty.path.read_bytes()
+        faulty.path.unlink()
+        with pytest.raises(SandboxBroken, match="cannot start"):
+            await judge(host)
+        faulty.path.write_bytes(content)
+        faulty.path.chmod(0o755)
+
+        assert Status.ACCEPTED == await judge(host)
+
+
+async def test_box_that_cannot_be_reset_is_retired_and_comes_back(opened: Open, faulty: Faulty) -> None:
+    """The verdict stands, the other box goes on, and the retired one is tried again until it works."""
+    async with opened() as host:
+        faulty.do_instead(f'[[ "$*" == *--box-id={FIRST_BOX}\\ * ]] && ' + ON_INIT.format("exit 2"))
+        first = await asyncio.gather(judge(host), judge(host))
+        await wait_until(lambda: sorted(host.pool.states.values()) == [BoxState.FREE, BoxState.RETIRED])
+        second = [await judge(host) for _ in range(3)]
+        faulty.work_again()
+        await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
+
+    assert [Status.ACCEPTED] * 5 == first + second
+
+
+async def test_sandbox_that_never_worked_stops_the_start(opened: Open, faulty: Faulty) -> None:
+    """A start that cannot judge says what the sandbox said."""
+    faulty.do_instead(ON_RUN.format("echo 'no namespaces here' >&2; exit 2"))
+    with pytest.raises(NoSandbox, match="no namespaces here"):
+        async with opened():
+            pass
+
+
+@pytest.mark.parametrize("said", ["isolate", "The process isolator", "", "The process isolator x"])
+async def test_executable_that_is_no_isolate_stops_the_start(opened: Open, faulty: Faulty, said: str) -> None:
+    """What does not tell its version is not trusted with programs."""
+    faulty.do_instead(f"echo '{said}'; exit 0")
+    with pytest.raises(NoSandbox, match="--version ended with 0"):
+        async with opened():
+            pass
+
+
+async def test_draining_pool_leases_no_box_and_tells_who_waits(opened: Open) -> None:
+    """Who has a box keeps it to the end; who waits for one is told at once."""
+    async with opened() as host:
+        busy = [asyncio.ensure_future(judge(host, "sleep 0.5")) for _ in range(2)]
+        await wait_until(lambda: set(host.pool.states.values()) == {BoxState.LEASED})
+        waiting = asyncio.ensure_future(judge(host))
+        await asyncio.sleep(0.05)
+        await host.pool.drain()
+        with pytest.raises(Draining):
+            await waiting
+        with pytest.raises(Draining):
+            await judge(host)
+
+        assert [Status.ACCEPTED] * 2 == await asyncio.gather(*busy)
+
+
+async def test_cancelled_judging_gives_its_box_back(opened: Open) -> None:
+    """A submission that is given up leaves a clean box and no process."""
+    async with opened() as host:
+        for _ in range(4):
+            task = asyncio.ensure_future(judge(host, "sleep 0.9"))
+            await wait_until(lambda: BoxState.LEASED in host.pool.states.values())
+            await asyncio.sleep(0.1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
+
+        assert Status.ACCEPTED == await judge(host)
+
+
+def test_boxes_are_owned_by_one_daemon_of_the_host(tmp_path: Path) -> None:
+    """An overlapping range is refused with the id that is taken; when it is given up it can be had."""
+    with own(tmp_path, range(3)):
+        with pytest.raises(BoxTaken, match="box 2 is in use"), own(tmp_path, range(2, 5)):
+            pass
+        with own(tmp_path, range(3, 5)):
+            pass
+    with own(tmp_path, range(2, 5)):
+        pass
+
+
+def test_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    """Somebody's link in a directory that all can write to is not followed."""
+    (tmp_path / "verdictd-box-0.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BoxTaken, match="cannot open the lock of box 0"), own(tmp_path, range(1)):
+        pass
+
+    assert not (tmp_path / "elsewhere").exists()
