@@ -12,6 +12,8 @@ _END_OF_DIRECTORY = b"PK\x05\x06"
 _ZIP64_LOCATOR = b"PK\x06\x07"
 _DIRECTORY_BYTES_PER_FILE = 1024  # a central directory entry is 46 bytes and its name; the rest is generosity
 _MAX_PARTS = 8
+# What zipfile raises beside ValueError for one reason or another.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def unpack(archive: bytes, *, max_files: int, max_bytes: int) -> tuple[File, ...
     _check_directory_size(archive, max_files)
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-            entries = [entry for entry in opened.infolist() if not entry.is_dir()]
+            entries = [entry for entry in opened.infolist() if not entry.filename.endswith("/")]
             if len(entries) > max_files:
                 raise ValueError(f"the archive has {len(entries)} files, at most {max_files} are taken")
             _check_entries(entries)
@@ -72,7 +74,7 @@ def unpack(archive: bytes, *, max_files: int, max_bytes: int) -> tuple[File, ...
                 content = _read(opened, entry, left)
                 left -= len(content)
                 files.append(File(check_name(entry.filename), content))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error, OSError) as error:
+    except _DAMAGED as error:
         raise ValueError(f"the archive is not a readable ZIP file: {error}") from error
     return check_files(files, max_files=max_files, max_bytes=max_bytes)
 

@@ -33,7 +33,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message as it came; `attempt` counts its deliveries from 1, `timestamp` is in UTC."""
+    """A message as it came; `attempt` counts its deliveries from 1, `timestamp` is in UTC.
+
+    What cannot be decoded is replaced (text), None (timestamp) or empty (headers, also those over 32 KiB).
+    """
 
     body: bytes
     message_id: str | None
@@ -123,6 +126,7 @@ class Broker:
                 use = partial(self._consume_over, receive=receive, prefetch=prefetch, stop=stop)
                 keeping = connections.create_task(topology.keep(self._settings, "verdictd consume", use))
                 await stop.wait()
+                await self._not_consuming.wait()
                 await self._drain(drain_timeout_s)
             keeping.cancel()
 
@@ -139,18 +143,17 @@ class Broker:
             async with asyncio.timeout(self._reply_timeout_s):
                 problem = self.reply_to_problem(delivery.reply_to)
                 if delivery.reply_to and not problem:
-                    if await publish(delivery.reply_to):
+                    problem = await publish(delivery.reply_to)
+                    if problem is None:
                         return
-                    problem = "no such queue"
                 if problem:
                     log.warning("reply.undelivered", reply_to=delivery.reply_to, reason=problem)
                     headers["undelivered_reply_to"] = delivery.reply_to or ""
                     headers["undelivered_reason"] = problem
                 if await publish(results):
-                    return
-                await topology.declare((await self._channel()).connection, self._settings)
-                if not await publish(results):
-                    raise BrokerUnavailable(f"queue {results!r} is gone")
+                    await topology.declare((await self._channel()).connection, self._settings)
+                    if problem := await publish(results):
+                        raise BrokerUnavailable(f"{results!r}: {problem}")
         except TimeoutError as error:
             raise BrokerUnavailable(f"no confirm for a reply in {self._reply_timeout_s:g} s") from error
 
@@ -167,18 +170,38 @@ class Broker:
             return None
         return f"does not match {settings.reply_to_pattern}"
 
-    async def _publish(self, queue: str, *, body: bytes, delivery: Delivery, headers: dict[str, str]) -> bool:
-        """Publish until it is confirmed; False if there is no such queue."""
+    async def _publish(
+        self, queue: str, *, body: bytes, delivery: Delivery, headers: dict[str, str]
+    ) -> str | None:
+        """Publish until it is confirmed, however long that takes; else why this queue will not get it."""
         pauses_s = topology.pauses(self._settings.reconnect_max_s)
         while True:
             channel = await self._channel()
             try:
                 with topology.translated(f"cannot publish to {queue!r}"):
                     async with asyncio.timeout(self._settings.publish_timeout_s):
-                        return await _publish_once(channel, queue, body, _properties(delivery, headers))
+                        return await self._try_publish(channel, queue, body, _properties(delivery, headers))
             except BrokerUnavailable as error:
                 log.warning("reply.delayed", reason=str(error))
             await asyncio.sleep(next(pauses_s))
+
+    async def _try_publish(
+        self, channel: AbstractChannel, queue: str, body: bytes, properties: aiormq.spec.Basic.Properties
+    ) -> str | None:
+        await channel.connection.ready()  # while the broker blocks us, tries would only pile up copies
+        # RabbitMQ returns each mandatory message to a direct reply address, even those that it delivers.
+        direct = queue.startswith(DIRECT_REPLY_TO)
+        if direct and not await topology.has_queue(channel.connection, queue):
+            return "nobody waits there"
+        try:
+            await channel.basic_publish(body, routing_key=queue, properties=properties, mandatory=not direct)
+        except aiormq.PublishError:
+            return "no such queue"
+        except aiormq.DeliveryError:
+            if queue == self._settings.results_queue:  # full perhaps, but there is no other
+                raise
+            return "the queue takes no more"
+        return None
 
     async def _channel(self) -> AbstractChannel:
         return await asyncio.shield(self._publisher)  # several wait for it, and one may be cancelled
@@ -249,21 +272,6 @@ class Broker:
             self._not_consuming.set()
         # After a stop the channel stays open: what is in flight is settled over it.
         raise BrokerUnavailable(await end)
-
-
-async def _publish_once(
-    channel: AbstractChannel, queue: str, body: bytes, properties: aiormq.spec.Basic.Properties
-) -> bool:
-    await channel.connection.ready()  # while the broker blocks us, tries would only pile up copies
-    # RabbitMQ returns each mandatory message to a direct reply address, even those that it delivers.
-    direct = queue.startswith(DIRECT_REPLY_TO)
-    if direct and not await topology.has_queue(channel.connection, queue):
-        return False
-    try:
-        await channel.basic_publish(body, routing_key=queue, properties=properties, mandatory=not direct)
-    except aiormq.PublishError:
-        return False
-    return True
 
 
 def _properties(delivery: Delivery, headers: dict[str, str]) -> aiormq.spec.Basic.Properties:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from datetime import UTC, datetime
 
 import aiormq
@@ -23,7 +23,7 @@ async def submit(
     *,
     timeout_s: float,
     priority: int | None = None,
-) -> AsyncIterator[tuple[str, bytes]]:
+) -> AsyncGenerator[tuple[str, bytes], None]:
     """Publish each body, and yield each reply as it comes, with the key that its body was given with.
 
     A body without a key gets a new one. Raises TimeoutError when replies are missing after `timeout_s`, and

@@ -1,7 +1,6 @@
 """The fields of a submission that JSON has no type for; each raises ValueError with the reason."""
 
 import base64
-import binascii
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -109,7 +108,7 @@ def check_url(url: str, max_length: int) -> str:
 
 
 def check_metadata(metadata: dict[str, Any], max_bytes: int) -> dict[str, Any]:
-    """Return an object that can be echoed as it is: JSON has no NaN, and a result no number beyond 64 bits."""
+    """Return an object that can be echoed as it is: finite numbers, whole ones of 64 bits at the most."""
     try:
         encoded = orjson.dumps(metadata)
     except orjson.JSONEncodeError as error:
@@ -129,5 +128,5 @@ def check_bytes(size: int, bound: int) -> None:
 def _decode_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"not base64: {error}") from error
+    except ValueError:
+        raise ValueError("not base64: the standard alphabet, padded, without line breaks") from None

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version as package_version
 
 from verdictd import languages
@@ -121,7 +122,7 @@ class Judge:
             await box.place(built.files)
             await box.place(built.executables, mode=0o755)
             reports.append(await box.run(command))
-            decided = await _verdict(reports[-1], limits, submission.expected_output)
+            decided = await self._verdict(reports[-1], limits, submission.expected_output)
             if decided.status is not Status.ACCEPTED:
                 break
         return Judged(decided, built, reports)
@@ -166,6 +167,12 @@ class Judge:
             control_groups=not (per_process and limits.enable_per_process_and_thread_time_limit),
         )
 
+    async def _verdict(self, report: Report, limits: EffectiveLimits, expected: bytes | None) -> Verdict:
+        floor_kib = 0 if self._sandbox.control_groups else self._sandbox.resident_floor_kib
+        decide = partial(verdict, report, limits, expected, memory_floor_kib=floor_kib)
+        small = len(report.stdout.data) + len(expected or b"") < _LARGE_BYTES
+        return decide() if small else await asyncio.to_thread(decide)
+
     async def _version(self, language: Language) -> str | None:
         if language.name not in self._versions:
             self._versions[language.name] = await languages.version(language)
@@ -184,9 +191,3 @@ class Judge:
     def unjudged(self, submission_id: str, verdict: Verdict, problems: Sequence[Problem] = ()) -> Result:
         """The answer to a message that is not judged."""
         return unjudged_result(submission_id, verdict, self.identity(None), problems)
-
-
-async def _verdict(report: Report, limits: EffectiveLimits, expected: bytes | None) -> Verdict:
-    if len(report.stdout.data) + len(expected or b"") < _LARGE_BYTES:
-        return verdict(report, limits, expected)
-    return await asyncio.to_thread(verdict, report, limits, expected)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import orjson
 from pydantic import AwareDatetime, Field, ValidationError, ValidationInfo, create_model, field_validator
+from pydantic_core import ErrorDetails
 
 from verdictd.archives import File
 from verdictd.errors import InvalidSubmission, Problem
@@ -90,17 +91,17 @@ class Cause(StrEnum):
 
 
 class Submission(Wire):
-    """A program to judge. Bounds come from the operator's limits: see `submission_model`."""
+    """A program to judge."""
 
     limits: ClassVar[Limits] = Limits()
 
     id: str = Field(
         default_factory=lambda: str(uuid.uuid4()),
         pattern=_ID_PATTERN,
-        description="The sender's key, echoed; default: AMQP message_id, else a new UUID.",
+        description="The sender's key, echoed. Default: the AMQP message_id, else a new UUID.",
     )
-    language: str = Field(min_length=1, max_length=64, description="A configured name or alias.")
-    source_code: str
+    language: str = Field(min_length=1, max_length=64, description="Name or alias of a configured language.")
+    source_code: str = Field(description="The program, one source file.")
     additional_files: tuple[File, ...] = Field(
         default=(), description="Files placed beside the source: a list, or one ZIP archive in base64."
     )
@@ -110,32 +111,44 @@ class Submission(Wire):
     command_line_arguments: tuple[str, ...] = Field(
         default=(), description="Words, as the program gets them; no shell sees them."
     )
-    stdin: Content = b""
+    stdin: Content = Field(default=b"", description="Input of the program.")
     expected_output: Content | None = Field(
         default=None, description="Null: nothing is compared, a clean run is accepted."
     )
     cpu_time_limit: float = Field(default=2, description="CPU time of the program, in seconds.")
     cpu_extra_time: float = Field(
-        default=0.5, description="Seconds beyond the CPU limit before the program is killed."
+        default=0.5, description="CPU time beyond the limit before the program is killed, in seconds."
     )
     wall_time_limit: float | None = Field(
-        default=None, description="Seconds; default: the larger of 5 and three times the CPU limit."
+        default=None,
+        description="Time that passes, in seconds. Default: 5, or three times the CPU limit if that is more.",
     )
-    memory_limit: int = Field(default=262_144, description="KiB, of all processes together.")
-    stack_limit: int = Field(default=65_536, description="KiB.")
-    max_processes_and_or_threads: int = 60
+    memory_limit: int = Field(
+        default=262_144, description="Memory of all processes together where control groups are used, in KiB."
+    )
+    stack_limit: int = Field(default=65_536, description="Stack of each process, in KiB.")
+    max_processes_and_or_threads: int = Field(default=60, description="Processes and threads at once.")
     enable_per_process_and_thread_memory_limit: bool = Field(
-        default=False, description="Limit the address space of each process instead of the group's memory."
+        default=False, description="Limit the address space of each process instead of the memory of all."
     )
     enable_per_process_and_thread_time_limit: bool = Field(
-        default=False, description="Needs the memory flag too: both run the box without control groups."
+        default=False,
+        description="Needs the memory flag too: with both, the box runs without control groups.",
     )
-    max_file_size: int = Field(default=16_384, description="KiB, of each file written.")
-    max_output_size: int = Field(default=4_096, description="KiB, of stdout and of stderr each.")
-    redirect_stderr_to_stdout: bool = False
-    enable_network: bool = Field(default=False, description="Only where the operator allows it.")
-    number_of_runs: int = Field(default=1, description="Times and memory are averaged over the runs.")
-    callback_url: str | None = Field(default=None, description="http(s) URL that gets the result.")
+    max_file_size: int = Field(default=16_384, description="Size of each file that is written, in KiB.")
+    max_output_size: int = Field(
+        default=4_096, description="Bytes on stdout, and on stderr, in KiB; more is output_limit_exceeded."
+    )
+    redirect_stderr_to_stdout: bool = Field(default=False, description="Errors go where the output goes.")
+    enable_network: bool = Field(
+        default=False, description="Only where the operator and the language allow it."
+    )
+    number_of_runs: int = Field(
+        default=1, description="Runs of the program; times and memory are averaged over them."
+    )
+    callback_url: str | None = Field(
+        default=None, description="An http or https URL. Not delivered yet: refused with that reason."
+    )
     metadata: dict[str, Any] | None = Field(default=None, description="Echoed unchanged.")
 
     @field_validator("source_code")
@@ -239,13 +252,16 @@ def _is_small_to_parse(body: bytes) -> bool:
 
 def _problems(error: ValidationError) -> list[Problem]:
     errors = error.errors(include_url=False, include_context=False, include_input=False)
-    problems = [
-        Problem(_pointer(entry["loc"]), entry["msg"].removeprefix("Value error, ")[:_MAX_TEXT])
-        for entry in errors[:_MAX_PROBLEMS]
-    ]
+    problems = [Problem(_pointer(entry["loc"]), _reason(entry)) for entry in errors[:_MAX_PROBLEMS]]
     if len(errors) > _MAX_PROBLEMS:
         problems.append(Problem("", f"and {len(errors) - _MAX_PROBLEMS} problems more"))
     return problems
+
+
+def _reason(entry: ErrorDetails) -> str:
+    if entry["type"] == "extra_forbidden":
+        return "unknown field"
+    return entry["msg"].removeprefix("Value error, ")[:_MAX_TEXT]
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:
@@ -268,7 +284,7 @@ def peek_id(body: bytes, message_id: str | None) -> str:
 
 
 class EffectiveLimits(Wire):
-    """The limits that were in force; units as in the submission."""
+    """The limits that were in force; seconds and KiB as in the submission."""
 
     cpu_time_limit: float
     cpu_extra_time: float
@@ -290,33 +306,33 @@ class Spread(Wire):
     min: float
     max: float
     mean: float
-    standard_deviation: float
+    standard_deviation: float = Field(description="Of these runs, not an estimate for others.")
 
 
 class Runs(Wire):
-    """The figures of repeated runs: seconds, seconds, KiB."""
+    """The figures of repeated runs."""
 
     count: int
-    time: Spread
-    wall_time: Spread
-    memory: Spread
+    time: Spread = Field(description="CPU time in seconds.")
+    wall_time: Spread = Field(description="Seconds.")
+    memory: Spread = Field(description="Peak in KiB.")
 
 
 class LanguageUsed(Wire):
-    """The language that judged, with the version of its compiler or interpreter where known."""
+    """The language that judged."""
 
     name: str
-    version: str | None
+    version: str | None = Field(description="Of its compiler or interpreter; null where it does not say.")
 
 
 class WorkerIdentity(Wire):
     """Who judged: evidence for whoever doubts a verdict."""
 
     host: str
-    box: int | None = Field(description="The box of the last run; null where nothing ran.")
+    box: int | None = Field(description="Null where nothing ran.")
     sandbox: str
     sandbox_version: str
-    verdictd: str
+    verdictd: str = Field(description="Version.")
 
 
 class ErrorDetail(Wire):
@@ -332,38 +348,46 @@ Encoding = Literal["utf-8", "base64"]
 class Result(Wire):
     """The answer to one submission."""
 
-    id: str
-    status: Status
-    status_id: int
+    id: str = Field(description="Of the submission.")
+    status: Status = Field(description="What became of the submission.")
+    status_id: int = Field(description="The number of the status; 3 to 14 are those of Judge0.")
     message: str = Field(description="For a person.")
-    cause: Cause | None = None
-    stdout: str = ""
-    stdout_encoding: Encoding = "utf-8"
-    stdout_truncated: bool = False
-    stderr: str = ""
-    stderr_encoding: Encoding = "utf-8"
-    stderr_truncated: bool = False
-    compile_output: str = ""
-    compile_output_encoding: Encoding = "utf-8"
-    compile_output_truncated: bool = False
-    exit_code: int | None = None
-    exit_signal: int | None = None
+    cause: Cause | None = Field(
+        default=None, description="Which limit or event decided; null where the output did."
+    )
+    stdout: str = Field(default="", description="Output of the last run.")
+    stdout_encoding: Encoding = Field(default="utf-8", description="base64 where the bytes are no UTF-8.")
+    stdout_truncated: bool = Field(default=False, description="Whether the end is missing.")
+    stderr: str = Field(default="", description="Errors of the last run.")
+    stderr_encoding: Encoding = Field(default="utf-8", description="base64 where the bytes are no UTF-8.")
+    stderr_truncated: bool = Field(default=False, description="Whether the end is missing.")
+    compile_output: str = Field(default="", description="What the compiler said.")
+    compile_output_encoding: Encoding = Field(
+        default="utf-8", description="base64 where the bytes are no UTF-8."
+    )
+    compile_output_truncated: bool = Field(default=False, description="Whether the end is missing.")
+    exit_code: int | None = Field(default=None, description="Null where the program was killed or never ran.")
+    exit_signal: int | None = Field(default=None, description="Number of the signal that ended the program.")
     time: float | None = Field(default=None, description="CPU time in seconds; the mean of several runs.")
     wall_time: float | None = Field(default=None, description="Seconds; the mean of several runs.")
     memory: int | None = Field(default=None, description="Peak in KiB; the mean of several runs.")
-    runs: Runs | None = None
-    created_at: AwareDatetime | None = Field(default=None, description="The message's AMQP timestamp.")
-    started_at: AwareDatetime
-    finished_at: AwareDatetime
+    runs: Runs | None = Field(default=None, description="Null for a single run.")
+    created_at: AwareDatetime | None = Field(
+        default=None, description="The timestamp of the message; null where it has none."
+    )
+    started_at: AwareDatetime = Field(description="When it had a box, in UTC.")
+    finished_at: AwareDatetime = Field(description="When the verdict was known, in UTC.")
     queue_time: float | None = Field(default=None, description="Seconds from created_at to started_at.")
-    language: LanguageUsed | None = None
-    limits: EffectiveLimits | None = None
-    worker: WorkerIdentity
-    attempt: int = 1
-    redelivered: bool = False
-    duplicate: bool = False
-    metadata: dict[str, Any] | None = None
-    errors: tuple[ErrorDetail, ...] = ()
+    language: LanguageUsed | None = Field(default=None, description="Null where nothing was judged.")
+    limits: EffectiveLimits | None = Field(default=None, description="Null where nothing was judged.")
+    worker: WorkerIdentity = Field(description="Who judged, and with what.")
+    attempt: int = Field(default=1, description="Which delivery of the message this answers, from 1.")
+    redelivered: bool = Field(default=False, description="Whether the message was delivered before.")
+    duplicate: bool = Field(
+        default=False, description="Whether this repeats the result of a submission that came before."
+    )
+    metadata: dict[str, Any] | None = Field(default=None, description="As it was sent.")
+    errors: tuple[ErrorDetail, ...] = Field(default=(), description="What is wrong with the submission.")
 
 
 _TEXTS = ("stdout", "stderr", "compile_output")

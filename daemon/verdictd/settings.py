@@ -3,12 +3,10 @@
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-import pydantic_settings
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -22,16 +20,16 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
-    NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as SourceError
 
 from verdictd.limits import Limits
 
 DEFAULT_FILE = Path("/etc/verdictd/verdictd.toml")
-_PREFIX = "VERDICTD_"
+_PREFIX = "verdictd_"
 _SEPARATOR = "__"
 
 
@@ -187,12 +185,11 @@ def load(file: Path | None = None) -> Settings:
     """Read the settings; a credential overrides the environment, which overrides the file.
 
     `file` must exist where it is given; without it `/etc/verdictd/verdictd.toml` is read if there is one.
-    Raises SettingsError, which never holds a value: one of them is a secret.
+    Raises SettingsError, which holds no secret.
     """
     path = file or DEFAULT_FILE
     if file is not None and not file.is_file():
         raise SettingsError(f"{file}: no such file")
-    directory = os.environ.get("CREDENTIALS_DIRECTORY")
 
     class Loaded(Settings):
         @classmethod
@@ -202,52 +199,52 @@ def load(file: Path | None = None) -> Settings:
             init_settings: PydanticBaseSettingsSource,
             env_settings: PydanticBaseSettingsSource,
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library passes all of them
-            file_secret_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            toml = TomlConfigSettingsSource(settings_cls, path)
-            if directory is None:
-                return init_settings, env_settings, toml
-            credentials = NestedSecretsSettingsSource(
-                file_secret_settings,
-                secrets_dir=directory,
-                secrets_dir_missing="error",
-                secrets_prefix="",
-                secrets_nested_delimiter=_SEPARATOR,
-            )
-            return init_settings, credentials, env_settings, toml
+            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
 
     try:
-        unknown = [
-            *_unknown(os.environ, _PREFIX),
-            *(_unknown(os.listdir(directory), "") if directory else ()),
-        ]
-        if unknown:
-            raise SettingsError(f"no such setting: {', '.join(sorted(unknown))}")
-        return Loaded()
+        _refuse_unknown_variables()
+        return Loaded(**_credentials())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not TOML: {error}") from None
-    except (OSError, pydantic_settings.SettingsError) as error:
-        raise SettingsError(str(error)) from None
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         raise SettingsError("; ".join(map(_explain, problems))) from None
+    except (OSError, SourceError) as error:
+        raise SettingsError(str(error)) from None
 
 
-def _unknown(names: Iterable[str], prefix: str) -> Iterator[str]:
-    """The names that look like settings and are none, which the library lets through.
+def _refuse_unknown_variables() -> None:
+    """Refuse variables that look like settings and are none, which the library lets through.
 
-    Others are not ours to judge: VERDICTD_CONFIG, a certificate among the credentials.
+    `VERDICTD_CONFIG` and the like are not ours to judge; `VERDICTD_BROKER_URL` lacks an underscore.
     """
-    for name in names:
-        key = name.upper()
-        if key.startswith(prefix):
-            section, separator, _ = key.removeprefix(prefix).lower().partition(_SEPARATOR)
-            looks_like_one = separator or section.split("_")[0] in Settings.model_fields
-            if looks_like_one and section not in Settings.model_fields:
-                yield name
+    for name in os.environ:
+        key = name.lower()
+        section, separator, _ = key.removeprefix(_PREFIX).partition(_SEPARATOR)
+        looks_like_one = separator or section.split("_")[0] in Settings.model_fields
+        if key.startswith(_PREFIX) and looks_like_one and section not in Settings.model_fields:
+            raise SettingsError(f"{name}: no such setting; they are named as in VERDICTD_BROKER__URL")
+
+
+def _credentials() -> dict[str, Any]:
+    """The files from systemd that are named as a setting: `broker__url`, or `VERDICTD_BROKER__URL`."""
+    found: dict[str, dict[str, str]] = {}
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    for file in Path(directory).iterdir() if directory else ():
+        section, separator, name = file.name.lower().removeprefix(_PREFIX).partition(_SEPARATOR)
+        if separator:
+            try:
+                found.setdefault(section, {})[name] = file.read_text().strip()
+            except UnicodeDecodeError:
+                raise SettingsError(f"credential {file.name}: not UTF-8") from None
+    return found
 
 
 def _explain(problem: ErrorDetails) -> str:
     where = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: no such setting"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{where}: {message}" if where else message

@@ -19,7 +19,9 @@ from verdictd.errors import BrokerUnavailable
 from verdictd.settings import BrokerSettings
 
 _CLOSE_TIMEOUT_S = 3
-# ChannelInvalidStateError is a RuntimeError; a stream that ends between two frames raises StopAsyncIteration.
+_HEADERS_BYTES = 32 * 1024
+# TimeoutError is an OSError, ChannelInvalidStateError a RuntimeError; a stream that ends between two frames
+# raises StopAsyncIteration.
 _FAILURES = (aiormq.AMQPError, PAMQPException, OSError, RuntimeError, StopAsyncIteration)
 
 log = structlog.get_logger()
@@ -128,7 +130,7 @@ async def has_queue(connection: AbstractConnection, name: str) -> bool:
 
 
 class _LookFor(aiormq.spec.Queue.Declare):
-    """Without the check of names in pamqp, which refuses the "=" that RabbitMQ puts into direct reply addresses."""
+    """Without the check of names, which refuses the "=" that RabbitMQ puts into direct reply addresses."""
 
     def validate(self) -> None:
         """Take any name."""
@@ -171,7 +173,7 @@ def translated(doing: str) -> Iterator[None]:
         if task is None or task.cancelling():
             raise
         raise BrokerUnavailable(f"{doing}: the connection was lost") from error
-    except (TimeoutError, *_FAILURES) as error:
+    except _FAILURES as error:
         raise BrokerUnavailable(f"{doing}: {_reason(error)}") from error
 
 
@@ -185,7 +187,7 @@ def _reason(error: BaseException | None) -> str:
             return "the channel is closed"
         case aiormq.ProbableAuthenticationError():
             return f"wrong user or password? {error.args[-1]}"
-        case aiormq.ChannelPreconditionFailed():
+        case aiormq.ChannelPreconditionFailed() if "inequivalent" in str(error):
             return f"{error.args[-1]} (delete the queue, or set declare = false)"
         case aiormq.InvalidFrameError() if "Connection.OpenOk" in str(error):
             return "the virtual host does not exist, or the user may not use it"
@@ -214,7 +216,10 @@ def _timestamp(value: bytes) -> tuple[int, common.FieldValue]:
 
 
 def _table(value: bytes) -> tuple[int, common.FieldValue]:
-    return _or_else(decode.field_table, value, (4 + int.from_bytes(value[:4]), {}))
+    end = 4 + int.from_bytes(value[:4])
+    if end > _HEADERS_BYTES:  # pamqp takes time by the square of the size: half a second for a full frame
+        return end, {}
+    return _or_else(decode.field_table, value, (end, {}))
 
 
 def _or_else(

@@ -32,10 +32,15 @@ def internal_error(message: str) -> Verdict:
     return Verdict(Status.INTERNAL_ERROR, Cause.SANDBOX, message)
 
 
-def verdict(report: Report, limits: EffectiveLimits, expected_output: bytes | None) -> Verdict:
-    """What the run of a program means under these limits."""
+def verdict(
+    report: Report, limits: EffectiveLimits, expected_output: bytes | None, *, memory_floor_kib: int = 0
+) -> Verdict:
+    """What the run of a program means under these limits.
+
+    A peak of memory up to `memory_floor_kib` says nothing about the program.
+    """
     # Without control groups no one ends a program at its memory limit: the peak tells.
-    if report.memory_kib > limits.memory_limit:
+    if report.memory_kib > max(limits.memory_limit, memory_floor_kib):
         return _exceeded(Ending.OUT_OF_MEMORY, limits)
     match report.ending:
         case Ending.OUT_OF_MEMORY | Ending.OUTPUT | Ending.CPU_TIME | Ending.WALL_TIME:

@@ -1,4 +1,4 @@
-"""A sandbox that fails: never a verdict, and no box is lost. A script in front of a real one makes it fail."""
+"""A sandbox that fails: never a verdict, and no box is lost. A script in front of a real one injects it."""
 
 import asyncio
 import sys

@@ -136,6 +136,13 @@ async def test_memory_below_the_limit_is_accepted(judge: Judge) -> None:
     assert 65_536 <= result.memory <= 131_072
 
 
+async def test_smallest_memory_limit_fits_a_small_program(judge: Judge) -> None:
+    """The least limit of the contract, 2 MiB, is enough for a program that needs next to nothing."""
+    result = await judge("c", "int main(void) { return 0; }", memory_limit=2_048)
+
+    assert Status.ACCEPTED == result.status
+
+
 async def test_untouched_memory_is_not_used_memory(judge: Judge) -> None:
     """What is mapped and never touched does not count towards the limit of the group."""
     source = """

@@ -93,6 +93,16 @@ def test_memory_above_the_limit_comes_before_the_ending() -> None:
     assert Status.ACCEPTED is verdict(ran(memory_kib=262_144), LIMITS, b"out").status
 
 
+def test_memory_below_the_floor_of_the_sandbox_decides_nothing() -> None:
+    """What the sandbox itself takes is not held against the program."""
+    small = LIMITS.model_copy(update={"memory_limit": 4_096})
+
+    assert Status.ACCEPTED is verdict(ran(memory_kib=9_000), small, None, memory_floor_kib=16_384).status
+    assert Status.MEMORY_LIMIT_EXCEEDED is verdict(ran(memory_kib=9_000), small, None).status
+    found = verdict(ran(memory_kib=17_000), small, None, memory_floor_kib=16_384)
+    assert Status.MEMORY_LIMIT_EXCEEDED is found.status
+
+
 def test_exit_code_comes_before_the_output() -> None:
     """A program that says that it failed is not accepted for what it printed."""
     assert Status.RUNTIME_ERROR_NZEC is verdict(ran(exit_code=1), LIMITS, b"out").status

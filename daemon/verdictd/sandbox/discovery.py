@@ -20,6 +20,7 @@ from verdictd.sandbox.recovery import end_keepers
 
 OLDEST = (2, 6)
 _EMBEDDED = (sys.executable, "-I", "-S", str(Path(__file__).parent / "embedded" / "__main__.py"))
+_EMBEDDED_FLOOR_KIB = 16 * 1024  # a Python process has 8 MiB; the rest is for other builds of it
 _PROBE_DEADLINE_S = 20.0
 _PROBED_BOXES = 4
 _PROBE = Constraints(
@@ -53,7 +54,14 @@ async def discover(
     executable = _executable(isolate)
     name, version = await _version(executable, allow_old=allow_old)
     await end_keepers(executable, boxes)
-    without = Sandbox(executable, name, version, control_groups=False, box_root=Path())
+    without = Sandbox(
+        executable,
+        name,
+        version,
+        control_groups=False,
+        box_root=Path(),
+        resident_floor_kib=_EMBEDDED_FLOOR_KIB if name == "embedded" else 0,
+    )
     if control_groups == "never":
         return await _prove(without, boxes)
     try:

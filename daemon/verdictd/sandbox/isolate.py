@@ -17,6 +17,8 @@ class Sandbox:
     control_groups: bool
     box_root: Path
     """The directory in which every box has one of its own, named by its number."""
+    resident_floor_kib: int = 0
+    """The largest resident set of a program includes what the sandbox had before it executed the program."""
 
 
 def init_argv(sandbox: Sandbox, box: BoxId, *, control_groups: bool) -> list[str]:

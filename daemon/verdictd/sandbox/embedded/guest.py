@@ -130,9 +130,9 @@ class Guest:
             os.read(self._pipes.go, 1)
             self._limit_first()
             self._drop_powers()
-            os.chdir("/")
-            self._change_directory()
+            os.chdir("/box")  # the names of streams are looked up from there
             self._redirect()
+            self._change_directory()
             kernel.close_on_exec(3)
             self._limit_last()
         except BaseException as problem:
@@ -172,6 +172,7 @@ class Guest:
         kernel.drop_capabilities()
 
     def _change_directory(self) -> None:
+        os.chdir("/")
         try:
             os.chdir(self._options.chdir)
         except OSError as problem:

@@ -1,0 +1,84 @@
+"""What the conformance tests do with the host and see of it: box ids, limits, processes, files, time."""
+
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+BOX_IDS = range(900, 1000)
+
+
+@contextmanager
+def box_number() -> Iterator[int]:
+    """A box id that no other test has, in this process or another: a name for a socket serves as the lock."""
+    for number in BOX_IDS:
+        with socket.socket(socket.AF_UNIX) as lock:
+            try:
+                lock.bind(f"\0verdictd-tests-box-{number}")
+            except OSError:
+                continue
+            yield number
+            return
+    pytest.fail(f"all box ids of {BOX_IDS} are taken by other tests")
+
+
+def compile_prog(into: Path) -> Path:
+    """The test program: static, so that it needs nothing of the box."""
+    compiler = shutil.which("gcc")
+    assert compiler, "these tests need gcc"
+    sources = sorted((Path(__file__).parent / "programs").glob("*.c"))
+    target = into / "prog"
+    flags = ["-std=gnu17", "-O1", "-static", "-pthread"]
+    subprocess.run([compiler, *flags, "-o", target, *sources], check=True, timeout=60)
+    return target
+
+
+@contextmanager
+def open_files(limit: int) -> Iterator[None]:
+    """Let this process and those it starts meanwhile open so many files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard)
+    )
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def alive(program: Sequence[str | bytes]) -> list[int]:
+    """The ids, outside, of processes with exactly this command line; not those that only pass it on."""
+    wanted = b"".join(os.fsencode(word) + b"\0" for word in program)
+    return [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and _cmdline(entry) == wanted
+    ]
+
+
+def _cmdline(process: Path) -> bytes:
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:  # it ended meanwhile
+        return b""
+
+
+def names(directory: Path) -> list[str]:
+    """What lies in a directory, in order."""
+    return sorted(entry.name for entry in directory.iterdir())
+
+
+def wait_until(condition: Callable[[], object], within_s: float = 10) -> None:
+    """Wait for something to become true, and fail the test if it does not in time."""
+    deadline_s = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline_s:
+            pytest.fail(f"did not happen within {within_s} s")
+        time.sleep(0.01)

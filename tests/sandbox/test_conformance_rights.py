@@ -1,0 +1,169 @@
+"""What a program may do: it is nobody, and stays nobody."""
+
+import os
+import platform
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+
+from sandbox.conformance import ENDED_WELL, Box, Executable, embedded_only, prog, signalled
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can plant what this test plants")
+
+REFUSALS = {"EPERM", "EACCES", "ENOSYS"}
+
+
+def test_user_is_nobody(box: Box) -> None:
+    """
+    Real, effective and saved ids are the same, none is root's, and there are no more groups.
+    """
+    uid, euid, suid, gid, egid, sgid, groups = map(int, box.run(prog("ids")).stdout.split())
+
+    assert uid == euid == suid != 0
+    assert gid == egid == sgid != 0
+    assert 0 == groups
+
+
+def status_of_the_program(box: Box) -> dict[str, str]:
+    """The fields of /proc/self/status inside."""
+    return dict(line.split(":\t", 1) for line in box.run(["/bin/cat", "/proc/self/status"]).lines)
+
+
+def test_program_has_no_capability(box: Box) -> None:
+    """
+    Not one, in none of the sets that count.
+    """
+    status = status_of_the_program(box)
+
+    assert [0, 0, 0, 0] == [int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")]
+
+
+@embedded_only
+def test_program_can_get_no_capability(box: Box) -> None:
+    """
+    The bounding set is empty as well. (isolate leaves it, and relies on no_new_privs.)
+    """
+    assert 0 == int(status_of_the_program(box)["CapBnd"], 16)
+
+
+def test_program_can_get_no_new_privileges(box: Box) -> None:
+    """
+    The kernel grants nothing to a program that is executed from here on.
+    """
+    assert "1" == status_of_the_program(box)["NoNewPrivs"]
+
+
+def test_signals_are_as_usual(box: Box) -> None:
+    """
+    None is ignored, blocked or pending: what the sandbox needs for itself is not handed on.
+    """
+    status = status_of_the_program(box)
+
+    assert [0, 0, 0] == [int(status[name], 16) for name in ("SigIgn", "SigBlk", "SigPnd")]
+
+
+@embedded_only
+def test_signals_that_the_caller_ignores_or_blocks_are_as_usual(box: Box) -> None:
+    """
+    What the caller does about signals is not handed on either. (isolate hands it on.)
+    """
+    caller = Executable(
+        "", ("/usr/bin/env", "--ignore-signal=PIPE", "--block-signal=TERM", *box.executable.argv)
+    )
+    ran = caller.call(f"--box-id={box.number}", "--run", "--", "/bin/grep", "^Sig[BI]", "/proc/self/status")
+
+    assert ["SigBlk:\t" + "0" * 16, "SigIgn:\t" + "0" * 16] == ran.stdout.decode().splitlines()
+
+
+def test_files_are_made_for_everybody_to_read(box: Box) -> None:
+    """
+    The umask is 022 whatever that of the caller.
+    """
+    before = os.umask(0o077)
+    try:
+        ran = box.run(["/bin/sh", "-c", "umask"])
+    finally:
+        os.umask(before)
+
+    assert ["0022"] == ran.lines
+
+
+@needs_root
+def test_set_uid_program_gains_nothing(box: Box, program: Path, tmp_path: Path) -> None:
+    """
+    The bit has no effect in a directory that is bound into the box.
+    """
+    tools = tmp_path / "tools"
+    tools.mkdir(0o755)
+    (tools / "prog").write_bytes(program.read_bytes())
+    (tools / "prog").chmod(0o6755)
+    plain = box.run(prog("ids"))
+    raised = box.run(["/tools/prog", "ids"], f"--dir=tools={tools}")
+
+    assert (ENDED_WELL, plain.stdout) == (raised.outcome, raised.stdout)
+
+
+@needs_root
+def test_set_uid_program_of_root_in_the_box_gains_nothing(box: Box) -> None:
+    """
+    Nor does it in the box itself.
+    """
+    plain = box.run(prog("ids"))
+    (box.files / "prog").chmod(0o6755)
+
+    assert plain.stdout == box.run(prog("ids")).stdout
+
+
+def test_set_uid_file_that_is_left_behind_is_no_danger(box: Box) -> None:
+    """
+    A program must not hand a set-uid file to whom the box's files belong afterwards.
+    """
+    box.run(prog("make", "6755", "left"))
+    left = (box.files / "left").stat()
+
+    assert left.st_uid not in (0, os.geteuid()) or not left.st_mode & (stat.S_ISUID | stat.S_ISGID)
+
+
+def test_program_cannot_become_root(box: Box) -> None:
+    """
+    It has no right to; where the box has users of its own, root is not even one of them.
+    """
+    assert box.run(prog("setuid")).lines[0] in {"EPERM", "EINVAL"}
+
+
+@pytest.mark.parametrize(
+    "flag", [0x20000, 0x10000000, 0x20000000, 0x40000000], ids=["mount", "user", "pid", "net"]
+)
+def test_new_namespace_is_refused(box: Box, flag: int) -> None:
+    """
+    A namespace of its own would give the program rights in it, and with them more of the kernel to attack.
+    """
+    assert ["EPERM"] == box.run(prog("unshare", flag)).lines
+
+
+MOUNTS = ["mount", "remount", "umount", "chroot", "pivot_root", "mknod", "swapon", "open_by_handle_at"]
+MACHINE = ["sethostname", "settime", "reboot", "init_module", "bpf"]
+OTHERS = ["ptrace", "setns", "nice"]
+
+
+@pytest.mark.parametrize("attempt", [*MOUNTS, *MACHINE, *OTHERS])
+def test_attempt_is_refused(box: Box, attempt: str) -> None:
+    """
+    What changes the machine, or what the sandbox set up, needs rights that the program does not have.
+    """
+    ran = box.run(prog(attempt))
+
+    assert ENDED_WELL == ran.outcome
+    assert ran.lines[0] in REFUSALS
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="only this machine has system calls of a second kind"
+)
+def test_system_call_of_the_32_bit_kind_is_sg(box: Box) -> None:
+    """
+    It would go round the filter, so it is the end of the program.
+    """
+    assert signalled(signal.SIGSYS) == box.run(prog("legacy")).outcome

@@ -1,0 +1,233 @@
+"""How the broker connects, and to which queues, on a real RabbitMQ."""
+
+import asyncio
+import itertools
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support.amqp import (
+    DEAD,
+    RESULTS,
+    SUBMISSIONS,
+    accept,
+    broker_settings,
+    connected,
+    consuming,
+    peer,
+    vhost,
+)
+from support.rabbitmq import PrivateBroker, free_ports
+from verdictd import topology
+from verdictd.broker import Broker
+from verdictd.errors import BrokerUnavailable
+from verdictd.settings import BrokerSettings
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_connect_declares_three_quorum_queues(broker: PrivateBroker, amqp_url: str) -> None:
+    """Nothing is lost with a node; a submission given up goes to the dead queue, and surely arrives there."""
+    async with Broker.connect(broker_settings(amqp_url)):
+        listing = await asyncio.to_thread(
+            broker.ctl,
+            "list_queues",
+            "-p",
+            vhost(amqp_url),
+            "name",
+            "durable",
+            "arguments",
+            "--formatter=json",
+        )
+    declared = {
+        queue["name"]: {name: value for name, _, value in queue["arguments"]}
+        for queue in json.loads(listing)
+        if queue["durable"]
+    }
+
+    quorum = {"x-queue-type": "quorum"}
+    dead_letters = {
+        "x-delivery-limit": 20,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": DEAD,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+    assert {SUBMISSIONS: quorum | dead_letters, RESULTS: quorum, DEAD: quorum} == declared
+
+
+async def test_declare_false_makes_no_queue_and_names_the_missing_one(amqp_url: str) -> None:
+    """Where the operator declares, the daemon only looks, and says what is not there."""
+    with pytest.raises(BrokerUnavailable) as failure:
+        await connect_once(broker_settings(amqp_url, declare=False))
+
+    assert "queue 'verdictd.dead' cannot be used: NOT_FOUND" in str(failure.value)
+
+
+async def test_declare_false_takes_queues_with_other_arguments(amqp_url: str) -> None:
+    """Where the operator declares, the arguments are the operator's."""
+    async with peer(amqp_url) as operator:
+        for queue in (SUBMISSIONS, RESULTS, DEAD):
+            await operator.channel.declare_queue(queue, durable=True)
+        async with connected(broker_settings(amqp_url, declare=False)) as broker, consuming(broker, accept):
+            consumes = broker.consuming
+
+    assert consumes
+
+
+@pytest.mark.parametrize(
+    ("queue", "arguments", "argument"),
+    [
+        (SUBMISSIONS, {"x-delivery-limit": 5}, "x-delivery-limit"),
+        (SUBMISSIONS, {"x-dead-letter-routing-key": "elsewhere"}, "x-dead-letter-routing-key"),
+        (RESULTS, {"x-queue-type": "classic"}, "x-queue-type"),
+    ],
+)
+async def test_queue_with_another_argument_is_named_with_it(
+    amqp_url: str, queue: str, arguments: dict[str, str | int], argument: str
+) -> None:
+    """A queue that was declared otherwise prevents the start; the error names the argument and the queue."""
+    async with peer(amqp_url) as operator:
+        declared = topology.queues(broker_settings(amqp_url))[queue] | arguments
+        await operator.channel.declare_queue(queue, durable=True, arguments=declared)
+    with pytest.raises(BrokerUnavailable) as failure:
+        await connect_once(broker_settings(amqp_url))
+
+    assert f"inequivalent arg '{argument}' for queue '{queue}'" in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (("guest:guest", "guest:wrong"), "wrong user or password? ACCESS_REFUSED"),
+        (("/test-", "/nowhere-"), "the virtual host does not exist, or the user may not use it"),
+        (("amqp:", "amqps:"), "WRONG_VERSION_NUMBER"),
+    ],
+)
+async def test_refused_connection_says_why(amqp_url: str, change: tuple[str, str], reason: str) -> None:
+    """A connection that RabbitMQ refuses is BrokerUnavailable with the reason, and no password in it."""
+    with pytest.raises(BrokerUnavailable) as failure:
+        await connect_once(broker_settings(amqp_url.replace(*change)))
+
+    assert reason in str(failure.value)
+    assert "guest" not in str(failure.value)
+
+
+async def test_closed_port_is_named() -> None:
+    """Where nothing listens, the error says where that was."""
+    with pytest.raises(BrokerUnavailable) as failure:
+        await connect_once(broker_settings("amqp://guest:guest@127.0.0.1:1/"))
+
+    assert str(failure.value).startswith("cannot connect to 127.0.0.1:1: Connect call failed")
+
+
+async def test_silent_port_is_given_up_after_the_connect_timeout() -> None:
+    """A server that accepts and then says nothing costs connect_timeout_s, no more."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        settings = broker_settings(f"amqp://guest:guest@127.0.0.1:{port}/", connect_timeout_s=0.2)
+        with pytest.raises(BrokerUnavailable) as failure:
+            await connect_once(settings)
+
+    assert f"cannot connect to 127.0.0.1:{port}: no answer in time" == str(failure.value)
+
+
+async def test_amqps_checks_the_name_and_the_certificate() -> None:
+    """TLS is never without verification; it is in use for amqps alone."""
+    secure = topology.tls_context(broker_settings("amqps://broker.example/"))
+    plain = topology.tls_context(broker_settings("amqp://broker.example/"))
+
+    assert secure is not None
+    assert (True, ssl.CERT_REQUIRED) == (secure.check_hostname, secure.verify_mode)
+    assert plain is None
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
+async def test_amqps_needs_a_broker_that_the_ca_signed_and_shows_its_own_certificate(
+    broker: PrivateBroker, amqp_url: str, tmp_path: Path
+) -> None:
+    """Over TLS both sides prove who they are, each to a CA of the operator's choice."""
+    ca = make_certificate(tmp_path, "ca")
+    signed = ("-CA", str(ca), "-CAkey", str(ca.with_suffix(".key")), "-addext", "basicConstraints=CA:FALSE")
+    cert = make_certificate(tmp_path, "localhost", *signed, "-addext", "subjectAltName=IP:127.0.0.1")
+    files = {"ca_file": ca, "cert_file": cert, "key_file": cert.with_suffix(".key")}
+    port = await listen_with_tls(broker, ca, cert)
+    url = f"amqps://guest:guest@127.0.0.1:{port}/{vhost(amqp_url)}"
+
+    async with connected(broker_settings(url, **files)) as both:
+        proved = both.connected
+    with pytest.raises(BrokerUnavailable) as unknown_broker:
+        await connect_once(broker_settings(url, **files | {"ca_file": None}))
+    with pytest.raises(BrokerUnavailable) as unknown_daemon:
+        await connect_once(broker_settings(url, ca_file=ca))
+
+    assert proved
+    assert "CERTIFICATE_VERIFY_FAILED" in str(unknown_broker.value)
+    assert str(unknown_daemon.value).startswith(f"cannot connect to 127.0.0.1:{port}: ")
+
+
+async def test_unreadable_ca_file_is_named() -> None:
+    """A TLS file that cannot be read is named before anything is sent."""
+    with pytest.raises(BrokerUnavailable) as failure:
+        await connect_once(broker_settings("amqps://broker.example/", ca_file="/nowhere/ca.pem"))
+
+    assert "ca_file /nowhere/ca.pem" in str(failure.value)
+
+
+async def test_state_is_connected_and_consuming_only_while_it_is(amqp_url: str) -> None:
+    """Readiness can be read off the broker."""
+    async with connected(broker_settings(amqp_url)) as broker:
+        before = repr(broker)
+        async with consuming(broker, accept):
+            during = repr(broker)
+        after = repr(broker)
+
+    idle = "<Broker connected, not consuming, 0 in flight>"
+    assert [idle, "<Broker connected, consuming, 0 in flight>", idle] == [before, during, after]
+
+
+async def test_error_in_the_block_leaves_connect_as_it_is(amqp_url: str) -> None:
+    """What the service raises is not hidden in a group of exceptions."""
+    with pytest.raises(ZeroDivisionError):
+        async with connected(broker_settings(amqp_url)):
+            raise ZeroDivisionError
+
+
+def test_pauses_double_up_to_the_longest_less_a_random_part() -> None:
+    """Boxes that lost the same broker come back at different times, none later than the longest pause."""
+    first, second = (list(itertools.islice(topology.pauses(4), 6)) for _ in range(2))
+
+    longest_s = [0.5, 1, 2, 4, 4, 4]
+    assert all(limit_s / 2 <= pause_s <= limit_s for limit_s, pause_s in zip(longest_s, first, strict=True))
+    assert first != second
+
+
+async def connect_once(settings: BrokerSettings) -> None:
+    async with Broker.connect(settings):
+        pass
+
+
+def make_certificate(folder: Path, name: str, *options: str) -> Path:
+    """A certificate, self-signed unless the options say otherwise; its key lies beside it."""
+    certificate = folder / f"{name}.pem"
+    files = ("-keyout", str(certificate.with_suffix(".key")), "-out", str(certificate))
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc")
+    argv = ["openssl", "req", "-x509", "-days", "2", "-subj", f"/CN={name}", *curve, *files, *options]
+    subprocess.run(argv, check=True, capture_output=True, timeout=30)
+    return certificate
+
+
+async def listen_with_tls(broker: PrivateBroker, ca: Path, certificate: Path) -> int:
+    """The port of a TLS listener that asks for a certificate of the client."""
+    (port,) = free_ports(1)
+    key = certificate.with_suffix(".key")
+    files = f'{{cacertfile, "{ca}"}}, {{certfile, "{certificate}"}}, {{keyfile, "{key}"}}'
+    options = f"[{files}, {{verify, verify_peer}}, {{fail_if_no_peer_cert, true}}]"
+    start = f"rabbit_networking:start_ssl_listener({port}, {options}, 1)."
+    await asyncio.to_thread(broker.ctl, "eval", start)
+    return port

@@ -1,0 +1,106 @@
+"""`submit`, on a real RabbitMQ: what it publishes, and which replies it hands on."""
+
+import asyncio
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from support.amqp import (
+    SUBMISSIONS,
+    broker_settings,
+    connected,
+    consuming,
+    handled,
+    peer,
+    vhost,
+    wait_until,
+)
+from support.rabbitmq import PrivateBroker
+from verdictd.broker import Delivery, Settlement
+from verdictd.client import submit
+from verdictd.errors import BrokerUnavailable
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_each_reply_comes_with_its_key_as_soon_as_it_is_there(amqp_url: str) -> None:
+    """Replies are told apart by their key, in the order in which they come; one sent twice comes once."""
+    pauses_s = {b"slow": 0.3, b"fast": 0.0, b"between": 0.1}
+    async with connected(broker_settings(amqp_url)) as broker:
+
+        async def answer(delivery: Delivery) -> Settlement:
+            await asyncio.sleep(pauses_s[delivery.body])
+            for _ in range(2):
+                await broker.reply(delivery.body.upper(), delivery=delivery, submission_id="s-1")
+            return Settlement.ACK
+
+        async with consuming(broker, answer):
+            replies = await submitted(amqp_url, [("1", b"slow"), ("2", b"fast"), ("3", b"between")])
+
+    assert [("2", b"FAST"), ("3", b"BETWEEN"), ("1", b"SLOW")] == replies
+
+
+async def test_submission_carries_the_properties_of_the_contract(amqp_url: str) -> None:
+    """What is published is persistent, typed, and asks for its reply on a queue that is allowed."""
+
+    async def give_up(_: Delivery) -> Settlement:
+        return Settlement.DEAD_LETTER
+
+    async with handled(amqp_url, give_up) as (_, seen):
+        with pytest.raises(TimeoutError):
+            await submitted(amqp_url, [("1", b"a"), (None, b"b")], timeout_s=0.5, priority=3)
+        first, second = seen
+
+    assert ("verdictd.submission.v1", "application/json", 3) == (
+        first.type,
+        first.content_type,
+        first.priority,
+    )
+    assert (first.reply_to or "").startswith("verdictd.reply.")
+    assert first.timestamp is not None
+    assert "1" == first.correlation_id
+    assert second.correlation_id not in {None, "", "1"}
+    assert first.message_id != second.message_id
+
+
+async def test_missing_submissions_queue_is_broker_unavailable(amqp_url: str) -> None:
+    """Where no daemon ever declared its queues, nobody waits for a reply in vain."""
+    with pytest.raises(BrokerUnavailable) as failure:
+        await submitted(amqp_url, [("1", b"{}")])
+
+    assert "queue 'verdictd.submissions' does not exist" in str(failure.value)
+
+
+async def test_missing_replies_are_a_timeout_that_counts_them(amqp_url: str) -> None:
+    """Who waits learns how many replies have not come."""
+    async with connected(broker_settings(amqp_url)):
+        with pytest.raises(TimeoutError) as failure:
+            await submitted(amqp_url, [("1", b"{}"), ("2", b"{}")], timeout_s=0.3)
+    async with peer(amqp_url) as reader:
+        kept = [await reader.take(SUBMISSIONS) for _ in range(2)]
+
+    assert "2 replies have not come" == str(failure.value)
+    assert ["1", "2"] == [message.correlation_id for message in kept]
+
+
+async def test_lost_connection_ends_the_wait(broker: PrivateBroker, amqp_url: str) -> None:
+    """The reply queue goes with its connection, so there is nothing to wait for."""
+    async with connected(broker_settings(amqp_url)) as daemon:
+        waiting = asyncio.create_task(submitted(amqp_url, [("1", b"{}")], timeout_s=60))
+        async with peer(amqp_url) as reader:
+            await reader.take(SUBMISSIONS)
+        await asyncio.to_thread(broker.ctl, "close_all_connections", "-p", vhost(amqp_url), "test")
+        with pytest.raises(BrokerUnavailable) as failure:
+            await asyncio.wait_for(waiting, 10)
+        await wait_until(lambda: daemon.connected)
+
+    assert "no replies any more: CONNECTION_FORCED - test" == str(failure.value)
+
+
+async def submitted(
+    url: str, bodies: list[tuple[str | None, bytes]], *, timeout_s: float = 10, **options: Any
+) -> list[tuple[str, bytes]]:
+    replies = submit(broker_settings(url), bodies, timeout_s=timeout_s, **options)
+    async with aclosing(replies):
+        return [reply async for reply in replies]

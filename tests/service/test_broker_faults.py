@@ -1,0 +1,245 @@
+"""The broker when RabbitMQ goes away, freezes or runs out of memory: late perhaps, but nothing is lost."""
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+
+from support.amqp import (
+    DEAD,
+    RESULTS,
+    SUBMISSIONS,
+    accept,
+    broker_settings,
+    connected,
+    consuming,
+    make_delivery,
+    peer,
+    vhost,
+    wait_until,
+)
+from support.rabbitmq import PrivateBroker
+from verdictd.broker import Delivery, Settlement
+from verdictd.errors import BrokerUnavailable
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def module_broker() -> Iterator[PrivateBroker]:
+    with PrivateBroker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def rabbitmq(module_broker: PrivateBroker) -> PrivateBroker:
+    """A broker that tests may stop and freeze, running when a test begins."""
+    if not module_broker.running:
+        module_broker.start()
+    return module_broker
+
+
+async def test_lost_connection_cancels_no_work_and_its_reply_arrives(rabbitmq: PrivateBroker) -> None:
+    """Work goes on without a connection, its reply goes out over the next; RabbitMQ delivers it once more."""
+    url = rabbitmq.fresh_vhost()
+    seen: list[Delivery] = []
+    release = asyncio.Event()
+    async with connected(broker_settings(url)) as broker:
+
+        async def answer(delivery: Delivery) -> Settlement:
+            seen.append(delivery)
+            if not delivery.redelivered:
+                await release.wait()
+                await broker.reply(b"late", delivery=delivery, submission_id="s-1")
+            return Settlement.ACK
+
+        async with consuming(broker, answer):
+            async with peer(url) as sender:
+                await sender.publish(SUBMISSIONS)
+                await wait_until(lambda: len(seen) == 1)
+            await asyncio.to_thread(rabbitmq.ctl, "close_all_connections", "-p", vhost(url), "test")
+            await wait_until(lambda: not broker.connected or len(seen) == 2)
+            release.set()
+            async with peer(url) as reader:
+                reply = await reader.take(RESULTS)
+            await wait_until(lambda: len(seen) == 2)
+
+    assert b"late" == reply.body
+    assert [(1, False), (2, True)] == [(delivery.attempt, delivery.redelivered) for delivery in seen]
+
+
+async def test_lost_publishing_connection_redelivers_nothing(rabbitmq: PrivateBroker) -> None:
+    """What is consumed and what is published fail apart."""
+    url = rabbitmq.fresh_vhost()
+    seen: list[Delivery] = []
+    release = asyncio.Event()
+    async with connected(broker_settings(url)) as broker:
+
+        async def answer(delivery: Delivery) -> Settlement:
+            seen.append(delivery)
+            await release.wait()
+            await broker.reply(b"late", delivery=delivery, submission_id="s-1")
+            return Settlement.ACK
+
+        async with consuming(broker, answer), peer(url) as client:
+            await client.publish(SUBMISSIONS)
+            await wait_until(lambda: len(seen) == 1)
+            await close_connection(rabbitmq, url, "verdictd publish")
+            release.set()
+            reply = await client.take(RESULTS)
+
+    assert b"late" == reply.body
+    assert [1] == [delivery.attempt for delivery in seen]
+
+
+async def test_deleted_queue_is_consumed_again_within_15_s(rabbitmq: PrivateBroker) -> None:
+    """A consumer that RabbitMQ cancels is noticed; the queue is declared again, as it was."""
+    url = rabbitmq.fresh_vhost()
+    async with connected(broker_settings(url)) as broker, consuming(broker, accept), peer(url) as operator:
+        await operator.channel.queue_delete(SUBMISSIONS)
+        await wait_until(lambda: not broker.consuming)
+        await wait_until(lambda: broker.consuming, limit_s=15)
+        await operator.publish(SUBMISSIONS)
+        await wait_until(lambda: "0 in flight" in repr(broker))
+        left = await operator.count(SUBMISSIONS)
+
+    assert 0 == left
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+async def test_restart_under_load_answers_every_submission(rabbitmq: PrivateBroker, end: str) -> None:
+    """Within 10 s of its return a broker is consumed again, and every submission is answered."""
+    url = rabbitmq.fresh_vhost()
+    ids = {f"s-{number}" for number in range(200)}
+    started = 0
+    async with connected(broker_settings(url)) as broker:
+        async with peer(url) as sender:
+            for body in ids:
+                await sender.publish(SUBMISSIONS, body.encode())
+
+        async def answer(delivery: Delivery) -> Settlement:
+            nonlocal started
+            started += 1
+            await asyncio.sleep(0.05)
+            await broker.reply(delivery.body, delivery=delivery, submission_id=delivery.body.decode())
+            return Settlement.ACK
+
+        async with consuming(broker, answer, prefetch=5):
+            await wait_until(lambda: started > 50)
+            await asyncio.to_thread(getattr(rabbitmq, end))
+            await asyncio.to_thread(rabbitmq.start)
+            await wait_until(lambda: broker.consuming and broker.connected, limit_s=10)
+            async with peer(url) as reader:
+                answered = await take_all(reader.channel, ids)
+                dead = await reader.count(DEAD)
+
+    assert (ids, 0) == (set(answered), dead)
+    assert answered.total() <= len(ids) + 10
+
+
+async def test_frozen_broker_is_left_by_heartbeat_and_found_again(rabbitmq: PrivateBroker) -> None:
+    """A connection that hangs ends by its heartbeat; a reply whose confirm it swallowed is sent again."""
+    url = rabbitmq.fresh_vhost()
+    pid = int(rabbitmq.ctl("eval", "os:getpid().").strip().strip('"'))
+    settings = broker_settings(url, heartbeat_s=1, connect_timeout_s=2)
+    async with connected(settings) as broker, consuming(broker, accept):
+        async with frozen(pid):
+            reply = asyncio.create_task(broker.reply(b"kept", delivery=make_delivery(), submission_id="s-1"))
+            await wait_until(lambda: not broker.connected and not broker.consuming, limit_s=15)
+            waits = not reply.done()
+        await asyncio.wait_for(reply, 15)
+        await wait_until(lambda: broker.consuming, limit_s=10)
+        async with peer(url) as reader:
+            body = (await reader.take(RESULTS)).body
+
+    assert (True, b"kept") == (waits, body)
+
+
+async def test_memory_alarm_delays_replies_and_no_settlement(rabbitmq: PrivateBroker) -> None:
+    """RabbitMQ blocks who publishes while it is short of memory; acknowledgements go their own way."""
+    url = rabbitmq.fresh_vhost()
+    async with connected(broker_settings(url)) as broker, peer(url) as client:
+        for _ in range(5):
+            await client.publish(SUBMISSIONS)
+        async with memory_alarm(rabbitmq):
+            reply = asyncio.create_task(broker.reply(b"kept", delivery=make_delivery(), submission_id="s-1"))
+            async with consuming(broker, accept):
+                while await client.count(SUBMISSIONS):
+                    await asyncio.sleep(0.05)
+            waits = not reply.done()
+        await asyncio.wait_for(reply, 10)
+        bodies = [(await client.take(RESULTS)).body]
+        copies = await client.count(RESULTS)
+
+    assert (True, [b"kept"], 0) == (waits, bodies, copies)
+
+
+async def test_reply_is_given_up_after_its_timeout_in_all(rabbitmq: PrivateBroker) -> None:
+    """A broker that does not come back holds no submission for ever."""
+    settings = broker_settings(rabbitmq.fresh_vhost())
+    async with connected(settings, reply_timeout_s=0.5) as broker:
+        await asyncio.to_thread(rabbitmq.kill)
+        with pytest.raises(BrokerUnavailable) as failure:
+            await broker.reply(b"{}", delivery=make_delivery(), submission_id="s-1")
+
+    assert "no confirm for a reply in 0.5 s" == str(failure.value)
+
+
+async def test_stop_without_a_connection_ends_at_once(rabbitmq: PrivateBroker) -> None:
+    """A daemon can be stopped while its broker is away."""
+    async with connected(broker_settings(rabbitmq.fresh_vhost())) as broker:
+        async with consuming(broker, accept) as stop:
+            await asyncio.to_thread(rabbitmq.kill)
+            await wait_until(lambda: not broker.consuming and not broker.connected)
+            stop.set()
+        state = repr(broker)
+
+    assert "<Broker not connected, not consuming, 0 in flight>" == state
+
+
+async def take_all(channel: AbstractChannel, ids: set[str]) -> Counter[str]:
+    """How often each id is on the results queue, once none is missing."""
+    answered: Counter[str] = Counter()
+
+    async def collect(message: AbstractIncomingMessage) -> None:
+        answered[message.body.decode()] += 1
+
+    results = await channel.get_queue(RESULTS, ensure=False)
+    await results.consume(collect, no_ack=True)
+    await wait_until(lambda: ids <= set(answered), limit_s=30)
+    return answered
+
+
+async def close_connection(rabbitmq: PrivateBroker, url: str, name: str) -> None:
+    """End one connection of a virtual host, as an operator would."""
+    columns = ("pid", "vhost", "client_properties")
+    listing = await asyncio.to_thread(rabbitmq.ctl, "list_connections", "--no-table-headers", *columns)
+    pids = [
+        pid
+        for pid, its_vhost, properties in (line.split("\t") for line in listing.splitlines())
+        if its_vhost == vhost(url) and f'"{name}"' in properties
+    ]
+    await asyncio.to_thread(rabbitmq.ctl, "close_connection", *pids, "test")
+
+
+@asynccontextmanager
+async def frozen(pid: int) -> AsyncIterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@asynccontextmanager
+async def memory_alarm(rabbitmq: PrivateBroker) -> AsyncIterator[None]:
+    await asyncio.to_thread(rabbitmq.ctl, "set_vm_memory_high_watermark", "absolute", "1MB")
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(rabbitmq.ctl, "set_vm_memory_high_watermark", "absolute", "4GB")
