@@ -141,7 +141,7 @@ async def test_box_that_cannot_be_reset_is_retired_and_comes_back(opened: Open, 
         faulty.work_again()
         await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
 
-    assert [Status.ACCEPTED] * 5 == first + second
+    assert [Status.ACCEPTED] * 5 == [*first, *second]
 
 
 async def test_sandbox_that_never_worked_stops_the_start(opened: Open, faulty: Faulty) -> None:
