@@ -17,11 +17,12 @@ from verdictd import schema as schemas
 from verdictd import service, telemetry
 from verdictd.checks import check as run_checks
 from verdictd.client import submit as publish
+from verdictd.codec import decode, peek_id
 from verdictd.errors import BrokerUnavailable, InvalidSubmission, SandboxBroken
 from verdictd.host import Host, open_host, use_pidfd_watcher
 from verdictd.inputs import Extras, read_body
 from verdictd.languages import LanguagesError, Registry
-from verdictd.messages import Result, Status, decode, peek_id, submission_model
+from verdictd.messages import Result, Status, submission_model
 from verdictd.sandbox.discovery import NoSandbox
 from verdictd.sandbox.pool import BoxTaken
 from verdictd.settings import Settings, SettingsError, load

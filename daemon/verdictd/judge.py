@@ -6,20 +6,13 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version as package_version
+from typing import Any
 
 from verdictd import languages
 from verdictd.builds import build, clash
 from verdictd.errors import InvalidSubmission, Problem, SandboxBroken
 from verdictd.languages import Language, Registry
-from verdictd.messages import (
-    Cause,
-    EffectiveLimits,
-    LanguageUsed,
-    Result,
-    Status,
-    Submission,
-    WorkerIdentity,
-)
+from verdictd.messages import Cause, EffectiveLimits, LanguageUsed, Result, Status, Submission, WorkerIdentity
 from verdictd.results import Judged, judged_result, unjudged_result
 from verdictd.sandbox import Command, Constraints, Report
 from verdictd.sandbox.box import Box
@@ -188,6 +181,12 @@ class Judge:
             verdictd=package_version("verdictd"),
         )
 
-    def unjudged(self, submission_id: str, verdict: Verdict, problems: Sequence[Problem] = ()) -> Result:
+    def unjudged(
+        self,
+        submission_id: str,
+        verdict: Verdict,
+        problems: Sequence[Problem] = (),
+        metadata: dict[str, Any] | None = None,
+    ) -> Result:
         """The answer to a message that is not judged."""
-        return unjudged_result(submission_id, verdict, self.identity(None), problems)
+        return unjudged_result(submission_id, verdict, self.identity(None), problems, metadata)

@@ -1,19 +1,13 @@
 """The wire contract: what a submission and a result are."""
 
-import base64
 import functools
-import re
 import uuid
-from contextlib import suppress
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
-import orjson
-from pydantic import AwareDatetime, Field, ValidationError, ValidationInfo, create_model, field_validator
-from pydantic_core import ErrorDetails
+from pydantic import AwareDatetime, Field, ValidationInfo, create_model, field_validator
 
 from verdictd.archives import File
-from verdictd.errors import InvalidSubmission, Problem
 from verdictd.fields import (
     Content,
     Wire,
@@ -27,11 +21,7 @@ from verdictd.limits import Limits, Number, Whole
 
 SUBMISSION_TYPE = "verdictd.submission.v1"
 RESULT_TYPE = "verdictd.result.v1"
-_ID_PATTERN = r"^[A-Za-z0-9._:\-]{1,128}$"
-_MAX_PROBLEMS = 20
-_MAX_TEXT = 200  # characters of a problem's message, and of a name in its path
-MAX_VALUES = 65_536
-"""Numbers, strings, lists, objects and so on in a message."""
+ID_PATTERN = r"^[A-Za-z0-9._:\-]{1,128}$"
 
 
 class Status(StrEnum):
@@ -97,7 +87,7 @@ class Submission(Wire):
 
     id: str = Field(
         default_factory=lambda: str(uuid.uuid4()),
-        pattern=_ID_PATTERN,
+        pattern=ID_PATTERN,
         description="The sender's key, echoed. Default: the AMQP message_id, else a new UUID.",
     )
     language: str = Field(min_length=1, max_length=64, description="Name or alias of a configured language.")
@@ -140,9 +130,7 @@ class Submission(Wire):
         default=4_096, description="Bytes on stdout, and on stderr, in KiB; more is output_limit_exceeded."
     )
     redirect_stderr_to_stdout: bool = Field(default=False, description="Errors go where the output goes.")
-    enable_network: bool = Field(
-        default=False, description="Only where the operator and the language allow it."
-    )
+    enable_network: bool = Field(default=False, description="Only where the operator allows it.")
     number_of_runs: int = Field(
         default=1, description="Runs of the program; times and memory are averaged over them."
     )
@@ -216,71 +204,6 @@ def submission_model(limits: Limits) -> type[Submission]:
     model = create_model("Submission", __base__=Submission, __doc__=Submission.__doc__, **fields)
     model.limits = limits
     return model
-
-
-def decode(body: bytes, model: type[Submission], *, message_id: str | None = None) -> Submission:
-    """The submission in a message; raises InvalidSubmission with the first problems found."""
-    if len(body) > model.limits.message_bytes:
-        bound = model.limits.message_bytes
-        raise InvalidSubmission(
-            [Problem("", f"the message has {len(body)} bytes, at most {bound} are taken")]
-        )
-    if not _is_small_to_parse(body):
-        raise InvalidSubmission([Problem("", f"the message has more than {MAX_VALUES} values")])
-    try:
-        submission = model.model_validate_json(body)
-    except ValidationError as error:
-        raise InvalidSubmission(_problems(error)) from error
-    if message_id is None or "id" in submission.model_fields_set:
-        return submission
-    if not re.fullmatch(_ID_PATTERN, message_id):
-        raise InvalidSubmission([Problem("/id", f"the message_id, used as the id, must match {_ID_PATTERN}")])
-    return submission.model_copy(update={"id": message_id})
-
-
-def _is_small_to_parse(body: bytes) -> bool:
-    """Count values before a parser makes an object, and pydantic an error of 1 KiB, of each of millions.
-
-    What separates values is counted outside strings, at the speed of a few copies of the body.
-    """
-    bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    if bare.count(b'"') > 4 * MAX_VALUES:  # a value and its key have four at most
-        return False
-    outside = b"".join(bare.split(b'"')[::2])
-    return sum(outside.count(separator) for separator in (b",", b"[", b"{")) <= MAX_VALUES
-
-
-def _problems(error: ValidationError) -> list[Problem]:
-    errors = error.errors(include_url=False, include_context=False, include_input=False)
-    problems = [Problem(_pointer(entry["loc"]), _reason(entry)) for entry in errors[:_MAX_PROBLEMS]]
-    if len(errors) > _MAX_PROBLEMS:
-        problems.append(Problem("", f"and {len(errors) - _MAX_PROBLEMS} problems more"))
-    return problems
-
-
-def _reason(entry: ErrorDetails) -> str:
-    if entry["type"] == "extra_forbidden":
-        return "unknown field"
-    return entry["msg"].removeprefix("Value error, ")[:_MAX_TEXT]
-
-
-def _pointer(location: tuple[int | str, ...]) -> str:
-    """A JSON pointer; an unknown field may have a name of megabytes."""
-    parts = (str(part)[:_MAX_TEXT].replace("~", "~0").replace("/", "~1") for part in location)
-    return "".join(f"/{part}" for part in parts)
-
-
-def peek_id(body: bytes, message_id: str | None) -> str:
-    """The id that an invalid message is answered under: its own where it has a usable one, else a new one."""
-    candidate: object = None
-    if _is_small_to_parse(body):
-        with suppress(orjson.JSONDecodeError):
-            document = orjson.loads(body)
-            candidate = document.get("id") if isinstance(document, dict) else None
-    for known in (candidate, message_id):
-        if isinstance(known, str) and re.fullmatch(_ID_PATTERN, known):
-            return known
-    return str(uuid.uuid4())
 
 
 class EffectiveLimits(Wire):
@@ -388,46 +311,3 @@ class Result(Wire):
     )
     metadata: dict[str, Any] | None = Field(default=None, description="As it was sent.")
     errors: tuple[ErrorDetail, ...] = Field(default=(), description="What is wrong with the submission.")
-
-
-_TEXTS = ("stdout", "stderr", "compile_output")
-
-
-def text_fields(name: str, data: bytes, *, truncated: bool) -> dict[str, Any]:
-    """The three fields of a result that carry captured bytes: text, or base64 where they are no UTF-8.
-
-    Bytes that were cut may end within a character; that alone makes no base64 of a text.
-    """
-    try:
-        text, encoding = data.decode(), "utf-8"
-    except UnicodeDecodeError as error:
-        if truncated and error.reason == "unexpected end of data":
-            text, encoding = data[: error.start].decode(), "utf-8"
-        else:
-            text, encoding = base64.b64encode(data).decode("ascii"), "base64"
-    return {name: text, f"{name}_encoding": encoding, f"{name}_truncated": truncated}
-
-
-def encode(result: Result, max_bytes: int) -> bytes:
-    """The result as JSON of at most `max_bytes`: its longest text is cut, and marked so, until it fits.
-
-    What cannot be cut is small: `decode` and `Limits` bound it.
-    """
-    for name in _TEXTS:
-        result = _cut(result, name, max_bytes)
-    while (excess := len(body := orjson.dumps(result.model_dump(mode="json"))) - max_bytes) > 0:
-        longest = max(_TEXTS, key=lambda name: len(getattr(result, name)))
-        length = len(getattr(result, longest))
-        if not length:
-            break
-        # Each character that goes saves a byte or more; what is escaped saves up to six.
-        result = _cut(result, longest, max(length - excess, length // 2))
-    return body
-
-
-def _cut(result: Result, name: str, length: int) -> Result:
-    text = getattr(result, name)
-    if len(text) <= length:
-        return result
-    # base64 stays decodable when cut at a multiple of four.
-    return result.model_copy(update={name: text[: length // 4 * 4], f"{name}_truncated": True})

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from verdictd.builds import Build
+from verdictd.codec import text_fields
 from verdictd.errors import Problem
 from verdictd.messages import (
     STATUS_IDS,
@@ -18,7 +19,6 @@ from verdictd.messages import (
     Status,
     Submission,
     WorkerIdentity,
-    text_fields,
 )
 from verdictd.sandbox import Report
 from verdictd.verdicts import Verdict
@@ -56,7 +56,11 @@ def judged_result(
 
 
 def unjudged_result(
-    submission_id: str, verdict: Verdict, worker: WorkerIdentity, problems: Sequence[Problem]
+    submission_id: str,
+    verdict: Verdict,
+    worker: WorkerIdentity,
+    problems: Sequence[Problem],
+    metadata: dict[str, Any] | None,
 ) -> Result:
     """The result of a message that no program was run for."""
     now = datetime.now(UTC)
@@ -65,6 +69,7 @@ def unjudged_result(
         started_at=now,
         finished_at=now,
         worker=worker,
+        metadata=metadata,
         errors=tuple(ErrorDetail(path=problem.path, message=problem.message) for problem in problems),
     )
 

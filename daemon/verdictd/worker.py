@@ -3,23 +3,27 @@
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
+from typing import TypeVar
 
 import structlog
 
 from verdictd.broker import Broker, Delivery, Settlement
+from verdictd.codec import decode, encode, peek_id
 from verdictd.errors import BrokerUnavailable, InvalidSubmission, Problem, SandboxBroken
 from verdictd.judge import Judge
-from verdictd.messages import SUBMISSION_TYPE, Result, Submission, decode, encode, peek_id
+from verdictd.messages import SUBMISSION_TYPE, Result, Submission
 from verdictd.sandbox.pool import Draining
 from verdictd.settings import JudgeSettings
 from verdictd.verdicts import INVALID, internal_error
 
+T = TypeVar("T")
+
 log = structlog.get_logger()
 
-_LARGE_BYTES = 64 * 1024  # bodies above this are decoded in a thread, so that heartbeats go on
+_LARGE_BYTES = 64 * 1024
 _ENTRY_BYTES = 4 * 1024  # what a remembered result takes beside its texts, generously
 
 Key = tuple[str, bytes]
@@ -83,13 +87,15 @@ class Worker:
         try:
             submission = await self._decode(delivery)
         except InvalidSubmission as error:
-            submission_id = peek_id(delivery.body, delivery.message_id)
+            submission_id = await _aside(partial(peek_id, delivery.body, delivery.message_id), delivery.body)
             result = self._judge.unjudged(submission_id, INVALID, error.problems)
             return await self._answer(delivery, result, received_at, Settlement.DEAD_LETTER)
         structlog.contextvars.bind_contextvars(id=submission.id)
         if delivery.attempt > self._settings.max_attempts:
             message = f"Not judged: {delivery.attempt - 1} attempts came to no end."
-            result = self._judge.unjudged(submission.id, internal_error(message))
+            result = self._judge.unjudged(
+                submission.id, internal_error(message), metadata=submission.metadata
+            )
             return await self._answer(delivery, result, received_at, Settlement.DEAD_LETTER)
         try:
             result = await self._result(submission, delivery)
@@ -109,7 +115,7 @@ class Worker:
         if problems:
             raise InvalidSubmission(problems)
         decoding = partial(decode, delivery.body, self._model, message_id=delivery.message_id)
-        submission = decoding() if len(delivery.body) < _LARGE_BYTES else await asyncio.to_thread(decoding)
+        submission = await _aside(decoding, delivery.body)
         self._judge.check(submission)
         return submission
 
@@ -161,6 +167,11 @@ class Worker:
             settlement = Settlement.REQUEUE
         _log(result, settlement, (datetime.now(UTC) - received_at).total_seconds())
         return settlement
+
+
+async def _aside(work: Callable[[], T], body: bytes) -> T:
+    """Do what takes time with a large body in a thread, so that heartbeats go on."""
+    return work() if len(body) < _LARGE_BYTES else await asyncio.to_thread(work)
 
 
 def _envelope_problems(delivery: Delivery) -> Iterator[Problem]:

@@ -3,9 +3,10 @@
 import json
 from typing import Any
 
+from verdictd.codec import decode
 from verdictd.errors import InvalidSubmission, Problem
 from verdictd.limits import Limits
-from verdictd.messages import Submission, decode, submission_model
+from verdictd.messages import Submission, submission_model
 
 MODEL = submission_model(Limits())
 MINIMAL = {"language": "python", "source_code": "print(42)"}

@@ -1,0 +1,330 @@
+"""Additional files: what an archive or a list may hold, and what it may not."""
+
+import io
+import stat
+import struct
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from verdictd.archives import File, check_files, check_name, unpack
+
+MAX_FILES = 4
+MAX_BYTES = 1_000
+
+
+def archive(*entries: tuple[str | zipfile.ZipInfo, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as opened, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a name that is written twice
+        for name, content in entries:
+            opened.writestr(name, content, compress_type=method)
+    return buffer.getvalue()
+
+
+def linked(target: str, *, kind: int = stat.S_IFLNK) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo("link")
+    entry.create_system = 3
+    entry.external_attr = (kind | 0o777) << 16
+    entry.comment = target.encode()
+    return entry
+
+
+def directory_entry(name: bytes = b"a", *, offset: int = 0, extra: bytes = b"") -> bytes:
+    """One record of a ZIP directory, written by hand."""
+    fields = struct.pack("<6H3I5H2I", 20, 45, 0, 0, 0, 0, 0, 0, 0, len(name), len(extra), 0, 0, 0, 0, offset)
+    return b"PK\1\2" + fields + name + extra
+
+
+def end_of_directory(size: int, *, offset: int = 0) -> bytes:
+    return b"PK\5\6" + struct.pack("<4H2IH", 0, 0, 1, 1, size, offset, 0)
+
+
+def refusal(check: Callable[..., object], *arguments: object, **bounds: int) -> str:
+    try:
+        check(*arguments, **bounds)
+    except ValueError as error:
+        return str(error)
+    return "not refused"
+
+
+def unpack_refusal(packed: bytes) -> str:
+    return refusal(unpack, packed, max_files=MAX_FILES, max_bytes=MAX_BYTES)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_files_of_an_archive_are_unpacked_in_order(method: int) -> None:
+    """
+    Stored and deflated files come out as they went in; directories need no entry, and theirs count for none.
+    """
+    packed = archive(("b.txt", b"two\n"), ("d/", b""), ("d/a.txt", b""), ("ü", b"\xff"), method=method)
+
+    expected = (File("b.txt", b"two\n"), File("d/a.txt", b""), File("ü", b"\xff"))
+    assert expected == unpack(packed, max_files=MAX_FILES, max_bytes=MAX_BYTES)
+
+
+def test_archive_that_fills_the_bounds_is_taken() -> None:
+    """
+    The bounds themselves are inside.
+    """
+    packed = archive(*((str(number), bytes(250)) for number in range(4)))
+
+    assert 4 == len(unpack(packed, max_files=4, max_bytes=1_000))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("../x", 'a file name is relative, without empty parts, "." and ".."'),
+        ("a/../../x", 'a file name is relative, without empty parts, "." and ".."'),
+        ("/etc/passwd", 'a file name is relative, without empty parts, "." and ".."'),
+        ("./x", 'a file name is relative, without empty parts, "." and ".."'),
+        ("a//x", 'a file name is relative, without empty parts, "." and ".."'),
+        ("..", 'a file name is relative, without empty parts, "." and ".."'),
+        ("a\nb", "a file name has no control characters"),
+        ("a\x7fb", "a file name has no control characters"),
+        ("x" * 256, "a file name has at most 255 bytes"),
+        ("é" * 128, "a file name has at most 255 bytes"),
+        ("1/2/3/4/5/6/7/8/9", "a file name has at most 8 parts"),
+    ],
+)
+def test_name_that_leads_elsewhere_is_refused(name: str, reason: str) -> None:
+    """
+    A name is a path below the working directory of the box, in a list as in an archive.
+    """
+    assert reason == refusal(check_name, name)
+    assert reason == unpack_refusal(archive((name, b"")))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", 'a file name is relative, without empty parts, "." and ".."'),
+        ("d/", 'a file name is relative, without empty parts, "." and ".."'),
+        ("a\0b", "a file name has no control characters"),
+    ],
+)
+def test_name_that_an_archive_cannot_hold_is_refused_in_a_list(name: str, reason: str) -> None:
+    """
+    Empty names, directories and NUL characters name no file.
+    """
+    assert reason == refusal(check_name, name)
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "a/b.c", "-rf", "...", "~", "a b", "$(id)", "ü", "x" * 255, "1/2/3/4/5/6/7/8"]
+)
+def test_name_below_the_directory_is_taken(name: str) -> None:
+    """
+    No shell reads a name, so every other character is as good as a letter.
+    """
+    assert name == check_name(name)
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (["a", "a"], "two files are named 'a'"),
+        (["a", "a/b"], "'a' is a file and a directory"),
+        (["x/y/z", "x"], "'x' is a file and a directory"),
+        (["1", "2", "3", "4", "5"], "5 files, at most 4 are taken"),
+    ],
+)
+def test_files_that_cannot_lie_together_are_refused(names: Iterable[str], reason: str) -> None:
+    """
+    Each file has a place of its own, and there are not too many.
+    """
+    files = [File(name, b"") for name in names]
+
+    assert reason == refusal(check_files, files, max_files=MAX_FILES, max_bytes=MAX_BYTES)
+
+
+def test_files_of_too_many_bytes_in_all_are_refused() -> None:
+    """
+    The bound holds for the sum.
+    """
+    files = [File("a", bytes(600)), File("b", bytes(401))]
+
+    reason = "1001 bytes in all, at most 1000 are taken"
+    assert reason == refusal(check_files, files, max_files=MAX_FILES, max_bytes=MAX_BYTES)
+
+
+def test_duplicate_names_in_an_archive_are_refused() -> None:
+    """
+    No entry hides another.
+    """
+    assert "two files are named 'a'" == unpack_refusal(archive(("a", b"1"), ("a", b"2")))
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK])
+def test_links_and_special_files_are_refused(kind: int) -> None:
+    """
+    Only regular files are unpacked.
+    """
+    packed = archive((linked("/etc/passwd", kind=kind), b"/etc/passwd"))
+
+    assert "'link' is a link or a special file" == unpack_refusal(packed)
+
+
+def test_bomb_of_100_mib_is_refused_at_the_bound() -> None:
+    """
+    Unpacking ends as soon as the bound is passed, whatever the archive declares.
+    """
+    packed = archive(("bomb", bytes(100 * 2**20)))
+
+    assert "the archive unpacks to more bytes than are taken" == unpack_refusal(packed)
+
+
+def test_bound_holds_for_all_files_together() -> None:
+    """
+    Many small files are no way around it.
+    """
+    packed = archive(("a", bytes(600)), ("b", bytes(600)))
+
+    assert "the archive unpacks to more bytes than are taken" == unpack_refusal(packed)
+
+
+def test_declared_size_that_lies_is_refused() -> None:
+    """
+    The size in the directory proves nothing: a smaller one leaves the checksum wrong.
+    """
+    packed = archive(("a", bytes(500)))
+    directory = packed.rindex(b"PK\1\2")
+    lying = packed[: directory + 24] + struct.pack("<I", 10) + packed[directory + 28 :]
+
+    assert unpack_refusal(lying).startswith("the archive is not a readable ZIP file: Bad CRC-32")
+
+
+def test_bad_checksum_is_refused() -> None:
+    """
+    A damaged file is not judged with.
+    """
+    packed = archive(("a", b"content"), method=zipfile.ZIP_STORED).replace(b"content", b"c0ntent")
+
+    assert unpack_refusal(packed).startswith("the archive is not a readable ZIP file: Bad CRC-32")
+
+
+def test_overlapping_entries_are_refused() -> None:
+    """
+    One compressed part cannot be unpacked many times over.
+    """
+    packed = archive(("a", b"content"))
+    directory = packed.rindex(b"PK\1\2")
+    first = packed[directory : packed.rindex(b"PK\5\6")]
+    twice = packed[:directory] + first + first.replace(b"a", b"b")
+    twice += end_of_directory(2 * len(first), offset=directory)
+
+    assert "'b' overlaps another entry" == unpack_refusal(twice)
+
+
+def test_encrypted_entries_are_refused() -> None:
+    """
+    There is nobody to ask for a password.
+    """
+    packed = bytearray(archive(("a", b"content")))
+    packed[packed.rindex(b"PK\1\2") + 8] |= 1
+
+    assert "'a' is encrypted" == unpack_refusal(bytes(packed))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compression_is_refused(method: int) -> None:
+    """
+    Stored and deflated are what every tool writes; other decoders stay untouched.
+    """
+    packed = archive(("a", b"content"), method=method)
+
+    assert "'a' is compressed by a method other than deflate" == unpack_refusal(packed)
+
+
+def test_a_million_entries_are_refused_unread() -> None:
+    """
+    The size of the directory tells, before an object is made of each entry.
+    """
+    directory = directory_entry() * 1_000_000
+
+    reason = "the archive has more entries than the 4 files that are taken"
+    assert reason == unpack_refusal(directory + end_of_directory(len(directory)))
+
+
+def test_a_million_entries_behind_zip64_are_refused_unread() -> None:
+    """
+    The larger format has a second directory size, which would get past the check of the first.
+    """
+    directory = directory_entry() * 1_000_000
+    record = b"PK\6\6" + struct.pack("<Q2H2I4Q", 44, 45, 45, 0, 0, 1_000_000, 1_000_000, len(directory), 0)
+    locator = b"PK\6\7" + struct.pack("<IQI", 0, len(directory), 1)
+
+    reason = "the archive is in the ZIP64 format, which so few files do not need"
+    assert reason == unpack_refusal(directory + record + locator + end_of_directory(0))
+
+
+def test_more_files_than_taken_are_refused_though_their_names_are_short() -> None:
+    """
+    The number of entries is counted too.
+    """
+    packed = archive(*((str(number), b"") for number in range(5)))
+
+    assert "the archive has 5 files, at most 4 are taken" == unpack_refusal(packed)
+
+
+@pytest.mark.parametrize(
+    "packed", [b"", b"PK", b"not an archive", b"PK\5\6", archive(("a", b"content"))[:-1]]
+)
+def test_what_is_no_archive_is_refused(packed: bytes) -> None:
+    """
+    Without its end a directory cannot be found.
+    """
+    assert "the archive is not a readable ZIP file: no end of directory" == unpack_refusal(packed)
+
+
+def test_entry_without_a_name_is_refused() -> None:
+    """
+    The library itself stumbles over it.
+    """
+    directory = directory_entry(b"")
+
+    assert unpack_refusal(directory + end_of_directory(len(directory))).startswith(
+        "the archive is not a readable ZIP"
+    )
+
+
+def test_offset_beyond_every_file_is_refused() -> None:
+    """
+    A place that no file has raises an error of its own in the library.
+    """
+    directory = directory_entry(offset=0xFFFFFFFF, extra=struct.pack("<2HQ", 1, 8, 2**63))
+
+    assert unpack_refusal(directory + end_of_directory(len(directory))).startswith(
+        "the archive is not a readable ZIP"
+    )
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """An archive with some bytes changed, most of them in its directory."""
+    contents = draw(st.lists(st.binary(max_size=40), max_size=3))
+    packed = bytearray(archive(*((f"d/{number}", content) for number, content in enumerate(contents))))
+    for _ in range(draw(st.integers(1, 4))):
+        place = draw(st.integers(1, len(packed)))
+        packed[-place : len(packed) - place + 1] = draw(st.binary(max_size=8))
+    return bytes(packed)
+
+
+@given(st.one_of(st.binary(max_size=200), damaged()))
+@example(b"")
+def test_any_bytes_unpack_within_the_bounds_or_are_refused(packed: bytes) -> None:
+    """
+    No archive raises anything but ValueError.
+    """
+    try:
+        files = unpack(packed, max_files=MAX_FILES, max_bytes=MAX_BYTES)
+    except ValueError:
+        files = ()
+
+    assert files == check_files(files, max_files=MAX_FILES, max_bytes=MAX_BYTES)
+    assert [file.name for file in files] == [check_name(file.name) for file in files]

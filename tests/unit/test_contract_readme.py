@@ -1,0 +1,166 @@
+"""schemas/README.md says what the code does."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from verdictd.codec import MAX_VALUES
+from verdictd.limits import KIB, MIB, Limits
+from verdictd.messages import RESULT_TYPE, STATUS_IDS, SUBMISSION_TYPE, Cause, Result
+from verdictd.schema import schemas
+from verdictd.settings import Settings
+from verdictd.verdicts import INVALID, internal_error
+
+TEXT = (Path(__file__).parents[2] / "schemas" / "README.md").read_text()
+SUBMISSION = schemas()["submission.schema.json"]
+UNITS = {"s": "seconds", "KiB": "KiB"}
+
+
+def table(heading: str) -> dict[str, dict[str, str]]:
+    """The rows below a heading by their first cell, each by the names of its columns."""
+    (part,) = re.findall(rf"^#+ {heading}$(.*?)(?=^#|\Z)", TEXT, re.MULTILINE | re.DOTALL)
+    lines = [line.strip("| ") for line in part.splitlines() if line.startswith("|")]
+    columns, _, *rows = ([cell.strip() for cell in re.split(r"\s*\|\s?", line)] for line in lines)
+    return {row[0].strip("`"): dict(zip(columns, row, strict=True)) for row in rows}
+
+
+def size(size_bytes: int) -> str:
+    return f"{size_bytes // MIB} MiB" if size_bytes % MIB == 0 else f"{size_bytes // KIB} KiB"
+
+
+def bounds(field: dict[str, Any]) -> str:
+    """The bounds of a number as the table has them; empty where it has none."""
+    number = next(iter(field.get("anyOf", [field])))
+    return f"{number['minimum']:g} to {number['maximum']:.12g}" if "minimum" in number else ""
+
+
+FIELDS = table("Fields of a submission")
+LIMITS = Limits()
+SIZES = {
+    "source_code": size(LIMITS.source_code_bytes),
+    "additional_files": f"{LIMITS.additional_files} files, {size(LIMITS.additional_files_bytes)} unpacked",
+    "compiler_options": f"{LIMITS.words} words, {size(LIMITS.words_bytes)}",
+    "command_line_arguments": f"{LIMITS.words} words, {size(LIMITS.words_bytes)}",
+    "stdin": size(LIMITS.stdin_bytes),
+    "expected_output": size(LIMITS.expected_output_bytes),
+    "callback_url": f"{LIMITS.callback_url_length} characters",
+    "metadata": size(LIMITS.metadata_bytes),
+    "language": f"{SUBMISSION['properties']['language']['maxLength']} characters",
+    "id": "1 to 128 of `A-Z a-z 0-9 . _ : -`",
+}
+
+
+def test_table_has_every_field_of_a_submission() -> None:
+    """
+    In the order of the code.
+    """
+    assert list(SUBMISSION["properties"]) == list(FIELDS)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_field_has_the_default_of_the_code(name: str) -> None:
+    """
+    As JSON, or in words where it is none.
+    """
+    field, default = SUBMISSION["properties"][name], FIELDS[name]["default"]
+
+    if "default" in field:
+        assert field["default"] == json.loads(default.strip("`"))
+    else:
+        assert (name in SUBMISSION["required"]) == (default == "required")
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_field_has_the_bounds_and_the_unit_of_the_code(name: str) -> None:
+    """
+    Numbers as they are, sizes in the largest unit without a fraction.
+    """
+    field, row = SUBMISSION["properties"][name], FIELDS[name]
+
+    assert (bounds(field) or SIZES.get(name, "")) == row["bound"]
+    assert [word for word in UNITS.values() if f"in {word}" in field["description"]] == [
+        UNITS[unit] for unit in [row["unit"]] if unit
+    ]
+
+
+def test_table_has_every_field_of_a_file() -> None:
+    """
+    Names, defaults and what is required.
+    """
+    (files, _) = SUBMISSION["properties"]["additional_files"]["anyOf"]
+    rows = table("Files")
+
+    assert list(files["items"]["properties"]) == list(rows)
+    assert files["items"]["required"] == [name for name, row in rows.items() if row["default"] == "required"]
+    assert '`"utf-8"`' == rows["encoding"]["default"]
+
+
+def test_table_has_every_field_of_a_result() -> None:
+    """
+    In the order of the code.
+    """
+    assert list(Result.model_fields) == list(table("Fields of a result"))
+
+
+def test_table_has_every_status_with_its_number() -> None:
+    """
+    In the order of the numbers.
+    """
+    numbers = {name: int(row["number"]) for name, row in table("Statuses").items()}
+
+    assert sorted((number, status) for status, number in STATUS_IDS.items()) == [
+        (number, name) for name, number in numbers.items()
+    ]
+
+
+def test_table_has_every_cause() -> None:
+    """
+    Beside the status that it leads to.
+    """
+    rows = table("Statuses")
+    causes = {cause for row in rows.values() for cause in re.findall(r"`(\w+)`", row["causes"])}
+
+    assert set(Cause) == causes
+    assert f"`{INVALID.cause}`" == rows[INVALID.status]["causes"]
+    assert f"`{internal_error('').cause}`" == rows[internal_error("").status]["causes"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"`{SUBMISSION_TYPE}`",
+        f"`{RESULT_TYPE}`",
+        f"at most {size(LIMITS.message_bytes)} and {MAX_VALUES} values",
+        f"A result has at most {size(LIMITS.result_bytes)}",
+        f"({Settings().judge.submission_timeout_s:g} seconds)",
+        f"`{Settings().broker.submissions_queue}`",
+        f"`{Settings().broker.results_queue}`",
+        f"`{Settings().broker.dead_queue}`",
+    ],
+)
+def test_text_has_the_words_of_the_code(words: str) -> None:
+    """
+    Numbers and names outside the tables.
+    """
+    assert words in " ".join(TEXT.split())
+
+
+def test_attempts_are_those_of_the_settings() -> None:
+    """
+    In a word, as it is a small number.
+    """
+    assert 5 == Settings().judge.max_attempts
+    assert "After five attempts" in TEXT
+
+
+def test_python_in_the_text_compiles() -> None:
+    """
+    Each example is a whole program.
+    """
+    programs = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+
+    assert [1] == [len(programs)]
+    assert compile(programs[0], "README.md", "exec")

@@ -1,0 +1,209 @@
+"""schemas/*.json: equal to the code, and true of every example."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from support.submissions import MINIMAL, MODEL, PROTOTYPE_SAMPLE, body, problems
+from verdictd.archives import check_name
+from verdictd.codec import decode
+from verdictd.messages import STATUS_IDS, Result, Status
+from verdictd.schema import schemas, write
+
+DIRECTORY = Path(__file__).parents[2] / "schemas"
+EXAMPLES = DIRECTORY / "examples"
+SUBMISSIONS = sorted(file.name for file in EXAMPLES.glob("submission-*.json"))
+RESULTS = sorted(file.name for file in EXAMPLES.glob("result-*.json"))
+VALIDATORS = {name: Draft202012Validator(schema) for name, schema in schemas().items()}
+SUBMISSION, RESULT = VALIDATORS["submission.schema.json"], VALIDATORS["result.schema.json"]
+
+
+def read(name: str) -> bytes:
+    return (EXAMPLES / name).read_bytes()
+
+
+def faults(validator: Draft202012Validator, document: Any) -> list[str]:
+    return [f"{error.json_path}: {error.message[:200]}" for error in validator.iter_errors(document)]
+
+
+@pytest.mark.parametrize("name", schemas())
+def test_schema_in_the_repository_is_that_of_the_code(name: str) -> None:
+    """
+    `verdictd schema` changes nothing; run it after a change of the messages.
+    """
+    assert schemas()[name] == json.loads((DIRECTORY / name).read_bytes())
+
+
+def test_schemas_are_written_into_a_new_directory(tmp_path: Path) -> None:
+    """
+    The files are those of the repository, byte by byte.
+    """
+    write(tmp_path / "new")
+
+    written = {file.name: file.read_bytes() for file in (tmp_path / "new").iterdir()}
+    assert {name: (DIRECTORY / name).read_bytes() for name in schemas()} == written
+
+
+@pytest.mark.parametrize("name", schemas())
+def test_schema_is_one_and_describes_every_field(name: str) -> None:
+    """
+    JSON Schema 2020-12, with a description of each field.
+    """
+    schema = schemas()[name]
+    Draft202012Validator.check_schema(schema)
+
+    assert "https://json-schema.org/draft/2020-12/schema" == schema["$schema"]
+    assert [] == [
+        field for field, described in schema["properties"].items() if "description" not in described
+    ]
+
+
+@pytest.mark.parametrize("name", SUBMISSIONS)
+def test_submission_example_is_taken(name: str) -> None:
+    """
+    By the schema as by the daemon.
+    """
+    assert [] == problems(read(name))
+    assert [] == faults(SUBMISSION, json.loads(read(name)))
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_result_example_is_a_result(name: str) -> None:
+    """
+    With every field, and the number that belongs to the status.
+    """
+    document = json.loads(read(name))
+    result = Result.model_validate_json(read(name))
+
+    assert [] == faults(RESULT, document)
+    assert set(Result.model_fields) == set(document)
+    assert STATUS_IDS[result.status] == result.status_id
+
+
+def test_there_is_a_result_of_every_status() -> None:
+    """
+    Consumers can try their code on each.
+    """
+    assert set(Status) == {json.loads(read(name))["status"] for name in RESULTS}
+
+
+def test_there_is_a_submission_with_every_field() -> None:
+    """
+    And one that is as short as can be, and the prototype's sample as it stands.
+    """
+    assert set(MODEL.model_fields) == set(json.loads(read("submission-full.json")))
+    assert {"language", "source_code"} == set(json.loads(read("submission-minimal.json")))
+    assert json.loads(PROTOTYPE_SAMPLE) == json.loads(read("submission-prototype.json"))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"unknown": 1},
+        {"id": "a b"},
+        {"language": ""},
+        {"cpu_time_limit": 0},
+        {"cpu_time_limit": "1"},
+        {"wall_time_limit": 301},
+        {"memory_limit": 1.5},
+        {"number_of_runs": True},
+        {"enable_network": 1},
+        {"stdin": None},
+        {"stdin": {"base64": "", "x": ""}},
+        {"expected_output": []},
+        {"compiler_options": ["a"] * 65},
+        {"compiler_options": "a" * 4_097},
+        {"command_line_arguments": ["a\0"]},
+        {"additional_files": [{"name": "a", "content": ""}] * 65},
+        {"additional_files": [{"name": "a"}]},
+        {"additional_files": [{"name": "a", "content": "", "x": 1}]},
+        {"additional_files": [{"name": "a", "content": "", "encoding": "hex"}]},
+        {"callback_url": "ftp://a/"},
+        {"callback_url": "http://" + "a" * 2_048},
+        {"metadata": []},
+        {"enable_per_process_and_thread_time_limit": True},
+    ],
+)
+def test_schema_refuses_what_the_daemon_refuses(fields: dict[str, Any]) -> None:
+    """
+    As far as JSON Schema can tell; what it cannot is said in the descriptions.
+    """
+    assert 1 == len(problems(body(**fields)))
+    assert [] != faults(SUBMISSION, MINIMAL | fields)
+
+
+CONTENTS = st.text(max_size=4) | st.fixed_dictionaries({"base64": st.sampled_from(["", "AA==", "A"])})
+WORDS = st.text(max_size=8) | st.lists(st.text(max_size=4), max_size=3)
+FILES = st.lists(
+    st.fixed_dictionaries(
+        {"name": st.text("ab./\\\n~", max_size=9), "content": st.text(max_size=4)},
+        optional={"encoding": st.sampled_from(["utf-8", "base64", "x"])},
+    ),
+    max_size=3,
+)
+NUMBERS = st.integers(-1, 5_000) | st.floats(0, 70) | st.none()
+FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "stdin": CONTENTS,
+        "expected_output": CONTENTS | st.none(),
+        "compiler_options": WORDS,
+        "additional_files": FILES,
+        "cpu_time_limit": NUMBERS,
+        "wall_time_limit": NUMBERS,
+        "memory_limit": NUMBERS,
+        "callback_url": st.from_regex(r"(http|HTTPS|ftp)://[a-z:/%é ]{0,5}", fullmatch=True) | st.none(),
+        "metadata": st.dictionaries(st.text(max_size=3), NUMBERS, max_size=2) | st.none(),
+        "enable_per_process_and_thread_memory_limit": st.booleans(),
+        "enable_per_process_and_thread_time_limit": st.booleans(),
+    },
+)
+
+
+@given(FIELDS)
+@example({"callback_url": "hTTp://a"})
+@example({"additional_files": [{"name": "...", "content": ""}]})
+def test_schema_takes_whatever_the_daemon_takes(fields: dict[str, Any]) -> None:
+    """
+    A publisher that validates first never refuses a good submission.
+    """
+    taken = problems(body(**fields)) == []
+
+    assert not taken or [] == faults(SUBMISSION, MINIMAL | fields)
+
+
+@given(st.text("ab./\n\x7fé", max_size=20))
+@example("1/2/3/4/5/6/7/8")
+@example("1/2/3/4/5/6/7/8/9")
+@example(".../..a/a..")
+def test_schema_and_daemon_agree_on_file_names(name: str) -> None:
+    """
+    The pattern says the whole rule, but for the bound in bytes.
+    """
+    assume(not name.endswith("\n"))  # "$" means more in Python than in JSON Schema
+    try:
+        check_name(name)
+    except ValueError:
+        taken = False
+    else:
+        taken = True
+
+    files = [{"name": name, "content": ""}]
+    assert taken == (faults(SUBMISSION, MINIMAL | {"additional_files": files}) == [])
+
+
+def test_defaults_in_the_schema_are_those_of_the_daemon() -> None:
+    """
+    Sending every default is the same as sending none.
+    """
+    properties = schemas()["submission.schema.json"]["properties"]
+    defaults = {name: field["default"] for name, field in properties.items() if "default" in field}
+
+    explicit, implicit = decode(body(id="a", **defaults), MODEL), decode(body(id="a"), MODEL)
+    assert explicit == implicit
+    assert {*defaults, "id", "language", "source_code"} == set(properties)

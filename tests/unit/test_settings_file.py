@@ -1,0 +1,111 @@
+"""systemd/verdictd.toml says what the code does."""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import annotated_types
+import pytest
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from verdictd.settings import Settings, load
+
+FILE = Path(__file__).parents[2] / "systemd" / "verdictd.toml"
+TEXT = FILE.read_text()
+SETTING = re.compile(r"^#([a-z_]+ = .*)$", re.MULTILINE)
+DOCUMENTED = tomllib.loads(SETTING.sub(r"\1", TEXT))
+
+
+def fields() -> Iterator[tuple[str, str, FieldInfo]]:
+    for section, described in Settings.model_fields.items():
+        assert isinstance(described.annotation, type)
+        assert issubclass(described.annotation, BaseModel)
+        for name, field in described.annotation.model_fields.items():
+            yield section, name, field
+
+
+def plain(value: object) -> object:
+    """A default as TOML would give it."""
+    match value:
+        case SecretStr():
+            return value.get_secret_value()
+        case Path():
+            return str(value)
+        case BaseModel():
+            return value.model_dump()
+        case _:
+            return value
+
+
+def comment(section: str, name: str) -> str:
+    """What stands above a setting, or above the settings that it is grouped with."""
+    (part,) = re.findall(rf"^\[{section}\]$(.*?)(?=^\[|\Z)", TEXT, re.MULTILINE | re.DOTALL)
+    (group,) = (group for group in part.split("\n\n") if re.search(rf"^#{name} = ", group, re.MULTILINE))
+    return " ".join(line.removeprefix("# ") for line in group.splitlines() if line.startswith("# "))
+
+
+def bounds(field: FieldInfo) -> str:
+    """The bounds of a number in the words of the file; empty where it has none."""
+    least = more_than = most = None
+    for bound in field.metadata:
+        match bound:
+            case annotated_types.Ge():
+                least = bound.ge
+            case annotated_types.Gt():
+                more_than = bound.gt
+            case annotated_types.Le():
+                most = bound.le
+    if least is not None:
+        return f"at least {least}" if most is None else f"{least} to {most}"
+    return "" if more_than is None else f"more than {more_than}, at most {most}"
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting from the machine that the tests run on."""
+    for name in ("CREDENTIALS_DIRECTORY", *(name for name in os.environ if name.startswith("VERDICTD_"))):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_file_as_it_is_changes_nothing() -> None:
+    """
+    Every setting in it is commented out, each section is a section.
+    """
+    assert Settings().model_dump() == load(FILE).model_dump()
+    assert list(Settings.model_fields) == list(tomllib.loads(TEXT))
+
+
+def test_file_has_every_setting_and_no_other() -> None:
+    """
+    In the order of the code.
+    """
+    expected = [(section, name) for section, name, _ in fields()]
+
+    assert expected == [(section, name) for section, table in DOCUMENTED.items() for name in table]
+
+
+@pytest.mark.parametrize(("section", "name", "field"), list(fields()))
+def test_setting_is_documented_with_its_default_and_bounds(section: str, name: str, field: FieldInfo) -> None:
+    """
+    Where there is no default, the file says what holds instead, and has an example.
+    """
+    said = comment(section, name)
+
+    assert bounds(field) in said
+    if field.default is None:
+        assert "efault: " in said
+    else:
+        assert plain(field.default) == DOCUMENTED[section][name]
+
+
+def test_examples_in_the_file_are_right(tmp_path: Path) -> None:
+    """
+    With every line uncommented it is still a settings file.
+    """
+    file = tmp_path / "verdictd.toml"
+    file.write_text(SETTING.sub(r"\1", TEXT))
+
+    assert (4, Path("/etc/verdictd/ca.pem")) == (load(file).sandbox.boxes, load(file).broker.ca_file)
