@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
@@ -14,7 +15,7 @@ from verdictd.broker import Broker, Delivery, Settlement
 from verdictd.codec import decode, encode, peek_id
 from verdictd.errors import BrokerUnavailable, InvalidSubmission, Problem, SandboxBroken
 from verdictd.judge import Judge
-from verdictd.messages import SUBMISSION_TYPE, Result, Submission
+from verdictd.messages import SUBMISSION_TYPE, Result, Status, Submission
 from verdictd.sandbox.pool import Draining
 from verdictd.settings import JudgeSettings
 from verdictd.verdicts import INVALID, internal_error
@@ -31,7 +32,10 @@ Key = tuple[str, bytes]
 
 
 class Recent:
-    """The results of submissions judged a moment ago, bounded by count and bytes, oldest out first."""
+    """The results of submissions judged a moment ago, bounded by count and bytes, oldest out first.
+
+    The newest always stays, for who waits for it.
+    """
 
     def __init__(self, *, count: int, size_bytes: int) -> None:
         self._count = count
@@ -41,16 +45,22 @@ class Recent:
         self._digests: dict[str, bytes] = {}
 
     def add(self, key: Key, result: Result) -> None:
-        """Remember a result."""
-        size_bytes = _ENTRY_BYTES + len(result.stdout) + len(result.stderr) + len(result.compile_output)
+        """Remember a result, in place of an earlier one of the same submission."""
+        self._forget(key)
+        size_bytes = _ENTRY_BYTES + _text_length(result)
         self._results[key] = (result, size_bytes)
         self._digests[key[0]] = key[1]
         self._used_bytes += size_bytes
-        while self._results and (len(self._results) > self._count or self._used_bytes > self._size_bytes):
-            oldest, (_, freed_bytes) = self._results.popitem(last=False)
-            self._used_bytes -= freed_bytes
-            if self._digests.get(oldest[0]) == oldest[1]:
-                del self._digests[oldest[0]]
+        while len(self._results) > 1 and (
+            len(self._results) > self._count or self._used_bytes > self._size_bytes
+        ):
+            self._forget(next(iter(self._results)))
+
+    def _forget(self, key: Key) -> None:
+        _, freed_bytes = self._results.pop(key, (None, 0))
+        self._used_bytes -= freed_bytes
+        if self._digests.get(key[0]) == key[1]:
+            del self._digests[key[0]]
 
     def get(self, key: Key) -> Result | None:
         """The remembered result of this very submission."""
@@ -63,7 +73,7 @@ class Recent:
 
 
 class Worker:
-    """Turns deliveries into replies. State: the submissions that run now, and recent results."""
+    """Turns deliveries into replies. State: the submissions that are in work now, and recent results."""
 
     def __init__(
         self,
@@ -79,7 +89,7 @@ class Worker:
         self._model = model
         self._settings = settings
         self._recent = recent
-        self._running: dict[Key, asyncio.Future[Result | None]] = {}
+        self._in_work: dict[Key, asyncio.Event] = {}
 
     async def handle(self, delivery: Delivery) -> Settlement:
         """Judge, reply, and say how the delivery is to be settled."""
@@ -87,25 +97,30 @@ class Worker:
         try:
             submission = await self._decode(delivery)
         except InvalidSubmission as error:
-            submission_id = await _aside(partial(peek_id, delivery.body, delivery.message_id), delivery.body)
+            peek = partial(peek_id, delivery.body, delivery.message_id)
+            submission_id = await _aside(peek, len(delivery.body))
             result = self._judge.unjudged(submission_id, INVALID, error.problems)
             return await self._answer(delivery, result, received_at, Settlement.DEAD_LETTER)
         structlog.contextvars.bind_contextvars(id=submission.id)
-        if delivery.attempt > self._settings.max_attempts:
-            message = f"Not judged: {delivery.attempt - 1} attempts came to no end."
-            result = self._judge.unjudged(
-                submission.id, internal_error(message), metadata=submission.metadata
-            )
-            return await self._answer(delivery, result, received_at, Settlement.DEAD_LETTER)
-        try:
-            result = await self._result(submission, delivery)
-        except Draining:
-            return Settlement.REQUEUE
-        except SandboxBroken as error:
-            log.error("submission.not_judged", attempt=delivery.attempt, error=str(error))
-            await asyncio.sleep(self._settings.fault_pause_s)
-            return Settlement.REQUEUE
-        return await self._answer(delivery, result, received_at, Settlement.ACK)
+        digest = await _aside(partial(_digest, delivery.body), len(delivery.body))
+        key = (submission.id, digest)
+        async with self._alone(key):
+            try:
+                result = await self._result(key, submission, delivery)
+            except Draining:
+                return Settlement.REQUEUE
+            except SandboxBroken as error:
+                log.error("submission.not_judged", attempt=delivery.attempt, error=str(error))
+                await asyncio.sleep(self._settings.fault_pause_s)
+                return Settlement.REQUEUE
+            given_up = result.status is Status.INTERNAL_ERROR
+            wanted = Settlement.DEAD_LETTER if given_up else Settlement.ACK
+            settlement = await self._answer(delivery, result, received_at, wanted)
+            if not given_up:
+                # Only what was confirmed makes the next answer a duplicate.
+                answered = result.duplicate or settlement is Settlement.ACK
+                self._recent.add(key, result.model_copy(update={"duplicate": answered}))
+            return settlement
 
     async def _decode(self, delivery: Delivery) -> Submission:
         problems = list(_envelope_problems(delivery))
@@ -115,34 +130,35 @@ class Worker:
         if problems:
             raise InvalidSubmission(problems)
         decoding = partial(decode, delivery.body, self._model, message_id=delivery.message_id)
-        submission = await _aside(decoding, delivery.body)
+        submission = await _aside(decoding, len(delivery.body))
         self._judge.check(submission)
         return submission
 
-    async def _result(self, submission: Submission, delivery: Delivery) -> Result:
-        """Judge, or attach to the same submission where it runs now, or take what it came to a moment ago."""
-        key = (submission.id, hashlib.sha256(delivery.body).digest())
-        while (running := self._running.get(key)) is not None:
-            result = await asyncio.shield(running)
-            if result is not None:
-                return result.model_copy(update={"duplicate": True})
+    @asynccontextmanager
+    async def _alone(self, key: Key) -> AsyncIterator[None]:
+        """Wait until no other delivery of the same submission is in work; what that came to is remembered."""
+        while (other := self._in_work.get(key)) is not None:
+            await other.wait()
+        self._in_work[key] = done = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._in_work[key]
+            done.set()
+
+    async def _result(self, key: Key, submission: Submission, delivery: Delivery) -> Result:
+        """What the submission came to a moment ago, or judge it."""
         known = self._recent.get(key)
         if known is not None:
-            return known.model_copy(update={"duplicate": True})
-        future: asyncio.Future[Result | None] = asyncio.get_running_loop().create_future()
-        self._running[key] = future
-        try:
-            result = await self._judge.judge(submission)
-            if self._recent.has_other(key):
-                message = f"{result.message} The id was used before, with another body."
-                result = result.model_copy(update={"message": message})
-            self._recent.add(key, result)
-            future.set_result(result)
-            return result
-        finally:
-            del self._running[key]
-            if not future.done():
-                future.set_result(None)
+            return known
+        if delivery.attempt > self._settings.max_attempts:
+            message = f"Not judged: {delivery.attempt - 1} attempts came to no end."
+            return self._judge.unjudged(submission.id, internal_error(message), metadata=submission.metadata)
+        result = await self._judge.judge(submission)
+        if self._recent.has_other(key):
+            message = f"{result.message} The id was used before, with another body."
+            result = result.model_copy(update={"message": message})
+        return result
 
     async def _answer(
         self, delivery: Delivery, result: Result, received_at: datetime, settlement: Settlement
@@ -159,7 +175,8 @@ class Worker:
                 "redelivered": delivery.redelivered,
             }
         )
-        body = await asyncio.to_thread(encode, result, self._model.limits.result_bytes)
+        encoding = partial(encode, result, self._model.limits.result_bytes)
+        body = await _aside(encoding, _text_length(result))
         try:
             await self._replies.reply(body, delivery=delivery, submission_id=result.id)
         except BrokerUnavailable as error:
@@ -169,9 +186,17 @@ class Worker:
         return settlement
 
 
-async def _aside(work: Callable[[], T], body: bytes) -> T:
-    """Do what takes time with a large body in a thread, so that heartbeats go on."""
-    return work() if len(body) < _LARGE_BYTES else await asyncio.to_thread(work)
+async def _aside(work: Callable[[], T], size_bytes: int) -> T:
+    """Do what takes time with many bytes in a thread, so that heartbeats go on."""
+    return work() if size_bytes < _LARGE_BYTES else await asyncio.to_thread(work)
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()
+
+
+def _text_length(result: Result) -> int:
+    return len(result.stdout) + len(result.stderr) + len(result.compile_output)
 
 
 def _envelope_problems(delivery: Delivery) -> Iterator[Problem]:

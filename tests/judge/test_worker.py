@@ -1,0 +1,173 @@
+"""One delivery, with real judging and a broker whose replies can be made to fail."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+
+from verdictd.broker import Broker, Delivery, Settlement
+from verdictd.codec import text_fields
+from verdictd.errors import BrokerUnavailable
+from verdictd.host import Host
+from verdictd.messages import Result, submission_model
+from verdictd.settings import JudgeSettings, Settings
+from verdictd.verdicts import internal_error
+from verdictd.worker import Recent, Worker
+
+pytestmark = pytest.mark.anyio
+
+NANOSECONDS = {"id": "now", "language": "bash", "source_code": "date +%s%N"}
+
+
+class Replies:
+    """Takes replies, or fails to; a real broker that fails on demand is in the tests of the service."""
+
+    def __init__(self) -> None:
+        self.results: list[Result] = []
+        self.failures = 0
+
+    async def reply(self, body: bytes, *, delivery: Delivery, submission_id: str) -> None:
+        await asyncio.sleep(0)
+        if self.failures:
+            self.failures -= 1
+            raise BrokerUnavailable(f"no confirm for {submission_id} ({delivery.attempt})")
+        self.results.append(Result.model_validate_json(body))
+
+    def reply_to_problem(self, reply_to: str | None) -> str | None:
+        return None if reply_to is None else "not here"
+
+
+@pytest.fixture
+def replies() -> Replies:
+    return Replies()
+
+
+@pytest.fixture
+def worker(host: Host, settings: Settings, replies: Replies) -> Worker:
+    return Worker(
+        judge=host.judge,
+        replies=cast(Broker, replies),
+        model=submission_model(settings.limits),
+        settings=JudgeSettings(max_attempts=3, fault_pause_s=0.1),
+        recent=Recent(count=10, size_bytes=1_000_000),
+    )
+
+
+def delivery(body: dict[str, Any] | bytes, *, attempt: int = 1) -> Delivery:
+    return Delivery(
+        body=body if isinstance(body, bytes) else json.dumps(body).encode(),
+        message_id=None,
+        correlation_id=None,
+        reply_to=None,
+        type=None,
+        content_type="application/json",
+        content_encoding=None,
+        priority=None,
+        timestamp=datetime(2026, 1, 1, tzinfo=UTC),
+        headers={},
+        redelivered=attempt > 1,
+        attempt=attempt,
+    )
+
+
+async def test_result_that_could_not_be_sent_is_kept_for_the_next_delivery(
+    worker: Worker, replies: Replies
+) -> None:
+    """The submission goes back to the queue; it is not judged again, and its first answer is no duplicate."""
+    replies.failures = 1
+    first = await worker.handle(delivery(NANOSECONDS))
+    second = await worker.handle(delivery(NANOSECONDS, attempt=2))
+    third = await worker.handle(delivery(NANOSECONDS, attempt=3))
+
+    assert [Settlement.REQUEUE, Settlement.ACK, Settlement.ACK] == [first, second, third]
+    assert 1 == len({result.stdout for result in replies.results})
+    assert [(2, False), (3, True)] == [(result.attempt, result.duplicate) for result in replies.results]
+
+
+async def test_delivery_of_a_running_submission_waits_for_its_result(
+    worker: Worker, replies: Replies
+) -> None:
+    """Three at once are judged once, and two of the answers say that they repeat the first."""
+    slow = NANOSECONDS | {"source_code": "sleep 0.3; date +%s%N"}
+    settlements = await asyncio.gather(*(worker.handle(delivery(slow)) for _ in range(3)))
+
+    assert [Settlement.ACK] * 3 == settlements
+    assert 1 == len({result.stdout for result in replies.results})
+    assert [False, True, True] == [result.duplicate for result in replies.results]
+
+
+async def test_remembered_result_comes_before_the_bound_on_attempts(worker: Worker, replies: Replies) -> None:
+    """What was judged is answered, however often the message came."""
+    replies.failures = 1
+    await worker.handle(delivery(NANOSECONDS))
+    settlement = await worker.handle(delivery(NANOSECONDS, attempt=9))
+
+    assert (Settlement.ACK, "accepted") == (settlement, replies.results[0].status)
+
+
+async def test_too_many_attempts_are_given_up_with_the_metadata(worker: Worker, replies: Replies) -> None:
+    """An honest answer, on the dead queue with it; the sender's own data come back."""
+    settlement = await worker.handle(delivery(NANOSECONDS | {"metadata": {"row": 7}}, attempt=4))
+    (result,) = replies.results
+
+    assert (Settlement.DEAD_LETTER, "internal_error") == (settlement, result.status)
+    assert {"row": 7} == result.metadata
+    assert "3 attempts" in result.message
+
+
+async def test_queue_time_is_never_negative(worker: Worker, replies: Replies) -> None:
+    """The sender's clock may be ahead of ours."""
+    ahead = datetime(2999, 1, 1, tzinfo=UTC)
+    message = delivery(NANOSECONDS)
+    fields = {name: getattr(message, name) for name in Delivery.__slots__}
+    await worker.handle(Delivery(**(fields | {"timestamp": ahead})))
+
+    assert (ahead, 0) == (replies.results[0].created_at, replies.results[0].queue_time)
+
+
+async def test_invalid_message_is_answered_under_its_own_id(worker: Worker, replies: Replies) -> None:
+    """The id of a message that cannot be judged is found all the same."""
+    settlement = await worker.handle(delivery({"id": "mine", "language": 7}))
+
+    assert (Settlement.DEAD_LETTER, "mine") == (settlement, replies.results[0].id)
+
+
+@pytest.fixture
+def result(host: Host) -> Callable[..., Result]:
+    def result(submission_id: str, stdout: str = "") -> Result:
+        plain = host.judge.unjudged(submission_id, internal_error("for a test"))
+        return plain.model_copy(update=text_fields("stdout", stdout.encode(), truncated=False))
+
+    return result
+
+
+def test_memory_of_results_is_bounded_by_count(result: Callable[..., Result]) -> None:
+    """The oldest go first."""
+    recent = Recent(count=2, size_bytes=1_000_000)
+    for name in "abc":
+        recent.add((name, b""), result(name))
+
+    assert [False, True, True] == [recent.get((name, b"")) is not None for name in "abc"]
+
+
+def test_memory_of_results_is_bounded_by_bytes(result: Callable[..., Result]) -> None:
+    """A large result pushes out what came before it, but stays itself for who waits for it."""
+    recent = Recent(count=10, size_bytes=100_000)
+    for name, size in (("a", 10), ("b", 90_000), ("c", 500_000)):
+        recent.add((name, b""), result(name, "x" * size))
+
+    assert [False, False, True] == [recent.get((name, b"")) is not None for name in "abc"]
+
+
+def test_memory_tells_one_body_from_another(result: Callable[..., Result]) -> None:
+    """The same id with another body is another submission."""
+    recent = Recent(count=2, size_bytes=1_000_000)
+    recent.add(("a", b"one"), result("a"))
+
+    assert recent.get(("a", b"two")) is None
+    assert recent.has_other(("a", b"two"))
+    assert not recent.has_other(("a", b"one"))
+    assert not recent.has_other(("b", b"one"))
