@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Coroutine
 from enum import StrEnum
+from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -34,7 +35,6 @@ T = TypeVar("T")
 EXIT_SETTINGS = 78  # EX_CONFIG of sysexits.h: systemd does not start the service again
 
 app = typer.Typer(
-    help="Judge submissions from RabbitMQ in the isolate sandbox, and publish the results.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -81,6 +81,22 @@ def main() -> None:
     except (NoSandbox, BrokerUnavailable, OSError) as error:
         err.print(Text(f"verdictd: {error}"))
         sys.exit(1)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"verdictd {package_version('verdictd')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[  # noqa: ARG001 - typer acts on it by its callback
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Judge submissions from RabbitMQ in the isolate sandbox, and publish the results."""
 
 
 @app.command()

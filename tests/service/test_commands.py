@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -248,6 +249,13 @@ async def test_help_is_there(arguments: list[str]) -> None:
 
     assert (0, "") == (ended.code, ended.err)
     assert "Usage:" in ended.out
+
+
+async def test_version_is_that_of_the_package() -> None:
+    """`verdictd --version` needs no settings and no broker."""
+    ended = await command("--version")
+
+    assert (0, f"verdictd {version('verdictd')}\n") == (ended.code, ended.out)
 
 
 async def test_unknown_command_is_a_usage_error() -> None:

@@ -28,6 +28,21 @@ class Constraints:
     """Of standard output and of standard error, each."""
 
 
+SMALL = Constraints(
+    cpu_time_s=5,
+    cpu_extra_time_s=0.5,
+    wall_time_s=10,
+    memory_kib=65_536,
+    address_space_kib=None,
+    stack_kib=8_192,
+    file_size_kib=1_024,
+    processes=4,
+    open_files=64,
+    output_bytes=1_024,
+)
+"""For the commands that we run for ourselves."""
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """One program to run in a box. `argv[0]` is executed as it stands, there is no search along PATH."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from verdictd.errors import SandboxBroken
-from verdictd.sandbox import BoxId, Command, Constraints, Ending
+from verdictd.sandbox import SMALL, BoxId, Command, Ending
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.isolate import Sandbox
 from verdictd.sandbox.processes import execute, finish
@@ -23,18 +23,6 @@ _EMBEDDED = (sys.executable, "-I", "-S", str(Path(__file__).parent / "embedded" 
 _EMBEDDED_FLOOR_KIB = 16 * 1024  # a Python process has 8 MiB; the rest is for other builds of it
 _PROBE_DEADLINE_S = 20.0
 _PROBED_BOXES = 4
-_PROBE = Constraints(
-    cpu_time_s=5,
-    cpu_extra_time_s=0.5,
-    wall_time_s=10,
-    memory_kib=65_536,
-    address_space_kib=None,
-    stack_kib=8_192,
-    file_size_kib=1_024,
-    processes=4,
-    open_files=64,
-    output_bytes=1_024,
-)
 
 ControlGroups = Literal["auto", "always", "never"]
 
@@ -121,7 +109,7 @@ async def _try(box: Box) -> Path:
     """Run a program in a box, and return where its boxes are."""
     try:
         root = await box.reset()
-        report = await box.run(Command(argv=("/bin/echo", "ready"), constraints=_PROBE))
+        report = await box.run(Command(argv=("/bin/echo", "ready"), constraints=SMALL))
     finally:
         with contextlib.suppress(SandboxBroken):
             await finish(box.cleanup())

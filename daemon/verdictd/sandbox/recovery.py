@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from verdictd.errors import SandboxBroken
-from verdictd.sandbox import BoxId, Command, Constraints, Ending
+from verdictd.sandbox import SMALL, BoxId, Command, Ending
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.embedded.faults import BoxError
 from verdictd.sandbox.embedded.trees import empty
@@ -17,21 +17,7 @@ from verdictd.sandbox.processes import children
 _PASSES = 60
 _PAUSE_S = 0.05
 _ORDINARY_UIDS = range(1_000, 2**31)
-_WHO_AM_I = Command(
-    argv=("/usr/bin/id", "-u"),
-    constraints=Constraints(
-        cpu_time_s=5,
-        cpu_extra_time_s=0.5,
-        wall_time_s=10,
-        memory_kib=None,
-        address_space_kib=None,
-        stack_kib=8_192,
-        file_size_kib=1_024,
-        processes=4,
-        open_files=64,
-        output_bytes=64,
-    ),
-)
+_WHO_AM_I = Command(argv=("/usr/bin/id", "-u"), constraints=SMALL)
 
 
 async def end_keepers(executable: Sequence[str], boxes: Collection[BoxId]) -> None:
