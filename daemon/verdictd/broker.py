@@ -1,32 +1,25 @@
 """AMQP: take submissions, reply with confirm, settle each delivery exactly once."""
 
 import asyncio
-import re
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from functools import partial
-from typing import Any, NoReturn, Self, assert_never
+from typing import Any, Self, assert_never
 
-import aiormq
 import structlog
-from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
+from aio_pika.abc import AbstractConnection
+from aiormq.abc import DeliveredMessage
 
 from verdictd import topology
 from verdictd.errors import BrokerUnavailable
-from verdictd.messages import RESULT_TYPE
+from verdictd.replies import Replies, Reply
 from verdictd.settings import BrokerSettings
 
 REPLY_TIMEOUT_S = 600
 FAULT_PAUSE_S = 1
-DIRECT_REPLY_TO = "amq.rabbitmq.reply-to."
-_TRACE_HEADERS = ("traceparent", "tracestate")
-_TRACE_MAX_LENGTH = 512
-_PERSISTENT = 2
-_SHORT_STRING_BYTES = 255
 
 log = structlog.get_logger()
 
@@ -68,10 +61,8 @@ class Broker:
 
     def __init__(self, settings: BrokerSettings, *, reply_timeout_s: float) -> None:
         self._settings = settings
-        self._reply_timeout_s = reply_timeout_s
-        self._reply_to_pattern = re.compile(settings.reply_to_pattern)
-        # State: the channel for replies, once it is open; no consumer registered; deliveries not settled yet.
-        self._publisher: asyncio.Future[AbstractChannel] = asyncio.get_running_loop().create_future()
+        self._replies = Replies(settings, timeout_s=reply_timeout_s)
+        # State: no consumer registered; deliveries not settled yet.
         self._not_consuming = asyncio.Event()
         self._not_consuming.set()
         self._in_flight: set[asyncio.Task[None]] = set()
@@ -84,7 +75,7 @@ class Broker:
     @property
     def connected(self) -> bool:
         """Whether a reply can be sent now."""
-        return self._publisher.done()
+        return self._replies.connected
 
     @property
     def consuming(self) -> bool:
@@ -100,7 +91,7 @@ class Broker:
         async with topology.connection(settings, "verdictd start") as connection:
             await topology.declare(connection, settings)
         broker = cls(settings, reply_timeout_s=reply_timeout_s)
-        keeping = asyncio.create_task(topology.keep(settings, "verdictd publish", broker._publish_over))
+        keeping = asyncio.create_task(broker._replies.keep_connected())
         try:
             yield broker
         finally:
@@ -118,7 +109,7 @@ class Broker:
             async with asyncio.TaskGroup() as in_flight:
 
                 async def receive(message: DeliveredMessage) -> None:
-                    # aiormq cancels this callback when the connection is lost; the work goes on.
+                    # The channel cancels this callback when the connection is lost; the work goes on.
                     task = in_flight.create_task(self._work(message, handle, stop))
                     self._in_flight.add(task)
                     task.add_done_callback(self._in_flight.discard)
@@ -136,75 +127,20 @@ class Broker:
         Where its `reply_to` is refused or nobody is there, the results queue gets it, with headers that say
         so. Raises BrokerUnavailable if that is missing too, or after `reply_timeout_s` in all.
         """
-        results = self._settings.results_queue
-        headers = _reply_headers(delivery, submission_id)
-        publish = partial(self._publish, body=body, delivery=delivery, headers=headers)
-        try:
-            async with asyncio.timeout(self._reply_timeout_s):
-                problem = self.reply_to_problem(delivery.reply_to)
-                if delivery.reply_to and not problem:
-                    problem = await publish(delivery.reply_to)
-                    if problem is None:
-                        return
-                if problem:
-                    log.warning("reply.undelivered", reply_to=delivery.reply_to, reason=problem)
-                    headers["undelivered_reply_to"] = delivery.reply_to or ""
-                    headers["undelivered_reason"] = problem
-                if await publish(results):
-                    await topology.declare((await self._channel()).connection, self._settings)
-                    if problem := await publish(results):
-                        raise BrokerUnavailable(f"{results!r}: {problem}")
-        except TimeoutError as error:
-            raise BrokerUnavailable(f"no confirm for a reply in {self._reply_timeout_s:g} s") from error
+        await self._replies.publish(
+            Reply(
+                body=body,
+                submission_id=submission_id,
+                reply_to=delivery.reply_to,
+                correlation_id=delivery.correlation_id,
+                priority=delivery.priority,
+                headers=delivery.headers,
+            )
+        )
 
     def reply_to_problem(self, reply_to: str | None) -> str | None:
         """Why a submission may not ask for its result there; None if it may."""
-        settings = self._settings
-        if not reply_to or reply_to == settings.results_queue:
-            return None
-        if len(reply_to.encode()) > _SHORT_STRING_BYTES:
-            return f"longer than {_SHORT_STRING_BYTES} bytes"
-        if reply_to in {settings.submissions_queue, settings.dead_queue}:
-            return "a queue of the daemon itself"
-        if reply_to.startswith(DIRECT_REPLY_TO) or self._reply_to_pattern.fullmatch(reply_to):
-            return None
-        return f"does not match {settings.reply_to_pattern}"
-
-    async def _publish(
-        self, queue: str, *, body: bytes, delivery: Delivery, headers: dict[str, str]
-    ) -> str | None:
-        """Publish until it is confirmed, however long that takes; else why this queue will not get it."""
-        pauses_s = topology.pauses(self._settings.reconnect_max_s)
-        while True:
-            channel = await self._channel()
-            try:
-                with topology.translated(f"cannot publish to {queue!r}"):
-                    async with asyncio.timeout(self._settings.publish_timeout_s):
-                        return await self._try_publish(channel, queue, body, _properties(delivery, headers))
-            except BrokerUnavailable as error:
-                log.warning("reply.delayed", reason=str(error))
-            await asyncio.sleep(next(pauses_s))
-
-    async def _try_publish(
-        self, channel: AbstractChannel, queue: str, body: bytes, properties: aiormq.spec.Basic.Properties
-    ) -> str | None:
-        await channel.connection.ready()  # while the broker blocks us, tries would only pile up copies
-        # RabbitMQ returns each mandatory message to a direct reply address, even those that it delivers.
-        direct = queue.startswith(DIRECT_REPLY_TO)
-        if direct and not await topology.has_queue(channel.connection, queue):
-            return "nobody waits there"
-        try:
-            await channel.basic_publish(body, routing_key=queue, properties=properties, mandatory=not direct)
-        except aiormq.PublishError:
-            return "no such queue"
-        except aiormq.DeliveryError:
-            if queue == self._settings.results_queue:  # full perhaps, but there is no other
-                raise
-            return "the queue takes no more"
-        return None
-
-    async def _channel(self) -> AbstractChannel:
-        return await asyncio.shield(self._publisher)  # several wait for it, and one may be cancelled
+        return self._replies.problem(reply_to)
 
     async def _work(self, message: DeliveredMessage, handle: Handle, stop: asyncio.Event) -> None:
         """One delivery from its arrival to its settlement; nothing it raises may reach its neighbours."""
@@ -228,17 +164,6 @@ class Broker:
         for task in slow:
             task.cancel()
 
-    async def _publish_over(self, connection: AbstractConnection) -> NoReturn:
-        with topology.translated("cannot open a channel"):
-            async with asyncio.timeout(self._settings.connect_timeout_s):
-                channel = await connection.channel(on_return_raises=True)
-        self._publisher.set_result(channel)
-        log.info("broker.connected")
-        try:
-            raise BrokerUnavailable(await topology.end_of(channel))
-        finally:
-            self._publisher = asyncio.get_running_loop().create_future()
-
     async def _consume_over(
         self,
         connection: AbstractConnection,
@@ -254,9 +179,12 @@ class Broker:
         with topology.translated("cannot consume"):
             async with asyncio.timeout(settings.connect_timeout_s):
                 channel = await connection.channel(publisher_confirms=False)
-                end = topology.end_of(channel)
-                await channel.basic_qos(prefetch_count=prefetch)
-                consumer = await channel.basic_consume(settings.submissions_queue, receive)
+                underlay = await channel.get_underlay_channel()
+                end = topology.end_of(underlay)
+                await channel.set_qos(prefetch_count=prefetch)
+                # Not through aio-pika's queue: its messages raise on a delivery mode of 3, which newer
+                # versions of RabbitMQ let pass, and such a delivery would reach nobody, never to be settled.
+                consumer = await underlay.basic_consume(settings.submissions_queue, receive)
         self._not_consuming.clear()
         log.info("broker.consuming", queue=settings.submissions_queue, prefetch=prefetch)
         stopped = asyncio.ensure_future(stop.wait())
@@ -266,37 +194,12 @@ class Broker:
             if stop.is_set():
                 with topology.translated("cannot stop to consume"):
                     async with asyncio.timeout(settings.connect_timeout_s):
-                        await channel.basic_cancel(consumer.consumer_tag or "")
+                        await underlay.basic_cancel(consumer.consumer_tag or "")
         finally:
             stopped.cancel()
             self._not_consuming.set()
         # After a stop the channel stays open: what is in flight is settled over it.
         raise BrokerUnavailable(await end)
-
-
-def _properties(delivery: Delivery, headers: dict[str, str]) -> aiormq.spec.Basic.Properties:
-    correlation_id = delivery.correlation_id or ""
-    if not 0 < len(correlation_id.encode()) <= _SHORT_STRING_BYTES:
-        correlation_id = headers["submission_id"]
-    return aiormq.spec.Basic.Properties(
-        content_type="application/json",
-        delivery_mode=_PERSISTENT,
-        priority=delivery.priority,
-        correlation_id=correlation_id,
-        message_id=str(uuid.uuid4()),  # fresh for each try: two of a name confuse returns and confirms
-        timestamp=datetime.now(UTC),
-        message_type=RESULT_TYPE,
-        headers=dict(headers),
-    )
-
-
-def _reply_headers(delivery: Delivery, submission_id: str) -> dict[str, str]:
-    headers = {"submission_id": submission_id}
-    for name in _TRACE_HEADERS:
-        value = delivery.headers.get(name)
-        if isinstance(value, str) and len(value) <= _TRACE_MAX_LENGTH:
-            headers[name] = value
-    return headers
 
 
 def _delivery(message: DeliveredMessage) -> Delivery:

@@ -6,15 +6,14 @@ import uuid
 from collections.abc import AsyncGenerator, Iterable
 from datetime import UTC, datetime
 
-import aiormq
-from aiormq.abc import AbstractChannel, DeliveredMessage
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.exceptions import PublishError
 
 from verdictd import topology
 from verdictd.errors import BrokerUnavailable
 from verdictd.messages import SUBMISSION_TYPE
 from verdictd.settings import BrokerSettings
-
-_PERSISTENT = 2
 
 
 async def submit(
@@ -31,16 +30,17 @@ async def submit(
     """
     keyed = {key or str(uuid.uuid4()): body for key, body in bodies}
     deadline_s = time.monotonic() + timeout_s
-    replies: asyncio.Queue[DeliveredMessage | BrokerUnavailable] = asyncio.Queue()
+    replies: asyncio.Queue[AbstractIncomingMessage | BrokerUnavailable] = asyncio.Queue()
     async with topology.connection(settings, "verdictd submit") as connection:
         with topology.translated("cannot open a reply queue"):
             async with asyncio.timeout(settings.connect_timeout_s):
-                channel = await connection.channel(on_return_raises=True)
+                channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+                end = topology.end_of(await channel.get_underlay_channel())
                 reply_to = f"verdictd.reply.{uuid.uuid4()}"
-                await channel.queue_declare(reply_to, exclusive=True, auto_delete=True)
-                await channel.basic_consume(reply_to, replies.put, no_ack=True)
-        topology.end_of(channel).add_done_callback(
-            lambda end: replies.put_nowait(BrokerUnavailable(f"no replies any more: {end.result()}"))
+                queue = await channel.declare_queue(reply_to, exclusive=True, auto_delete=True)
+                await queue.consume(replies.put, no_ack=True)
+        end.add_done_callback(
+            lambda ended: replies.put_nowait(BrokerUnavailable(f"no replies any more: {ended.result()}"))
         )
         publishing = asyncio.create_task(
             _publish(channel, settings, keyed, replies, reply_to=reply_to, priority=priority)
@@ -49,7 +49,7 @@ async def submit(
             missing = set(keyed)
             while missing:
                 reply = await _next(replies, deadline_s, missing)
-                key = reply.header.properties.correlation_id
+                key = reply.correlation_id
                 if key in missing:  # a submission may be answered twice
                     missing.remove(key)
                     yield key, reply.body
@@ -62,7 +62,7 @@ async def _publish(
     channel: AbstractChannel,
     settings: BrokerSettings,
     keyed: dict[str, bytes],
-    replies: asyncio.Queue[DeliveredMessage | BrokerUnavailable],
+    replies: asyncio.Queue[AbstractIncomingMessage | BrokerUnavailable],
     *,
     reply_to: str,
     priority: int | None,
@@ -70,32 +70,32 @@ async def _publish(
     """Publish all, each with confirm; what prevents it goes to who waits for the replies."""
     queue = settings.submissions_queue
     for key, body in keyed.items():
-        properties = aiormq.spec.Basic.Properties(
+        message = aio_pika.Message(
+            body,
             content_type="application/json",
-            delivery_mode=_PERSISTENT,
-            priority=priority,
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
             correlation_id=key,
             reply_to=reply_to,
             message_id=str(uuid.uuid4()),
             timestamp=datetime.now(UTC),
-            message_type=SUBMISSION_TYPE,
+            type=SUBMISSION_TYPE,
         )
+        message.priority = priority  # given to the constructor, None would be published as 0
         try:
             with topology.translated(f"cannot publish to {queue!r}"):
-                async with asyncio.timeout(settings.publish_timeout_s):
-                    await channel.basic_publish(
-                        body, routing_key=queue, properties=properties, mandatory=True
-                    )
+                await channel.default_exchange.publish(
+                    message, queue, mandatory=True, timeout=settings.publish_timeout_s
+                )
         except BrokerUnavailable as error:
-            unroutable = isinstance(error.__cause__, aiormq.PublishError)
+            unroutable = isinstance(error.__cause__, PublishError)
             missing = BrokerUnavailable(f"queue {queue!r} does not exist: did the daemon ever run?")
             replies.put_nowait(missing if unroutable else error)
             return
 
 
 async def _next(
-    replies: asyncio.Queue[DeliveredMessage | BrokerUnavailable], deadline_s: float, missing: set[str]
-) -> DeliveredMessage:
+    replies: asyncio.Queue[AbstractIncomingMessage | BrokerUnavailable], deadline_s: float, missing: set[str]
+) -> AbstractIncomingMessage:
     try:
         async with asyncio.timeout(deadline_s - time.monotonic()):
             reply = await replies.get()

@@ -18,7 +18,11 @@ def configure(level: str, style: Literal["auto", "console", "json"]) -> None:
     ]
     renderer: structlog.typing.Processor
     if console:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        shared.append(_escape)
+        # Tracebacks of rich show local variables: bodies of messages, and the password in the broker's URL.
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     else:
         shared.append(structlog.processors.format_exc_info)
         renderer = structlog.processors.JSONRenderer(serializer=_dump)
@@ -38,9 +42,18 @@ def configure(level: str, style: Literal["auto", "console", "json"]) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # Both tell every retry and frame at their own levels; the broker module says what matters.
+    # At debug they log whole frames, at error what was returned: bodies of messages. What matters of a lost
+    # connection is logged by the modules that use it.
     for library in ("aio_pika", "aiormq"):
-        logging.getLogger(library).setLevel(logging.CRITICAL if level != "debug" else logging.DEBUG)
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+def _escape(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Show control characters in what others named, so that a terminal does not obey them."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[key] = repr(value)
+    return event
 
 
 def _dump(event: object, **_: object) -> str:

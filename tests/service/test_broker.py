@@ -1,6 +1,7 @@
 """How the broker connects, and to which queues, on a real RabbitMQ."""
 
 import asyncio
+import gc
 import itertools
 import json
 import shutil
@@ -9,6 +10,7 @@ import ssl
 import subprocess
 from pathlib import Path
 
+import aio_pika
 import pytest
 
 from support.amqp import (
@@ -126,6 +128,15 @@ async def test_closed_port_is_named() -> None:
     assert str(failure.value).startswith("cannot connect to 127.0.0.1:1: Connect call failed")
 
 
+async def test_connection_that_fails_is_closed_at_once() -> None:
+    """One that is left to the garbage collector warns, from whatever thread that runs in."""
+    with pytest.raises(BrokerUnavailable):
+        await connect_once(broker_settings("amqp://guest:guest@127.0.0.1:1/"))
+    connections = [found for found in gc.get_objects() if type(found) is aio_pika.Connection]
+
+    assert [] == [found for found in connections if not found.is_closed]
+
+
 async def test_silent_port_is_given_up_after_the_connect_timeout() -> None:
     """A server that accepts and then says nothing costs connect_timeout_s, no more."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -138,8 +149,8 @@ async def test_silent_port_is_given_up_after_the_connect_timeout() -> None:
 
 
 async def test_amqps_checks_the_name_and_the_certificate() -> None:
-    """TLS is never without verification; it is in use for amqps alone."""
-    secure = topology.tls_context(broker_settings("amqps://broker.example/"))
+    """TLS is never without verification; it is in use for amqps alone, in whatever case that is written."""
+    secure = topology.tls_context(broker_settings("AMQPS://broker.example/"))
     plain = topology.tls_context(broker_settings("amqp://broker.example/"))
 
     assert secure is not None

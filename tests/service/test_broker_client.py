@@ -64,6 +64,19 @@ async def test_submission_carries_the_properties_of_the_contract(amqp_url: str) 
     assert first.message_id != second.message_id
 
 
+async def test_submission_without_priority_is_published_without_one(amqp_url: str) -> None:
+    """None is not the lowest: how it compares to others is the broker's business."""
+
+    async def answer(delivery: Delivery) -> Settlement:
+        await broker.reply(b"{}", delivery=delivery, submission_id="s-1")
+        return Settlement.ACK
+
+    async with connected(broker_settings(amqp_url)) as broker, handled(amqp_url, answer) as (_, seen):
+        await submitted(amqp_url, [("1", b"{}")])
+
+    assert [None] == [delivery.priority for delivery in seen]
+
+
 async def test_missing_submissions_queue_is_broker_unavailable(amqp_url: str) -> None:
     """Where no daemon ever declared its queues, nobody waits for a reply in vain."""
     with pytest.raises(BrokerUnavailable) as failure:

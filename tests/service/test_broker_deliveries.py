@@ -1,8 +1,11 @@
 """What the broker makes of a delivery, from its arrival to its settlement, on a real RabbitMQ."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiormq
 import pytest
@@ -160,6 +163,18 @@ async def test_property_that_cannot_be_decoded_costs_no_connection(
         await wait_until(lambda: len(seen) == 2)
 
     assert [(b"odd", 1), (b"neighbour", 1)] == [(delivery.body, delivery.attempt) for delivery in seen]
+
+
+async def test_delivery_mode_that_amqp_does_not_know_is_handled(amqp_url: str) -> None:
+    """Newer versions of RabbitMQ pass any on; a delivery that is not handed over would never be settled."""
+    async with altered(amqp_url, b"\x02M", b"\x03M") as url, handled(url, accept) as (sender, seen):
+        await sender.publish(SUBMISSIONS, b"odd", priority=ord("M"))
+        await sender.publish(SUBMISSIONS, b"neighbour")
+        await wait_until(lambda: len(seen) == 2)
+    async with peer(amqp_url) as reader:
+        left = await reader.count(SUBMISSIONS)
+
+    assert ([b"odd", b"neighbour"], 0) == ([delivery.body for delivery in seen], left)
 
 
 async def test_headers_beyond_32_kib_are_not_read(amqp_url: str) -> None:
@@ -321,3 +336,22 @@ async def publish_raw(url: str, properties: dict[str, Any], placeholder: bytes, 
             raise ValueError("nothing was replaced")
         await channel.write_queue.put(ChannelFrame(payload, should_close=False, drain_future=None))
         await connection.channel()  # answered after what was sent before it
+
+
+@asynccontextmanager
+async def altered(url: str, sent: bytes, received: bytes) -> AsyncIterator[str]:
+    """A URL of the same broker over which some of the bytes that it sends arrive as others."""
+    parts = urlsplit(url)
+
+    async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter, *, back: bool) -> None:
+        while data := await source.read(65_536):
+            target.write(data.replace(sent, received) if back else data)
+        target.close()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers, requests = await asyncio.open_connection(parts.hostname, parts.port)
+        await asyncio.gather(copy(reader, requests, back=False), copy(answers, writer, back=True))
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield url.replace(f":{parts.port}/", f":{port}/")

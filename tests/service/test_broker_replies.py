@@ -52,6 +52,16 @@ async def test_reply_carries_every_property_of_the_contract(amqp_url: str) -> No
     assert 2 == len({reply.message_id for reply in replies})
 
 
+async def test_reply_has_no_priority_where_its_submission_had_none(amqp_url: str) -> None:
+    """None is not the lowest: how it compares to others is the broker's business."""
+    async with connected(broker_settings(amqp_url)) as broker, peer(amqp_url) as reader:
+        await broker.reply(b"{}", delivery=make_delivery(), submission_id="s-1")
+        underlay = await reader.channel.get_underlay_channel()
+        reply = await underlay.basic_get(RESULTS, no_ack=True)
+
+    assert (b"{}", None) == (reply.body, reply.header.properties.priority)
+
+
 @pytest.mark.parametrize("correlation_id", [None, "\N{REPLACEMENT CHARACTER}" * 86])
 async def test_reply_without_usable_correlation_id_gets_the_id(
     amqp_url: str, correlation_id: str | None

@@ -1,0 +1,173 @@
+"""Replies: where they may go, and published until RabbitMQ has them."""
+
+import asyncio
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NoReturn
+
+import aio_pika
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import DeliveryError, PublishError
+
+from verdictd import topology
+from verdictd.errors import BrokerUnavailable
+from verdictd.messages import RESULT_TYPE
+from verdictd.settings import BrokerSettings
+
+DIRECT_REPLY_TO = "amq.rabbitmq.reply-to."
+_TRACE_HEADERS = ("traceparent", "tracestate")
+_TRACE_MAX_LENGTH = 512
+_SHORT_STRING_BYTES = 255
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A result, and the properties of its submission that decide where it goes and what it carries."""
+
+    body: bytes
+    submission_id: str
+    reply_to: str | None
+    correlation_id: str | None
+    priority: int | None
+    headers: Mapping[str, object]
+
+
+class Replies:
+    """Publishes over a connection of its own, which RabbitMQ blocks while it is short of memory or disk."""
+
+    def __init__(self, settings: BrokerSettings, *, timeout_s: float) -> None:
+        self._settings = settings
+        self._timeout_s = timeout_s
+        self._reply_to_pattern = re.compile(settings.reply_to_pattern)
+        # State: the connection and its channel, once they are open.
+        self._opened: asyncio.Future[tuple[AbstractConnection, AbstractChannel]]
+        self._opened = asyncio.get_running_loop().create_future()
+
+    @property
+    def connected(self) -> bool:
+        """Whether a reply can be published now."""
+        return self._opened.done()
+
+    async def keep_connected(self) -> None:
+        """Hold the connection, and a new one whenever it is lost, until cancelled."""
+        await topology.keep(self._settings, "verdictd publish", self._publish_over)
+
+    async def publish(self, reply: Reply) -> None:
+        """Publish to where the submission asked for its result, else to the results queue, until confirmed.
+
+        Raises BrokerUnavailable if that is missing too, or after `timeout_s` in all.
+        """
+        results = self._settings.results_queue
+        headers = _headers(reply)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                problem = self.problem(reply.reply_to)
+                if reply.reply_to and not problem:
+                    problem = await self._publish(reply.reply_to, reply, headers)
+                    if problem is None:
+                        return
+                if problem:
+                    log.warning("reply.undelivered", reply_to=reply.reply_to, reason=problem)
+                    headers["undelivered_reply_to"] = reply.reply_to or ""
+                    headers["undelivered_reason"] = problem
+                if await self._publish(results, reply, headers):
+                    connection, _ = await self._connection()
+                    await topology.declare(connection, self._settings)
+                    if problem := await self._publish(results, reply, headers):
+                        raise BrokerUnavailable(f"{results!r}: {problem}")
+        except TimeoutError as error:
+            raise BrokerUnavailable(f"no confirm for a reply in {self._timeout_s:g} s") from error
+
+    def problem(self, reply_to: str | None) -> str | None:
+        """Why a submission may not ask for its result there; None if it may."""
+        settings = self._settings
+        if not reply_to or reply_to == settings.results_queue:
+            return None
+        if len(reply_to.encode()) > _SHORT_STRING_BYTES:
+            return f"longer than {_SHORT_STRING_BYTES} bytes"
+        if reply_to in {settings.submissions_queue, settings.dead_queue}:
+            return "a queue of the daemon itself"
+        if reply_to.startswith(DIRECT_REPLY_TO) or self._reply_to_pattern.fullmatch(reply_to):
+            return None
+        return f"does not match {settings.reply_to_pattern}"
+
+    async def _publish(self, queue: str, reply: Reply, headers: dict[str, str]) -> str | None:
+        """Publish until it is confirmed, however long that takes; else why this queue will not get it."""
+        pauses_s = topology.pauses(self._settings.reconnect_max_s)
+        while True:
+            _, channel = await self._connection()
+            try:
+                with topology.translated(f"cannot publish to {queue!r}"):
+                    async with asyncio.timeout(self._settings.publish_timeout_s):
+                        return await self._try_publish(channel, queue, _message(reply, headers))
+            except BrokerUnavailable as error:
+                log.warning("reply.delayed", reason=str(error))
+            await asyncio.sleep(next(pauses_s))
+
+    async def _try_publish(
+        self, channel: AbstractChannel, queue: str, message: aio_pika.Message
+    ) -> str | None:
+        # While the broker blocks us, tries would only pile up copies; aio-pika itself cannot tell.
+        underlay = await channel.get_underlay_channel()
+        await underlay.connection.ready()
+        # RabbitMQ returns each mandatory message to a direct reply address, even those that it delivers.
+        direct = queue.startswith(DIRECT_REPLY_TO)
+        if direct and not await topology.has_queue(underlay.connection, queue):
+            return "nobody waits there"
+        try:
+            await channel.default_exchange.publish(message, queue, mandatory=not direct)
+        except PublishError:
+            return "no such queue"
+        except DeliveryError:
+            if queue == self._settings.results_queue:  # full perhaps, but there is no other
+                raise
+            return "the queue takes no more"
+        return None
+
+    async def _connection(self) -> tuple[AbstractConnection, AbstractChannel]:
+        return await asyncio.shield(self._opened)  # several wait for it, and one may be cancelled
+
+    async def _publish_over(self, connection: AbstractConnection) -> NoReturn:
+        with topology.translated("cannot open a channel"):
+            async with asyncio.timeout(self._settings.connect_timeout_s):
+                channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+                end = topology.end_of(await channel.get_underlay_channel())
+        self._opened.set_result((connection, channel))
+        log.info("broker.connected")
+        try:
+            raise BrokerUnavailable(await end)
+        finally:
+            self._opened = asyncio.get_running_loop().create_future()
+
+
+def _headers(reply: Reply) -> dict[str, str]:
+    headers = {"submission_id": reply.submission_id}
+    for name in _TRACE_HEADERS:
+        value = reply.headers.get(name)
+        if isinstance(value, str) and len(value) <= _TRACE_MAX_LENGTH:
+            headers[name] = value
+    return headers
+
+
+def _message(reply: Reply, headers: dict[str, str]) -> aio_pika.Message:
+    correlation_id = reply.correlation_id or ""
+    if not 0 < len(correlation_id.encode()) <= _SHORT_STRING_BYTES:
+        correlation_id = reply.submission_id
+    message = aio_pika.Message(
+        reply.body,
+        content_type="application/json",
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        correlation_id=correlation_id,
+        message_id=str(uuid.uuid4()),  # fresh for each try: two of a name confuse returns and confirms
+        timestamp=datetime.now(UTC),
+        type=RESULT_TYPE,
+        headers=dict(headers),
+    )
+    message.priority = reply.priority  # given to the constructor, None would be published as 0
+    return message

@@ -1,0 +1,85 @@
+"""Logs are events with keys, and hold no secret and nothing that a guest wrote."""
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+import structlog
+
+from verdictd import telemetry
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """Each test sets logging up anew, and leaves it as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+def test_event_is_a_line_of_json_with_its_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    """Off a terminal a line is read by programs; what is bound to the task is on it."""
+    telemetry.configure("info", "auto")
+    structlog.contextvars.bind_contextvars(id="abc")
+    structlog.get_logger().info("submission.answered", status="accepted")
+    (line,) = capsys.readouterr().err.splitlines()
+    event = json.loads(line)
+
+    assert ("submission.answered", "accepted", "abc", "info") == (
+        event["event"],
+        event["status"],
+        event["id"],
+        event["level"],
+    )
+
+
+def test_library_records_come_through_the_same_renderer(capsys: pytest.CaptureFixture[str]) -> None:
+    """One format for all lines."""
+    telemetry.configure("info", "json")
+    logging.getLogger("asyncio").warning("slow callback: %s", "x")
+
+    assert "slow callback: x" == json.loads(capsys.readouterr().err)["event"]
+
+
+@pytest.mark.parametrize("level", ["debug", "info"])
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_traceback_shows_no_values(
+    capsys: pytest.CaptureFixture[str], level: str, style: Literal["json", "console"]
+) -> None:
+    """A fault is logged with where it happened, and without what the variables held."""
+    telemetry.configure(level, style)
+    secret = "".join(["amqp://u:", "hidden", "@h/"])
+    try:
+        raise ValueError(len(secret))
+    except ValueError:
+        structlog.get_logger().exception("delivery.failed")
+    said = capsys.readouterr().err
+
+    assert "ValueError" in said
+    assert secret not in said
+
+
+@pytest.mark.parametrize("library", ["aio_pika", "aiormq"])
+def test_libraries_that_log_messages_are_silent(capsys: pytest.CaptureFixture[str], library: str) -> None:
+    """They would put the bodies of messages into the log."""
+    telemetry.configure("debug", "json")
+    logging.getLogger(f"{library}.channel").error("returned: %r", b"the source of a program")
+
+    assert "" == capsys.readouterr().err
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_terminal_escapes_do_nothing(
+    capsys: pytest.CaptureFixture[str], style: Literal["json", "console"]
+) -> None:
+    """Whatever a sender put into an id or a name is shown, not obeyed."""
+    telemetry.configure("info", style)
+    structlog.get_logger().info("x", reply_to="\x1b[2J")
+
+    assert "\x1b" not in capsys.readouterr().err
