@@ -239,6 +239,6 @@ async def listen_with_tls(broker: PrivateBroker, ca: Path, certificate: Path) ->
     key = certificate.with_suffix(".key")
     files = f'{{cacertfile, "{ca}"}}, {{certfile, "{certificate}"}}, {{keyfile, "{key}"}}'
     options = f"[{files}, {{verify, verify_peer}}, {{fail_if_no_peer_cert, true}}]"
-    start = f"rabbit_networking:start_ssl_listener({port}, {options}, 1)."
+    start = f'rabbit_networking:start_ssl_listener({{"127.0.0.1", {port}}}, {options}, 1).'
     await asyncio.to_thread(broker.ctl, "eval", start)
     return port

@@ -93,6 +93,7 @@ class Guest:
         kernel.hide_memory()
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
+        kernel.stop_ignoring_hidden_signals()
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.umask(0o022)
         kernel.unshare(NAMESPACES if self._options.share_net else NAMESPACES | kernel.NEW_NAMESPACE_NET)

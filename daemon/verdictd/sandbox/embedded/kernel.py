@@ -43,6 +43,9 @@ _FSMOUNT = 432
 _CLOSE_RANGE = 436
 _MOUNT_SETATTR = 442
 
+_RT_SIGACTION = {"x86_64": 13, "aarch64": 134}
+_HIDDEN_SIGNALS = (32, 33)
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
@@ -55,6 +58,14 @@ def call(function: str, *arguments: object) -> int:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return result
+
+
+def stop_ignoring_hidden_signals() -> None:
+    """Reset the two signals that the C library keeps for itself; a parent such as make may ignore them."""
+    number = _RT_SIGACTION.get(os.uname().machine)
+    if number is not None:
+        for hidden in _HIDDEN_SIGNALS:
+            call("syscall", number, hidden, bytes(32), None, 8)
 
 
 def unshare(flags: int) -> None:
