@@ -12,6 +12,7 @@ from sandbox.conformance import ENDED_WELL, Box, Executable, embedded_only, prog
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can plant what this test plants")
 
+HIDDEN_SIGNALS = 1 << 31 | 1 << 32  # 32 and 33, as a mask
 REFUSALS = {"EPERM", "EACCES", "ENOSYS"}
 
 
@@ -58,10 +59,12 @@ def test_program_can_get_no_new_privileges(box: Box) -> None:
 def test_signals_are_as_usual(box: Box) -> None:
     """
     None is ignored, blocked or pending: what the sandbox needs for itself is not handed on.
+
+    Isolate hands on what its caller ignores, and make ignores the two that the C library hides.
     """
     status = status_of_the_program(box)
 
-    assert [0, 0, 0] == [int(status[name], 16) for name in ("SigIgn", "SigBlk", "SigPnd")]
+    assert [0, 0, 0] == [int(status[name], 16) & ~HIDDEN_SIGNALS for name in ("SigIgn", "SigBlk", "SigPnd")]
 
 
 @embedded_only
