@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Self, assert_never
 
 import structlog
+from aio_pika import Message
 from aio_pika.abc import AbstractConnection
 from aiormq.abc import DeliveredMessage
 
@@ -59,9 +60,12 @@ Handle = Callable[[Delivery], Awaitable[Settlement]]
 class Broker:
     """RabbitMQ over two connections: a shortage of memory or disk there blocks the one that publishes."""
 
-    def __init__(self, settings: BrokerSettings, *, reply_timeout_s: float) -> None:
+    def __init__(
+        self, settings: BrokerSettings, *, reply_timeout_s: float, more: topology.Queues | None = None
+    ) -> None:
         self._settings = settings
-        self._replies = Replies(settings, timeout_s=reply_timeout_s)
+        self._more = more or {}
+        self._replies = Replies(settings, timeout_s=reply_timeout_s, more=more)
         # State: no consumer registered; deliveries not settled yet.
         self._not_consuming = asyncio.Event()
         self._not_consuming.set()
@@ -85,12 +89,19 @@ class Broker:
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls, settings: BrokerSettings, *, reply_timeout_s: float = REPLY_TIMEOUT_S
+        cls,
+        settings: BrokerSettings,
+        *,
+        reply_timeout_s: float = REPLY_TIMEOUT_S,
+        more: topology.Queues | None = None,
     ) -> AsyncIterator[Self]:
-        """A broker whose queues are there; raises BrokerUnavailable at once, but reconnects from then on."""
+        """A broker whose queues are there, and `more` of them where these are given.
+
+        Raises BrokerUnavailable at once, but reconnects from then on.
+        """
         async with topology.connection(settings, "verdictd start") as connection:
-            await topology.declare(connection, settings)
-        broker = cls(settings, reply_timeout_s=reply_timeout_s)
+            await topology.declare(connection, settings, more)
+        broker = cls(settings, reply_timeout_s=reply_timeout_s, more=more)
         keeping = asyncio.create_task(broker._replies.keep_connected())
         try:
             yield broker
@@ -99,9 +110,17 @@ class Broker:
             await asyncio.wait([keeping])
 
     async def consume(
-        self, handle: Handle, *, prefetch: int, stop: asyncio.Event, drain_timeout_s: float
+        self,
+        handle: Handle,
+        *,
+        prefetch: int,
+        stop: asyncio.Event,
+        drain_timeout_s: float,
+        queue: str | None = None,
     ) -> None:
         """Hand each submission to `handle` in a task of its own and settle it as told, until `stop` is set.
+
+        They come from the submissions queue, unless another one is given.
 
         Then what is in flight has `drain_timeout_s` to end; what does not is cancelled and put back.
         """
@@ -110,11 +129,24 @@ class Broker:
 
                 async def receive(message: DeliveredMessage) -> None:
                     # The channel cancels this callback when the connection is lost; the work goes on.
-                    task = in_flight.create_task(self._work(message, handle, stop))
+                    work = self._work(message, handle, stop)
+                    try:
+                        task = in_flight.create_task(work)
+                    except (
+                        RuntimeError
+                    ):  # the group has ended: RabbitMQ takes the message back with the channel
+                        work.close()
+                        return
                     self._in_flight.add(task)
                     task.add_done_callback(self._in_flight.discard)
 
-                use = partial(self._consume_over, receive=receive, prefetch=prefetch, stop=stop)
+                use = partial(
+                    self._consume_over,
+                    queue=queue or self._settings.submissions_queue,
+                    receive=receive,
+                    prefetch=prefetch,
+                    stop=stop,
+                )
                 keeping = connections.create_task(topology.keep(self._settings, "verdictd consume", use))
                 await stop.wait()
                 await self._not_consuming.wait()
@@ -137,6 +169,13 @@ class Broker:
                 headers=delivery.headers,
             )
         )
+
+    async def publish(self, queue: str, make: Callable[[], Message]) -> None:
+        """Publish to a queue that the daemon declares until RabbitMQ confirms it; `make` makes each try.
+
+        Raises BrokerUnavailable as `reply` does.
+        """
+        await self._replies.publish_to_own(queue, make)
 
     def reply_to_problem(self, reply_to: str | None) -> str | None:
         """Why a submission may not ask for its result there; None if it may."""
@@ -168,6 +207,7 @@ class Broker:
         self,
         connection: AbstractConnection,
         *,
+        queue: str,
         receive: Callable[[DeliveredMessage], Coroutine[Any, Any, None]],
         prefetch: int,
         stop: asyncio.Event,
@@ -175,7 +215,7 @@ class Broker:
         if stop.is_set():
             return
         settings = self._settings
-        await topology.declare(connection, settings)
+        await topology.declare(connection, settings, self._more)
         with topology.translated("cannot consume"):
             async with asyncio.timeout(settings.connect_timeout_s):
                 channel = await connection.channel(publisher_confirms=False)
@@ -184,9 +224,9 @@ class Broker:
                 await channel.set_qos(prefetch_count=prefetch)
                 # Not through aio-pika's queue: its messages raise on a delivery mode of 3, which newer
                 # versions of RabbitMQ let pass, and such a delivery would reach nobody, never to be settled.
-                consumer = await underlay.basic_consume(settings.submissions_queue, receive)
+                consumer = await underlay.basic_consume(queue, receive)
         self._not_consuming.clear()
-        log.info("broker.consuming", queue=settings.submissions_queue, prefetch=prefetch)
+        log.info("broker.consuming", queue=queue, prefetch=prefetch)
         stopped = asyncio.ensure_future(stop.wait())
         waits: set[asyncio.Future[Any]] = {end, stopped}
         try:

@@ -4,14 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from verdictd import topology
 from verdictd.broker import Broker
 from verdictd.errors import BrokerUnavailable, InvalidSubmission, SandboxBroken
 from verdictd.host import Host, open_host
 from verdictd.languages import Language
 from verdictd.messages import Status, submission_model
 from verdictd.sandbox.discovery import NoSandbox
-from verdictd.sandbox.pool import BoxTaken
-from verdictd.settings import Settings
+from verdictd.sandbox.pool import BoxState, BoxTaken
+from verdictd.settings import CallbackSettings, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Check:
 async def check(settings: Settings, *, broker: bool) -> AsyncIterator[Check]:
     """Try the broker (unless told otherwise), the sandbox, its boxes, and each installed language."""
     yield Check("settings", "valid")
+    if settings.callbacks.enabled:
+        yield _callbacks(settings.callbacks)
     if broker:
         yield await _broker(settings)
     try:
@@ -43,9 +46,16 @@ async def check(settings: Settings, *, broker: bool) -> AsyncIterator[Check]:
         yield Check("sandbox", str(error), "install isolate 2.6 or newer, or run as root; see the README")
 
 
+def _callbacks(settings: CallbackSettings) -> Check:
+    count = len(settings.secrets)
+    signed = f"signed, with {count} secret{'s' if count > 1 else ''}"
+    return Check("callbacks", signed if count else "NOT signed: no secret is set")
+
+
 async def _broker(settings: Settings) -> Check:
+    more = topology.callback_queues(settings.callbacks, settings.broker)
     try:
-        async with Broker.connect(settings.broker):
+        async with Broker.connect(settings.broker, more=more):
             return Check("broker", "connected; queues are as they should be")
     except BrokerUnavailable as error:
         return Check("broker", str(error), "start RabbitMQ, or set broker.url")
@@ -58,7 +68,12 @@ async def _host(settings: Settings, host: Host) -> AsyncIterator[Check]:
     )
     yield Check("sandbox", f"{sandbox.name} {sandbox.version}, {groups}")
     states = host.pool.states
-    yield Check("boxes", f"{len(states)} clean: {min(states)} to {max(states)}")
+    retired = [str(number) for number, state in states.items() if state is BoxState.RETIRED]
+    if retired:
+        remedy = "see box.retired in the log; isolate --box-id=N --cleanup as the user who made the box"
+        yield Check("boxes", f"cannot be cleaned: {', '.join(retired)}", remedy)
+    else:
+        yield Check("boxes", f"{len(states)} clean: {min(states)} to {max(states)}")
     with_reference = [language for language in host.registry.available if language.reference is not None]
     for checked in await asyncio.gather(
         *(_language(settings, host, language) for language in with_reference)

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 import structlog
 
+from verdictd.egress import Egress
 from verdictd.judge import Judge
 from verdictd.languages import Registry
 from verdictd.sandbox import BoxId
 from verdictd.sandbox.discovery import discover
 from verdictd.sandbox.isolate import Sandbox
 from verdictd.sandbox.pool import BoxPool, open_pool, own
-from verdictd.settings import Settings
+from verdictd.settings import CallbackSettings, Settings
 
 log = structlog.get_logger()
 
@@ -28,6 +29,8 @@ class Host:
     registry: Registry
     pool: BoxPool
     sandbox: Sandbox
+    egress: Egress | None
+    """What callbacks may reach; None where they are not delivered."""
 
 
 @asynccontextmanager
@@ -50,14 +53,21 @@ async def open_host(settings: Settings) -> AsyncIterator[Host]:
                 effect="limits hold per process; memory is the largest resident set",
             )
         async with open_pool(sandbox, numbers, retire_s=settings.sandbox.retire_s) as pool:
-            judge = Judge(pool=pool, sandbox=sandbox, registry=registry, settings=settings)
-            yield Host(judge, registry, pool, sandbox)
+            egress = _egress(settings.callbacks)
+            judge = Judge(pool=pool, sandbox=sandbox, registry=registry, settings=settings, egress=egress)
+            yield Host(judge, registry, pool, sandbox, egress)
 
 
 def _raise_open_files() -> None:
     """Isolate walks deep trees with one descriptor a level, and inherits our limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _egress(settings: CallbackSettings) -> Egress | None:
+    if not settings.enabled:
+        return None
+    return Egress(networks=settings.allow_networks, hosts=settings.allow_hosts, ports=settings.allow_ports)
 
 
 def use_pidfd_watcher() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version as package_version
@@ -10,11 +11,12 @@ from typing import Any
 
 from verdictd import languages
 from verdictd.builds import build, clash
+from verdictd.egress import Egress, Refused
 from verdictd.errors import InvalidSubmission, Problem, SandboxBroken
 from verdictd.languages import Language, Registry
 from verdictd.messages import Cause, EffectiveLimits, LanguageUsed, Result, Status, Submission, WorkerIdentity
 from verdictd.results import Judged, judged_result, unjudged_result
-from verdictd.sandbox import Command, Constraints, Report
+from verdictd.sandbox import BoxId, Command, Constraints, Report
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.isolate import Sandbox
 from verdictd.sandbox.pool import BoxPool
@@ -24,8 +26,20 @@ from verdictd.verdicts import Verdict, verdict
 _LARGE_BYTES = 1024 * 1024  # output above this is compared in a thread, so that heartbeats go on
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A submission that has a box now."""
+
+    id: str
+    language: str
+    since: datetime
+
+
 class Judge:
-    """Judges submissions in the boxes of a pool. State: the language versions that were asked for so far."""
+    """Judges submissions in the boxes of a pool.
+
+    State: the language versions that were asked for so far, and what runs in each box.
+    """
 
     def __init__(
         self,
@@ -34,14 +48,22 @@ class Judge:
         sandbox: Sandbox,
         registry: Registry,
         settings: Settings,
+        egress: Egress | None = None,
     ) -> None:
         self._pool = pool
+        self._egress = egress
         self._sandbox = sandbox
         self._registry = registry
         self._settings = settings.judge
         self._allow_network = settings.sandbox.allow_network
         self._open_files = settings.sandbox.open_files
         self._versions: dict[str, str | None] = {}
+        self._running: dict[BoxId, Running] = {}
+
+    @property
+    def running(self) -> dict[BoxId, Running]:
+        """What runs now, by the number of its box."""
+        return dict(self._running)
 
     def check(self, submission: Submission) -> Language:
         """The submission's language; raises InvalidSubmission where this host cannot do what it asks for."""
@@ -66,9 +88,7 @@ class Judge:
         if submission.enable_network and not (self._allow_network or language.allow_network):
             yield Problem("/enable_network", f"the network is not allowed here for {language.name}")
         if submission.callback_url is not None:
-            yield Problem(
-                "/callback_url", "callbacks are not delivered here; the result goes to the reply queue"
-            )
+            yield from self._callback_problems(submission.callback_url)
         limits = submission.effective_limits()
         left_s = self._settings.submission_timeout_s
         if language.compile_cmd:
@@ -76,6 +96,17 @@ class Judge:
         if limits.number_of_runs * limits.wall_time_limit > left_s:
             runs = f"{limits.number_of_runs} runs of up to {limits.wall_time_limit:g} s"
             yield Problem("/number_of_runs", f"{runs} do not fit into {left_s:g} s")
+
+    def _callback_problems(self, url: str) -> Iterator[Problem]:
+        if self._egress is None:
+            yield Problem(
+                "/callback_url", "callbacks are not delivered here; the result goes to the reply queue"
+            )
+            return
+        try:
+            self._egress.target(url)
+        except Refused as error:
+            yield Problem("/callback_url", str(error))
 
     async def judge(self, submission: Submission) -> Result:
         """Judge a submission in a box of its own.
@@ -85,9 +116,13 @@ class Judge:
         language = self.check(submission)
         async with self._pool.lease() as box:
             started_at = datetime.now(UTC)
-            judged = await self._within_time(box, language, submission)
+            self._running[box.number] = Running(submission.id, language.name, started_at)
+            try:
+                judged = await self._within_time(box, language, submission)
+            finally:
+                del self._running[box.number]
             worker = self.identity(box.number)
-        used = LanguageUsed(name=language.name, version=await self._version(language))
+        used = LanguageUsed(name=language.name, version=await self.version(language))
         return judged_result(submission, judged, language=used, worker=worker, started_at=started_at)
 
     async def _within_time(self, box: Box, language: Language, submission: Submission) -> Judged:
@@ -166,7 +201,8 @@ class Judge:
         small = len(report.stdout.data) + len(expected or b"") < _LARGE_BYTES
         return decide() if small else await asyncio.to_thread(decide)
 
-    async def _version(self, language: Language) -> str | None:
+    async def version(self, language: Language) -> str | None:
+        """The version of a language's compiler or interpreter, asked for once; None where it does not say."""
         if language.name not in self._versions:
             self._versions[language.name] = await languages.version(language)
         return self._versions[language.name]

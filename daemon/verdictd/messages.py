@@ -135,7 +135,8 @@ class Submission(Wire):
         default=1, description="Runs of the program; times and memory are averaged over them."
     )
     callback_url: str | None = Field(
-        default=None, description="An http or https URL. Not delivered yet: refused with that reason."
+        default=None,
+        description="An http or https URL: the result is posted there too, where the operator allows it.",
     )
     metadata: dict[str, Any] | None = Field(default=None, description="Echoed unchanged.")
 

@@ -3,9 +3,10 @@
 import asyncio
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import NoReturn
 
 import aio_pika
@@ -41,8 +42,11 @@ class Reply:
 class Replies:
     """Publishes over a connection of its own, which RabbitMQ blocks while it is short of memory or disk."""
 
-    def __init__(self, settings: BrokerSettings, *, timeout_s: float) -> None:
+    def __init__(
+        self, settings: BrokerSettings, *, timeout_s: float, more: topology.Queues | None = None
+    ) -> None:
         self._settings = settings
+        self._more = more or {}
         self._timeout_s = timeout_s
         self._reply_to_pattern = re.compile(settings.reply_to_pattern)
         # State: the connection and its channel, once they are open.
@@ -63,26 +67,40 @@ class Replies:
 
         Raises BrokerUnavailable if that is missing too, or after `timeout_s` in all.
         """
-        results = self._settings.results_queue
         headers = _headers(reply)
+        make = partial(_message, reply, headers)
         try:
             async with asyncio.timeout(self._timeout_s):
                 problem = self.problem(reply.reply_to)
                 if reply.reply_to and not problem:
-                    problem = await self._publish(reply.reply_to, reply, headers)
+                    problem = await self._publish(reply.reply_to, make)
                     if problem is None:
                         return
                 if problem:
                     log.warning("reply.undelivered", reply_to=reply.reply_to, reason=problem)
                     headers["undelivered_reply_to"] = reply.reply_to or ""
                     headers["undelivered_reason"] = problem
-                if await self._publish(results, reply, headers):
-                    connection, _ = await self._connection()
-                    await topology.declare(connection, self._settings)
-                    if problem := await self._publish(results, reply, headers):
-                        raise BrokerUnavailable(f"{results!r}: {problem}")
+                await self._publish_to_own(self._settings.results_queue, make)
         except TimeoutError as error:
             raise BrokerUnavailable(f"no confirm for a reply in {self._timeout_s:g} s") from error
+
+    async def publish_to_own(self, queue: str, make: Callable[[], aio_pika.Message]) -> None:
+        """Publish to a queue that the daemon declares, until confirmed; `make` makes the message of each try.
+
+        Raises BrokerUnavailable if it is missing and cannot be declared, or after `timeout_s` in all.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._publish_to_own(queue, make)
+        except TimeoutError as error:
+            raise BrokerUnavailable(f"no confirm from {queue!r} in {self._timeout_s:g} s") from error
+
+    async def _publish_to_own(self, queue: str, make: Callable[[], aio_pika.Message]) -> None:
+        if await self._publish(queue, make):
+            connection, _ = await self._connection()
+            await topology.declare(connection, self._settings, self._more)
+            if problem := await self._publish(queue, make):
+                raise BrokerUnavailable(f"{queue!r}: {problem}")
 
     def problem(self, reply_to: str | None) -> str | None:
         """Why a submission may not ask for its result there; None if it may."""
@@ -97,7 +115,7 @@ class Replies:
             return None
         return f"does not match {settings.reply_to_pattern}"
 
-    async def _publish(self, queue: str, reply: Reply, headers: dict[str, str]) -> str | None:
+    async def _publish(self, queue: str, make: Callable[[], aio_pika.Message]) -> str | None:
         """Publish until it is confirmed, however long that takes; else why this queue will not get it."""
         pauses_s = topology.pauses(self._settings.reconnect_max_s)
         while True:
@@ -105,7 +123,7 @@ class Replies:
             try:
                 with topology.translated(f"cannot publish to {queue!r}"):
                     async with asyncio.timeout(self._settings.publish_timeout_s):
-                        return await self._try_publish(channel, queue, _message(reply, headers))
+                        return await self._try_publish(channel, queue, make())
             except BrokerUnavailable as error:
                 log.warning("reply.delayed", reason=str(error))
             await asyncio.sleep(next(pauses_s))
@@ -125,7 +143,7 @@ class Replies:
         except PublishError:
             return "no such queue"
         except DeliveryError:
-            if queue == self._settings.results_queue:  # full perhaps, but there is no other
+            if queue in {self._settings.results_queue, *self._more}:  # full perhaps, but there is no other
                 raise
             return "the queue takes no more"
         return None
@@ -147,12 +165,17 @@ class Replies:
 
 
 def _headers(reply: Reply) -> dict[str, str]:
-    headers = {"submission_id": reply.submission_id}
-    for name in _TRACE_HEADERS:
-        value = reply.headers.get(name)
-        if isinstance(value, str) and len(value) <= _TRACE_MAX_LENGTH:
-            headers[name] = value
-    return headers
+    return {"submission_id": reply.submission_id, **trace_headers(reply.headers)}
+
+
+def trace_headers(headers: Mapping[str, object]) -> dict[str, str]:
+    """Those that are passed on, to follow a submission through several programs (W3C Trace Context)."""
+    found = {name: headers.get(name) for name in _TRACE_HEADERS}
+    return {
+        name: value
+        for name, value in found.items()
+        if isinstance(value, str) and len(value) <= _TRACE_MAX_LENGTH
+    }
 
 
 def _message(reply: Reply, headers: dict[str, str]) -> aio_pika.Message:

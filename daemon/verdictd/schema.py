@@ -21,7 +21,7 @@ _NAME_PART = r"(?!\.{1,2}(/|$))[^/\u0000-\u001f\u007f]+"
 
 def schemas() -> dict[str, Schema]:
     """The schemas by the name of their file, with the bounds of the default settings."""
-    return {"submission.schema.json": _submission(Limits()), "result.schema.json": _result()}
+    return {"submission.schema.json": submission_schema(Limits()), "result.schema.json": result_schema()}
 
 
 def write(directory: Path) -> None:
@@ -37,7 +37,8 @@ class _WithoutFieldTitles(GenerateJsonSchema):
         return False
 
 
-def _submission(limits: Limits) -> Schema:
+def submission_schema(limits: Limits) -> Schema:
+    """What a submission has to be under these limits."""
     schema = submission_model(limits).model_json_schema(schema_generator=_WithoutFieldTitles)
     properties = schema["properties"]
     for name, (bound, shape) in _shapes(limits).items():
@@ -129,7 +130,8 @@ def _base64_length(size_bytes: int) -> int:
     return (size_bytes + 2) // 3 * 4
 
 
-def _result() -> Schema:
+def result_schema() -> Schema:
+    """What a result is."""
     schema = Result.model_json_schema(mode="serialization", schema_generator=_WithoutFieldTitles)
     schema["properties"]["status_id"]["enum"] = sorted(STATUS_IDS.values())
     for name, limit in schema["$defs"]["EffectiveLimits"]["properties"].items():

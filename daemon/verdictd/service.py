@@ -8,14 +8,26 @@ from contextlib import asynccontextmanager, contextmanager
 
 import structlog
 
-from verdictd import systemd
+from verdictd import systemd, topology
 from verdictd.broker import Broker
+from verdictd.callbacks import Jobs
+from verdictd.deliverer import Deliverer
 from verdictd.errors import BrokerUnavailable
+from verdictd.history import History
 from verdictd.host import Host, open_host
+from verdictd.listener import listen
 from verdictd.messages import submission_model
+from verdictd.recent import Recent
 from verdictd.sandbox.pool import BoxPool
 from verdictd.settings import Settings
-from verdictd.worker import Recent, Worker
+from verdictd.submitter import Submitter
+from verdictd.watch import Watch
+from verdictd.web import application
+from verdictd.worker import Worker
+
+_SETTLE_S = (
+    5  # beyond the limit of a delivery: one that is cancelled while it is put off would be there twice
+)
 
 log = structlog.get_logger()
 
@@ -27,18 +39,39 @@ async def serve(settings: Settings) -> None:
     """
     stop = asyncio.Event()
     with _signals(stop.set):
-        async with open_host(settings) as host, _connection(settings, stop) as broker:
-            if broker is not None:
-                await _consume(settings, host, broker, stop)
+        async with open_host(settings) as host:
+            history = History()
+            watch = Watch(host, history, stop)
+            async with _http(settings, host, watch), _connection(settings, stop) as broker:
+                if broker is not None:
+                    watch.broker = broker
+                    await _consume(settings, host, broker, history, stop)
     log.info("service.stopped")
 
 
-async def _consume(settings: Settings, host: Host, broker: Broker, stop: asyncio.Event) -> None:
+@asynccontextmanager
+async def _http(settings: Settings, host: Host, watch: Watch) -> AsyncIterator[None]:
+    """What listens to HTTP, where it is wanted, from before there is a broker until all is judged."""
+    if not settings.http.enabled:
+        yield
+        return
+    async with Submitter.connect(settings.broker) as submitter:
+        app = application(settings=settings, host=host, submitter=submitter, watch=watch)
+        async with listen(app, settings.http):
+            yield
+            submitter.stop_waiting()
+
+
+async def _consume(
+    settings: Settings, host: Host, broker: Broker, history: History, stop: asyncio.Event
+) -> None:
     worker = Worker(
         judge=host.judge,
         replies=broker,
         model=submission_model(settings.limits),
         settings=settings.judge,
+        history=history,
+        callbacks=Jobs(broker, settings.callbacks),
         recent=Recent(
             count=settings.service.remembered_results, size_bytes=settings.service.remembered_bytes
         ),
@@ -46,6 +79,7 @@ async def _consume(settings: Settings, host: Host, broker: Broker, stop: asyncio
     boxes, sandbox = settings.sandbox.box_count, host.sandbox
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_drain(host.pool, stop), name="drain")
+        tasks.create_task(_deliver(settings, host, stop), name="callbacks")
         systemd.notify("READY=1", f"STATUS=judging in {boxes} boxes of {sandbox.name} {sandbox.version}")
         log.info("service.started", boxes=boxes, sandbox=sandbox.name, version=sandbox.version)
         await broker.consume(
@@ -56,14 +90,33 @@ async def _consume(settings: Settings, host: Host, broker: Broker, stop: asyncio
         )
 
 
+async def _deliver(settings: Settings, host: Host, stop: asyncio.Event) -> None:
+    """Deliver callbacks, where they are enabled, over connections that replies do not share."""
+    callbacks = settings.callbacks
+    if host.egress is None:
+        return
+    async with _connection(settings, stop) as broker:
+        if broker is None:
+            return
+        async with Deliverer.open(callbacks, broker, host.egress) as deliverer:
+            await broker.consume(
+                deliverer.handle,
+                queue=callbacks.queue,
+                prefetch=callbacks.max_deliveries,
+                stop=stop,
+                drain_timeout_s=min(callbacks.timeout_s + _SETTLE_S, settings.service.drain_timeout_s),
+            )
+
+
 @asynccontextmanager
 async def _connection(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Broker | None]:
     """The broker, tried until it is there; None when asked to stop before that."""
+    more = topology.callback_queues(settings.callbacks, settings.broker)
     pause_s = 0.5
     while not stop.is_set():
         try:
             async with contextlib.AsyncExitStack() as stack:
-                broker = await stack.enter_async_context(Broker.connect(settings.broker))
+                broker = await stack.enter_async_context(Broker.connect(settings.broker, more=more))
                 connected = stack.pop_all()
         except BrokerUnavailable as error:
             log.error("broker.unavailable", error=str(error), again_in_s=pause_s)

@@ -1,8 +1,10 @@
 """The daemon's settings: one frozen tree from a TOML file, the environment and systemd credentials."""
 
+import base64
 import os
 import re
 import tomllib
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -10,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -20,6 +23,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -31,6 +35,8 @@ from verdictd.limits import Limits
 DEFAULT_FILE = Path("/etc/verdictd/verdictd.toml")
 _PREFIX = "verdictd_"
 _SEPARATOR = "__"
+HTTP_REPLIES = "verdictd.reply.http."
+"""What the names of the queues begin with on which requests over HTTP wait for their results."""
 
 
 class SettingsError(Exception):
@@ -49,9 +55,29 @@ def _is_pattern(text: str) -> str:
     return text
 
 
+def _is_token(token: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[A-Za-z0-9._~+/-]{16,512}=*", token.get_secret_value()):
+        raise ValueError("a token has 16 to 512 of A-Z a-z 0-9 . _ ~ + / -")
+    return token
+
+
+def _is_webhook_secret(secret: SecretStr) -> SecretStr:
+    try:
+        key = base64.b64decode(secret.get_secret_value().removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not secret.get_secret_value().startswith("whsec_") or not 24 <= len(key) <= 64:
+        raise ValueError("a secret is whsec_ and 24 to 64 bytes in base64")
+    return secret
+
+
 Pattern = Annotated[str, AfterValidator(_is_pattern)]
 QueueName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:\-]{1,200}$")]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Token = Annotated[SecretStr, AfterValidator(_is_token)]
+WebhookSecret = Annotated[SecretStr, AfterValidator(_is_webhook_secret)]
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:\-]{1,253}$"), AfterValidator(str.lower)]
+Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
 class BrokerSettings(_Section):
@@ -146,6 +172,57 @@ class ServiceSettings(_Section):
     remembered_bytes: int = Field(default=32 * 1024 * 1024, ge=0)
 
 
+def _words(value: object) -> object:
+    return value.split() if isinstance(value, str) else value
+
+
+class CallbackSettings(_Section):
+    """HTTP out: results posted to where a submission asks for them."""
+
+    enabled: bool = False
+    secrets: Annotated[tuple[WebhookSecret, ...], NoDecode, BeforeValidator(_words)] = ()
+    """Each signs, so that a new one can be known everywhere before the old one goes; none: unsigned."""
+    allow_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_words)] = ()
+    allow_hosts: Annotated[tuple[HostName, ...], NoDecode, BeforeValidator(_words)] = ()
+    allow_ports: Annotated[tuple[Port, ...], NoDecode, BeforeValidator(_words)] = (80, 443, 8_080, 8_443)
+    timeout_s: Seconds = 15
+    """For one delivery, from looking the name up to the head of the answer."""
+    max_deliveries: int = Field(default=32, ge=1, le=1_000)
+    """At once, with those that wait for their host."""
+    per_host: int = Field(default=4, ge=1, le=1_000)
+    ladder_s: Annotated[tuple[Seconds, ...], NoDecode, BeforeValidator(_words)] = (5, 30, 120, 600, 3_600)
+    """The waits after one failed delivery and the next; after the last step it is given up."""
+    queue: QueueName = "verdictd.callbacks"
+    dead_queue: QueueName = "verdictd.callbacks.dead"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.ladder_s or list(self.ladder_s) != sorted(set(self.ladder_s)):
+            raise ValueError("ladder_s must have a step, and each must be longer than the one before")
+        if self.max_deliveries < 2 * self.per_host + 1:
+            raise ValueError("max_deliveries must be more than twice per_host: one host could fill it")
+        if self.queue == self.dead_queue:
+            raise ValueError("queue and dead_queue must be two queues")
+        return self
+
+
+class HttpSettings(_Section):
+    """HTTP in: submissions, health, status."""
+
+    enabled: bool = False
+    host: str = Field(default="127.0.0.1", min_length=1)
+    port: int = Field(default=8_080, ge=0, le=65_535)
+    tokens: Annotated[tuple[Token, ...], NoDecode, BeforeValidator(_words)] = ()
+    """A client that has one of them may do everything; without any, every client may."""
+    wait_s: Seconds = 30
+    """How long a request may wait for its result."""
+    max_queue_length: int = Field(default=10_000, ge=1)
+    max_requests: int = Field(default=128, ge=1, le=10_000)
+    """At once; those that wait for a result count too."""
+    request_timeout_s: Seconds = 30
+    """For a client to send a request, or the next one over the same connection."""
+
+
 class LogSettings(_Section):
     """What is logged, and how."""
 
@@ -168,7 +245,9 @@ class Settings(BaseSettings):
     sandbox: SandboxSettings = SandboxSettings()
     limits: Limits = Limits()
     judge: JudgeSettings = JudgeSettings()
+    callbacks: CallbackSettings = CallbackSettings()
     service: ServiceSettings = ServiceSettings()
+    http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")
@@ -178,6 +257,20 @@ class Settings(BaseSettings):
                 "judge.max_attempts is more than broker.delivery_limit: RabbitMQ would dead-letter "
                 "a submission that was never answered"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _queues_are_apart(self) -> Self:
+        broker, callbacks = self.broker, self.callbacks
+        taken = {broker.submissions_queue, broker.results_queue, broker.dead_queue}
+        if not taken.isdisjoint({callbacks.queue, callbacks.dead_queue}):
+            raise ValueError("callbacks.queue and callbacks.dead_queue must not be queues of [broker]")
+        return self
+
+    @model_validator(mode="after")
+    def _may_wait_over_http(self) -> Self:
+        if self.http.enabled and not re.fullmatch(self.broker.reply_to_pattern, f"{HTTP_REPLIES}1-2"):
+            raise ValueError(f"http.enabled needs a broker.reply_to_pattern that allows {HTTP_REPLIES}*")
         return self
 
 

@@ -4,7 +4,7 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, cast
 
@@ -17,10 +17,13 @@ from pamqp import commands, common, decode
 from yarl import URL
 
 from verdictd.errors import BrokerUnavailable
-from verdictd.settings import BrokerSettings
+from verdictd.settings import BrokerSettings, CallbackSettings
 
 _CLOSE_TIMEOUT_S = 3
 _HEADERS_BYTES = 32 * 1024
+
+Queues = Mapping[str, common.FieldTable]
+"""The arguments of queues by their names."""
 
 log = structlog.get_logger()
 
@@ -90,27 +93,56 @@ def tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
     return context
 
 
-def queues(settings: BrokerSettings) -> dict[str, common.FieldTable]:
-    """The arguments of each queue that the daemon needs."""
-    quorum: common.FieldTable = {"x-queue-type": "quorum"}
+def queues(settings: BrokerSettings) -> Queues:
+    """Each queue that the daemon needs, dead letters before what they come from."""
+    limit: common.FieldTable = {"x-delivery-limit": settings.delivery_limit}
     return {
-        settings.dead_queue: quorum,
-        settings.results_queue: quorum,
-        settings.submissions_queue: quorum
-        | {
-            "x-delivery-limit": settings.delivery_limit,
-            "x-dead-letter-exchange": "",
-            "x-dead-letter-routing-key": settings.dead_queue,
-            # A dead letter is kept until its queue has confirmed it, which needs reject-publish.
-            "x-dead-letter-strategy": "at-least-once",
-            "x-overflow": "reject-publish",
-        },
+        settings.dead_queue: _QUORUM,
+        settings.results_queue: _QUORUM,
+        settings.submissions_queue: limit | _dead_letters_to(settings.dead_queue),
     }
 
 
-async def declare(connection: AbstractConnection, settings: BrokerSettings) -> None:
+def callback_queues(settings: CallbackSettings, broker: BrokerSettings) -> Queues:
+    """Each queue that callbacks need beside; none where they are not enabled."""
+    if not settings.enabled:
+        return {}
+    limit: common.FieldTable = {"x-delivery-limit": broker.delivery_limit}
+    delays: Queues = {
+        retry_queue(settings, step_s): {"x-message-ttl": round(step_s * 1000)}
+        | _dead_letters_to(settings.queue)
+        for step_s in settings.ladder_s
+    }
+    return {
+        settings.dead_queue: _QUORUM,
+        settings.queue: limit | _dead_letters_to(settings.dead_queue),
+        **delays,
+    }
+
+
+def retry_queue(settings: CallbackSettings, step_s: float) -> str:
+    """The queue where callbacks wait for so long; its name has the time, which nobody can change."""
+    return f"{settings.queue}.retry.{step_s:.12g}s"
+
+
+_QUORUM: common.FieldTable = {"x-queue-type": "quorum"}
+
+
+def _dead_letters_to(queue: str) -> common.FieldTable:
+    return _QUORUM | {
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": queue,
+        # A dead letter is kept until its queue has confirmed it, which needs reject-publish.
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+
+
+async def declare(
+    connection: AbstractConnection, settings: BrokerSettings, more: Queues | None = None
+) -> None:
     """Make the queues that are missing, or only look for them; raises BrokerUnavailable with the reason."""
-    for name, arguments in queues(settings).items():
+    for name, arguments in {**queues(settings), **(more or {})}.items():
         with translated(f"queue {name!r} cannot be used"):
             # A channel for one operation: one that fails or times out closes its channel.
             async with asyncio.timeout(settings.connect_timeout_s), connection.channel() as channel:

@@ -2,9 +2,9 @@
 
 import asyncio
 import hashlib
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
@@ -12,10 +12,14 @@ from typing import TypeVar
 import structlog
 
 from verdictd.broker import Broker, Delivery, Settlement
+from verdictd.callbacks import Job, Jobs, webhook_id
 from verdictd.codec import decode, encode, peek_id
 from verdictd.errors import BrokerUnavailable, InvalidSubmission, Problem, SandboxBroken
+from verdictd.history import History
 from verdictd.judge import Judge
 from verdictd.messages import SUBMISSION_TYPE, Result, Status, Submission
+from verdictd.recent import Key, Recent, text_length
+from verdictd.replies import trace_headers
 from verdictd.sandbox.pool import Draining
 from verdictd.settings import JudgeSettings
 from verdictd.verdicts import INVALID, internal_error
@@ -25,51 +29,6 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 _LARGE_BYTES = 64 * 1024
-_ENTRY_BYTES = 4 * 1024  # what a remembered result takes beside its texts, generously
-
-Key = tuple[str, bytes]
-"""The id of a submission, and the digest of its body."""
-
-
-class Recent:
-    """The results of submissions judged a moment ago, bounded by count and bytes, oldest out first.
-
-    The newest always stays, for who waits for it.
-    """
-
-    def __init__(self, *, count: int, size_bytes: int) -> None:
-        self._count = count
-        self._size_bytes = size_bytes
-        self._used_bytes = 0
-        self._results: OrderedDict[Key, tuple[Result, int]] = OrderedDict()
-        self._digests: dict[str, bytes] = {}
-
-    def add(self, key: Key, result: Result) -> None:
-        """Remember a result, in place of an earlier one of the same submission."""
-        self._forget(key)
-        size_bytes = _ENTRY_BYTES + _text_length(result)
-        self._results[key] = (result, size_bytes)
-        self._digests[key[0]] = key[1]
-        self._used_bytes += size_bytes
-        while len(self._results) > 1 and (
-            len(self._results) > self._count or self._used_bytes > self._size_bytes
-        ):
-            self._forget(next(iter(self._results)))
-
-    def _forget(self, key: Key) -> None:
-        _, freed_bytes = self._results.pop(key, (None, 0))
-        self._used_bytes -= freed_bytes
-        if self._digests.get(key[0]) == key[1]:
-            del self._digests[key[0]]
-
-    def get(self, key: Key) -> Result | None:
-        """The remembered result of this very submission."""
-        entry = self._results.get(key)
-        return entry[0] if entry else None
-
-    def has_other(self, key: Key) -> bool:
-        """Whether a submission with this id and another body is remembered."""
-        return self._digests.get(key[0], key[1]) != key[1]
 
 
 class Worker:
@@ -83,12 +42,16 @@ class Worker:
         model: type[Submission],
         settings: JudgeSettings,
         recent: Recent,
+        history: History,
+        callbacks: Jobs | None = None,
     ) -> None:
         self._judge = judge
         self._replies = replies
         self._model = model
         self._settings = settings
         self._recent = recent
+        self._history = history
+        self._callbacks = callbacks
         self._in_work: dict[Key, asyncio.Event] = {}
 
     async def handle(self, delivery: Delivery) -> Settlement:
@@ -115,7 +78,8 @@ class Worker:
                 return Settlement.REQUEUE
             given_up = result.status is Status.INTERNAL_ERROR
             wanted = Settlement.DEAD_LETTER if given_up else Settlement.ACK
-            settlement = await self._answer(delivery, result, received_at, wanted)
+            job = _job(submission, delivery, digest)
+            settlement = await self._answer(delivery, result, received_at, wanted, job)
             if not given_up:
                 # Only what was confirmed makes the next answer a duplicate.
                 answered = result.duplicate or settlement is Settlement.ACK
@@ -161,9 +125,14 @@ class Worker:
         return result
 
     async def _answer(
-        self, delivery: Delivery, result: Result, received_at: datetime, settlement: Settlement
+        self,
+        delivery: Delivery,
+        result: Result,
+        received_at: datetime,
+        settlement: Settlement,
+        job: Job | None = None,
     ) -> Settlement:
-        """Publish the result; what cannot be published goes back to the queue."""
+        """Publish the result, then its callback; what cannot be published goes back to the queue."""
         created_at = delivery.timestamp
         queue_time = (result.started_at - created_at).total_seconds() if created_at else None
         result = result.model_copy(
@@ -176,12 +145,16 @@ class Worker:
             }
         )
         encoding = partial(encode, result, self._model.limits.result_bytes)
-        body = await _aside(encoding, _text_length(result))
+        body = await _aside(encoding, text_length(result))
         try:
             await self._replies.reply(body, delivery=delivery, submission_id=result.id)
+            if job is not None and self._callbacks is not None:
+                await self._callbacks.add(replace(job, body=body))
         except BrokerUnavailable as error:
             log.error("submission.not_answered", attempt=delivery.attempt, error=str(error))
             settlement = Settlement.REQUEUE
+        else:
+            self._history.add(result)
         _log(result, settlement, (datetime.now(UTC) - received_at).total_seconds())
         return settlement
 
@@ -191,12 +164,21 @@ async def _aside(work: Callable[[], T], size_bytes: int) -> T:
     return work() if size_bytes < _LARGE_BYTES else await asyncio.to_thread(work)
 
 
+def _job(submission: Submission, delivery: Delivery, digest: bytes) -> Job | None:
+    """The callback that a submission asks for, still without the result."""
+    if submission.callback_url is None:
+        return None
+    return Job(
+        url=submission.callback_url,
+        body=b"",
+        submission_id=submission.id,
+        webhook_id=webhook_id(submission.id, digest),
+        trace=trace_headers(delivery.headers),
+    )
+
+
 def _digest(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()
-
-
-def _text_length(result: Result) -> int:
-    return len(result.stdout) + len(result.stderr) + len(result.compile_output)
 
 
 def _envelope_problems(delivery: Delivery) -> Iterator[Problem]:

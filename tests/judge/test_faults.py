@@ -5,15 +5,18 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from support.waiting import wait_until
 from verdictd import sandbox as sandbox_package
+from verdictd.checks import check
 from verdictd.errors import SandboxBroken
 from verdictd.host import Host, open_host
 from verdictd.messages import Status, submission_model
+from verdictd.sandbox import BoxId
 from verdictd.sandbox import box as box_module
 from verdictd.sandbox.discovery import NoSandbox
 from verdictd.sandbox.pool import BoxState, BoxTaken, Draining, own
@@ -142,6 +145,33 @@ async def test_box_that_cannot_be_reset_is_retired_and_comes_back(opened: Open, 
         await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
 
     assert [Status.ACCEPTED] * 5 == [*first, *second]
+
+
+async def test_boxes_left_in_the_other_mode_are_taken_over(opened: Open, tmp_path: Path) -> None:
+    """A killed daemon may have run without control groups; the next one uses them all the same."""
+    async with opened() as host:
+        found = host.sandbox
+    if not found.control_groups:
+        pytest.skip("control groups do not work here")
+    without = replace(found, control_groups=False)
+    for number in (FIRST_BOX, FIRST_BOX + 1):
+        await box_module.Box(without, BoxId(number), tmp_path).reset()
+    async with opened() as host:
+        statuses = [await judge(host) for _ in range(2)]
+
+        assert host.sandbox.control_groups
+    assert [Status.ACCEPTED] * 2 == statuses
+
+
+async def test_check_tells_of_a_box_that_cannot_be_cleaned(faulty: Faulty) -> None:
+    """A retired box fails the check, by its number."""
+    faulty.do_instead(f'[[ "$*" == *--box-id={FIRST_BOX + 1}\\ * ]] && ' + ON_INIT.format("exit 2"))
+    own_boxes = SandboxSettings(isolate=str(faulty.path), boxes=2, first_box=FIRST_BOX, retire_s=0.5)
+    found = [one async for one in check(Settings(sandbox=own_boxes), broker=False) if one.name == "boxes"]
+
+    assert [("boxes", f"cannot be cleaned: {FIRST_BOX + 1}", False)] == [
+        (one.name, one.found, one.passed) for one in found
+    ]
 
 
 async def test_sandbox_that_never_worked_stops_the_start(opened: Open, faulty: Faulty) -> None:

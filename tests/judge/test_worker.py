@@ -11,11 +11,13 @@ import pytest
 from verdictd.broker import Broker, Delivery, Settlement
 from verdictd.codec import text_fields
 from verdictd.errors import BrokerUnavailable
+from verdictd.history import History
 from verdictd.host import Host
 from verdictd.messages import Result, submission_model
+from verdictd.recent import Recent
 from verdictd.settings import JudgeSettings, Settings
 from verdictd.verdicts import internal_error
-from verdictd.worker import Recent, Worker
+from verdictd.worker import Worker
 
 pytestmark = pytest.mark.anyio
 
@@ -53,6 +55,7 @@ def worker(host: Host, settings: Settings, replies: Replies) -> Worker:
         model=submission_model(settings.limits),
         settings=JudgeSettings(max_attempts=3, fault_pause_s=0.1),
         recent=Recent(count=10, size_bytes=1_000_000),
+        history=History(),
     )
 
 

@@ -4,10 +4,8 @@ import asyncio
 import gc
 import itertools
 import json
-import shutil
 import socket
 import ssl
-import subprocess
 from pathlib import Path
 
 import aio_pika
@@ -24,6 +22,7 @@ from support.amqp import (
     peer,
     vhost,
 )
+from support.certificates import make_certificate, needs_openssl
 from support.rabbitmq import PrivateBroker, free_ports
 from verdictd import topology
 from verdictd.broker import Broker
@@ -158,7 +157,7 @@ async def test_amqps_checks_the_name_and_the_certificate() -> None:
     assert plain is None
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
+@needs_openssl
 async def test_amqps_needs_a_broker_that_the_ca_signed_and_shows_its_own_certificate(
     broker: PrivateBroker, amqp_url: str, tmp_path: Path
 ) -> None:
@@ -221,16 +220,6 @@ def test_pauses_double_up_to_the_longest_less_a_random_part() -> None:
 async def connect_once(settings: BrokerSettings) -> None:
     async with Broker.connect(settings):
         pass
-
-
-def make_certificate(folder: Path, name: str, *options: str) -> Path:
-    """A certificate, self-signed unless the options say otherwise; its key lies beside it."""
-    certificate = folder / f"{name}.pem"
-    files = ("-keyout", str(certificate.with_suffix(".key")), "-out", str(certificate))
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc")
-    argv = ["openssl", "req", "-x509", "-days", "2", "-subj", f"/CN={name}", *curve, *files, *options]
-    subprocess.run(argv, check=True, capture_output=True, timeout=30)
-    return certificate
 
 
 async def listen_with_tls(broker: PrivateBroker, ca: Path, certificate: Path) -> int:

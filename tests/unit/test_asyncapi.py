@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator, validators
 
 from verdictd import topology
 from verdictd.messages import RESULT_TYPE, SUBMISSION_TYPE
-from verdictd.settings import BrokerSettings
+from verdictd.settings import BrokerSettings, CallbackSettings
 
 DIRECTORY = Path(__file__).parents[2] / "schemas"
 DOCUMENT: dict[str, Any] = yaml.safe_load((DIRECTORY / "asyncapi.yaml").read_text())
@@ -84,7 +84,9 @@ def test_channels_are_the_queues_of_the_default_settings() -> None:
         channel["bindings"]["amqp"]["queue"]["name"] for channel in channels.values() if "bindings" in channel
     }
 
-    assert set(topology.queues(BrokerSettings())) == addresses == bound
+    callbacks = topology.callback_queues(CallbackSettings(enabled=True), BrokerSettings())
+
+    assert {*topology.queues(BrokerSettings()), *callbacks} == addresses == bound
     assert channels["replies"]["address"] is None
 
 

@@ -195,6 +195,21 @@ def test_variables_of_others_are_let_through(monkeypatch: pytest.MonkeyPatch, na
         ),
         ('[broker]\ndead_queue = "a b"', "broker.dead_queue: String should match pattern"),
         ('[broker]\nreply_to_pattern = "("', "broker.reply_to_pattern: not a regular expression"),
+        (
+            f'[callbacks]\nsecrets = ["{SECRET}"]',
+            "callbacks.secrets.0: a secret is whsec_ and 24 to 64 bytes",
+        ),
+        (
+            f'[callbacks]\nsecrets = ["whsec_{SECRET}"]',
+            "callbacks.secrets.0: a secret is whsec_ and 24 to 64 bytes",
+        ),
+        ('[callbacks]\nallow_networks = ["10.0.0.1/8"]', "callbacks.allow_networks.0"),
+        ("[callbacks]\nallow_ports = [0]", "callbacks.allow_ports.0: Input should be greater than or"),
+        ("[callbacks]\nladder_s = []", "callbacks: ladder_s must have a step, and each must be longer"),
+        ("[callbacks]\nladder_s = [5, 5]", "callbacks: ladder_s must have a step, and each must be longer"),
+        ("[callbacks]\nper_host = 16", "callbacks: max_deliveries must be more than twice per_host"),
+        ('[callbacks]\nqueue = "verdictd.callbacks.dead"', "callbacks: queue and dead_queue must be two"),
+        ('[callbacks]\nqueue = "verdictd.dead"', "callbacks.queue and callbacks.dead_queue must not be"),
         ("[judge]\nmax_attempts = 21", "judge.max_attempts is more than broker.delivery_limit"),
         ("[judge]\nsubmission_timeout_s = inf", "judge.submission_timeout_s: Input should be"),
         ("[log]\nlevel = 'loud'", "log.level: Input should be 'debug', 'info', 'warning' or 'error'"),
@@ -262,6 +277,38 @@ def test_part_of_a_table_keeps_the_rest(
 
     assert expected == limits.cpu_time_limit
     assert Limits().wall_time_limit == limits.wall_time_limit
+
+
+def test_secrets_of_callbacks_are_lines_of_a_credential(credentials: Path) -> None:
+    """
+    One a line, so that a second one is added for a while; none of them shows.
+    """
+    one, two = "whsec_" + "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFh", "whsec_" + "YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJi"
+    (credentials / "callbacks__secrets").write_text(f"{one}\n{two}\n")
+
+    settings = load()
+
+    assert [one, two] == [secret.get_secret_value() for secret in settings.callbacks.secrets]
+    assert "YWFh" not in f"{settings!r} {settings.model_dump()} {settings.model_dump_json()}"
+
+
+def test_lists_are_words_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    With white space between them.
+    """
+    monkeypatch.setenv("VERDICTD_CALLBACKS__ALLOW_NETWORKS", "10.0.0.0/8 fd00::/8")
+    monkeypatch.setenv("VERDICTD_CALLBACKS__ALLOW_HOSTS", "Hooks.internal")
+    monkeypatch.setenv("VERDICTD_CALLBACKS__ALLOW_PORTS", "80 8081")
+    monkeypatch.setenv("VERDICTD_CALLBACKS__LADDER_S", "1 2.5")
+
+    callbacks = load().callbacks
+
+    assert ["10.0.0.0/8", "fd00::/8"] == [str(network) for network in callbacks.allow_networks]
+    assert (("hooks.internal",), (80, 8081), (1, 2.5)) == (
+        callbacks.allow_hosts,
+        callbacks.allow_ports,
+        callbacks.ladder_s,
+    )
 
 
 def test_secret_does_not_show() -> None:

@@ -36,6 +36,8 @@ def plain(value: object) -> object:
             return str(value)
         case BaseModel():
             return value.model_dump()
+        case tuple():
+            return [plain(item) for item in value]
         case _:
             return value
 

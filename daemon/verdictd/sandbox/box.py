@@ -55,9 +55,19 @@ class Box:
             await self.reset(control_groups=control_groups)
 
     async def cleanup(self) -> None:
-        """Remove the box."""
-        await self._manage(cleanup_argv(self.sandbox, self.number, control_groups=self._with_groups))
+        """Remove the box, also one that a killed daemon has left in the other mode."""
+        try:
+            await self._cleanup(control_groups=self._with_groups)
+        except SandboxBroken as error:
+            # Isolate refuses every command in another mode than that of --init, cleaning included.
+            try:
+                await self._cleanup(control_groups=not self._with_groups)
+            except SandboxBroken:
+                raise error from None
         self._root = None
+
+    async def _cleanup(self, *, control_groups: bool) -> None:
+        await self._manage(cleanup_argv(self.sandbox, self.number, control_groups=control_groups))
 
     async def _manage(self, argv: list[str]) -> str:
         outcome = await execute(argv, stdin=b"", output_bytes=_META_BYTES, deadline_s=_MANAGE_DEADLINE_S)

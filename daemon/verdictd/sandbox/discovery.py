@@ -108,6 +108,7 @@ async def _prove(sandbox: Sandbox, boxes: Sequence[BoxId]) -> Sandbox:
 async def _try(box: Box) -> Path:
     """Run a program in a box, and return where its boxes are."""
     try:
+        await box.cleanup()  # a killed daemon may have left it in the other mode
         root = await box.reset()
         report = await box.run(Command(argv=("/bin/echo", "ready"), constraints=SMALL))
     finally:

@@ -1,0 +1,108 @@
+"""What the daemon is doing now, for those who look: ready or not and why, its boxes, rates, versions."""
+
+import asyncio
+import platform
+import socket
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version as package_version
+
+from verdictd.broker import Broker
+from verdictd.history import History, Rate, Verdict
+from verdictd.host import Host
+from verdictd.judge import Running
+from verdictd.sandbox import BoxId
+from verdictd.sandbox.pool import BoxState
+
+
+@dataclass(frozen=True, slots=True)
+class BoxStatus:
+    """A box, and the submission that runs in it."""
+
+    box: BoxId
+    state: BoxState
+    running: Running | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """The queue of submissions, which all judge boxes share; `messages` wait and are in nobody's hands."""
+
+    name: str
+    messages: int | None
+    """Null while the broker is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """Of everything that takes part in a verdict, but for the languages."""
+
+    verdictd: str
+    sandbox: str
+    python: str
+    kernel: str
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStatus:
+    """A daemon at one moment."""
+
+    host: str
+    started_at: datetime
+    ready: bool
+    problems: list[str]
+    """Why it is not ready; empty where it is."""
+    queue: QueueStatus
+    boxes: list[BoxStatus]
+    rates: list[Rate]
+    verdicts: list[Verdict]
+    """The newest first."""
+    versions: Versions
+
+
+class Watch:
+    """Looks at the parts of the service. State: the broker, as soon as there was a connection."""
+
+    def __init__(self, host: Host, history: History, stop: asyncio.Event) -> None:
+        self._host = host
+        self._history = history
+        self._stop = stop
+        self._started_at = datetime.now(UTC)
+        self.broker: Broker | None = None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the daemon was asked to stop."""
+        return self._stop.is_set()
+
+    def problems(self) -> list[str]:
+        """Why submissions are not judged here now; empty where they are."""
+        broker = self.broker
+        found = {
+            "stopping": self.stopping,
+            "not connected to RabbitMQ": broker is None or not broker.connected,
+            "not consuming submissions": broker is None or not broker.consuming,
+            "no box is usable": all(state is BoxState.RETIRED for state in self._host.pool.states.values()),
+        }
+        return [problem for problem, holds in found.items() if holds]
+
+    def status(self, queue: QueueStatus) -> DaemonStatus:
+        """All that there is to see."""
+        problems = self.problems()
+        sandbox, running = self._host.sandbox, self._host.judge.running
+        return DaemonStatus(
+            host=socket.gethostname(),
+            started_at=self._started_at,
+            ready=not problems,
+            problems=problems,
+            queue=queue,
+            boxes=[BoxStatus(box, state, running.get(box)) for box, state in self._host.pool.states.items()],
+            rates=self._history.rates,
+            verdicts=self._history.verdicts,
+            versions=Versions(
+                verdictd=package_version("verdictd"),
+                sandbox=f"{sandbox.name} {sandbox.version}",
+                python=platform.python_version(),
+                kernel=platform.release(),
+            ),
+        )

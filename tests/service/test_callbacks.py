@@ -1,0 +1,230 @@
+"""Callbacks over a real RabbitMQ to real receivers: delivered, tried again, or kept as dead."""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from itertools import pairwise
+
+import pytest
+
+from support.callbacks import (
+    CALLBACKS,
+    DEAD_CALLBACKS,
+    LADDER_S,
+    callback_settings,
+    delivering,
+    job,
+)
+from support.rabbitmq import PrivateBroker
+from support.receiver import OTHER_SECRET, SECRET, Receiver, answers, dies, never_answers
+from support.waiting import wait_until
+from verdictd.callbacks import webhook_id
+
+pytestmark = pytest.mark.anyio
+
+SLACK_S = 0.5  # what a busy machine adds to a wait
+
+
+async def test_callback_is_delivered_and_leaves_nothing(amqp_url: str) -> None:
+    """One request, and empty queues; the trace of the submission goes along."""
+    trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate": "a=b"}
+    async with Receiver().up() as receiver, delivering(amqp_url, callback_settings(receiver.port)) as running:
+        sent = job(receiver, trace=trace)
+        await running.jobs.add(sent)
+        await wait_until(lambda: receiver.received)
+        await asyncio.sleep(0.3)
+        waiting = await running.waiting()
+    (received,) = receiver.received
+
+    assert (sent.body, {"id": "1"}) == (received.body, received.verified())
+    assert sent.webhook_id == received.headers["webhook-id"]
+    assert trace.items() <= received.headers.items()
+    assert {} == waiting
+
+
+async def test_failed_delivery_is_tried_again_after_each_step(amqp_url: str) -> None:
+    """Later each time, by chance a little sooner than the step; the id stays, each request verifies."""
+    behaviours = [answers(500), answers(503), dies, answers(200)]
+    async with (
+        Receiver(*behaviours).up() as receiver,
+        delivering(amqp_url, callback_settings(receiver.port)) as running,
+    ):
+        await running.jobs.add(job(receiver))
+        await wait_until(lambda: len(receiver.received) == 4)
+        await asyncio.sleep(1)
+        waiting = await running.waiting()
+    waits_s = [later.at_s - sooner.at_s for sooner, later in pairwise(receiver.received)]
+
+    assert (4, {}) == (len(receiver.received), waiting)
+    assert [True] * 3 == [
+        0.8 * step_s <= wait_s <= step_s + SLACK_S for step_s, wait_s in zip(LADDER_S, waits_s, strict=True)
+    ]
+    assert 1 == len({received.headers["webhook-id"] for received in receiver.received})
+    assert [{"id": "1"}] * 4 == [received.verified() for received in receiver.received]
+
+
+async def test_receiver_that_is_down_for_a_while_gets_its_callback(amqp_url: str) -> None:
+    """Nobody listens at first; the callback waits in RabbitMQ."""
+    receiver = Receiver()
+    async with delivering(amqp_url, callback_settings(receiver.port)) as running:
+        await running.jobs.add(job(receiver))
+        await asyncio.sleep(0.5)
+        async with receiver.up():
+            await wait_until(lambda: receiver.received)
+
+    assert {"id": "1"} == receiver.received[0].verified()
+
+
+@pytest.mark.parametrize(
+    ("behave", "requests", "reason"),
+    [
+        (answers(500), 4, "failed: status 500"),
+        (answers(302, "Location: http://127.0.0.1:1/"), 4, "failed: status 302"),
+        (never_answers, 4, "failed: no answer in 0.3 s"),
+        (answers(410), 1, "gone: status 410"),
+    ],
+)
+async def test_callback_that_ends_is_kept_with_its_reason(
+    behave: object, requests: int, reason: str, amqp_url: str
+) -> None:
+    """After the last step of the ladder, or at once where the receiver wants no more of it."""
+    async with Receiver(behave).up() as receiver:  # type: ignore[arg-type]
+        settings = callback_settings(receiver.port, timeout_s=0.3)
+        async with delivering(amqp_url, settings) as running:
+            sent = job(receiver)
+            await running.jobs.add(sent)
+            kept = await running.peer.take(DEAD_CALLBACKS)
+            waiting = await running.waiting()
+
+    assert (requests, sent.body, {}) == (receiver.connections, kept.body, waiting)
+    said = {"reason": reason, "tries": requests, "url": sent.url, "webhook_id": sent.webhook_id}
+    assert said.items() <= kept.headers.items()
+
+
+async def test_trace_that_no_header_can_hold_is_left_out(amqp_url: str) -> None:
+    """A submission may have any text there; the callback is delivered without it."""
+    trace = {"traceparent": "a\r\nX-Forged: yes", "tracestate": "é"}
+    async with Receiver().up() as receiver, delivering(amqp_url, callback_settings(receiver.port)) as running:
+        await running.jobs.add(job(receiver, trace=trace))
+        await wait_until(lambda: receiver.received)
+
+    assert {"traceparent", "tracestate", "x-forged"}.isdisjoint(receiver.received[0].headers)
+
+
+async def test_callback_to_a_refused_address_is_kept_and_never_connected_to(amqp_url: str) -> None:
+    """Seen in the URL, or only when its name was looked up: it is not tried again."""
+    async with Receiver().up() as receiver:
+        settings = callback_settings(receiver.port, allow_networks="127.0.0.2/32")
+        async with delivering(amqp_url, settings) as running:
+            await running.jobs.add(job(receiver))
+            seen = await running.peer.take(DEAD_CALLBACKS)
+            await running.jobs.add(job(receiver, url=f"http://localhost:{receiver.port}/"))
+            found = await running.peer.take(DEAD_CALLBACKS)
+
+    assert "refused: 127.0.0.1 is not an address that callbacks may reach" == seen.headers["reason"]
+    assert "refused: the host has an address that callbacks may not reach" == found.headers["reason"]
+    assert 0 == receiver.connections
+
+
+async def test_retry_after_is_honoured(amqp_url: str) -> None:
+    """On a later step where the next one is too short; on the last one where all are."""
+    settings = {"ladder_s": (0.1, 1.5, 2)}
+    busy = [answers(503, "Retry-After: 1"), answers(429, "Retry-After: 3600"), answers(200)]
+    async with (
+        Receiver(*busy).up() as receiver,
+        delivering(amqp_url, callback_settings(receiver.port, **settings)) as running,
+    ):
+        await running.jobs.add(job(receiver))
+        await wait_until(lambda: len(receiver.received) == 3)
+    first, second, third = (received.at_s for received in receiver.received)
+
+    assert 1.2 <= second - first <= 1.5 + SLACK_S
+    assert 2 <= third - second <= 2 + SLACK_S
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "reason"),
+    [
+        (b"{}", {}, "a header is missing: url, submission_id or webhook_id"),
+        (b"{}", {"url": "http://a/", "submission_id": "a", "webhook_id": "a\r\nb: c"}, "a header is missing"),
+        (
+            b"{}",
+            {"url": "http://a/", "submission_id": "a", "webhook_id": "a", "tries": -1},
+            "a header is no count",
+        ),
+        (b"\xff", {"url": "http://a/", "submission_id": "a", "webhook_id": "a"}, "the body is not UTF-8"),
+    ],
+)
+async def test_message_that_is_no_job_is_kept(
+    body: bytes, headers: dict[str, str | int], reason: str, amqp_url: str
+) -> None:
+    """Somebody else has put it there: it does no harm."""
+    async with delivering(amqp_url, callback_settings()) as running:
+        await running.peer.publish(CALLBACKS, body, headers=dict(headers))
+        kept = await running.peer.take(DEAD_CALLBACKS)
+
+    assert (body, reason) == (kept.body, str(kept.headers["reason"])[: len(reason)])
+
+
+async def test_secrets_are_rotated_without_a_gap(amqp_url: str) -> None:
+    """The old one alone, both, the new one alone: a receiver changes over while both sign."""
+    async with Receiver().up() as receiver:
+        for secrets in (SECRET, f"{SECRET} {OTHER_SECRET}", OTHER_SECRET):
+            async with delivering(amqp_url, callback_settings(receiver.port, secrets=secrets)) as running:
+                count = len(receiver.received)
+                await running.jobs.add(job(receiver))
+                await wait_until(lambda count=count: len(receiver.received) > count)  # type: ignore[misc]
+    old, both, new = receiver.received
+
+    assert [{"id": "1"}] * 2 == [received.verified(SECRET) for received in (old, both)]
+    assert [{"id": "1"}] * 2 == [received.verified(OTHER_SECRET) for received in (both, new)]
+
+
+async def test_callbacks_survive_a_restart_of_the_broker(own_broker: PrivateBroker) -> None:
+    """On their queue, on a delay queue, in somebody's hands: all are delivered afterwards."""
+    early, late = Receiver(never_answers, answers(200)), Receiver()
+    ports = {"allow_ports": (early.port, late.port), "ladder_s": (0.2, 3, 4), "timeout_s": 8}
+    settings = callback_settings(**ports)
+    async with early.up(), delivering(own_broker.url, settings) as running:
+        await running.jobs.add(job(early, 1))
+        await running.jobs.add(job(late, 2, tries=1))
+        await wait_until(lambda: early.received)
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(own_broker.stop)
+        await asyncio.to_thread(own_broker.start)
+        async with late.up():
+            await wait_until(lambda: len(early.received) >= 2 and late.received, 40)
+
+    assert {"id": "1"} == early.received[-1].verified()
+    assert {"id": "2"} == late.received[0].verified()
+
+
+async def test_dead_receiver_keeps_no_other_waiting(amqp_url: str) -> None:
+    """A hundred callbacks to one that never answers, then ten to each of nine others: they go at once."""
+    dead = Receiver(never_answers, host="127.0.0.2")
+    others = [Receiver(host=f"127.0.0.{number}") for number in range(3, 12)]
+    ports = [receiver.port for receiver in (dead, *others)]
+    settings = callback_settings(*ports, timeout_s=15, per_host=4, max_deliveries=32)
+    async with AsyncExitStack() as up, delivering(amqp_url, settings) as running:
+        for receiver in (dead, *others):
+            await up.enter_async_context(receiver.up())
+        for number in range(100):
+            await running.jobs.add(job(dead, number))
+        began_s = time.monotonic()
+        for number, receiver in enumerate(others * 10):
+            await running.jobs.add(job(receiver, number))
+        await wait_until(lambda: all(len(receiver.received) == 10 for receiver in others))
+    delays_s = [received.at_s - began_s for receiver in others for received in receiver.received]
+
+    assert 90 == len(delays_s)
+    assert max(delays_s) < 3
+    assert 4 == dead.connections
+
+
+def test_webhook_id_is_that_of_the_submission() -> None:
+    """The same for the same submission, another for another body or id; of characters that are safe in it."""
+    one = webhook_id("a", b"digest")
+
+    assert one == webhook_id("a", b"digest")
+    assert 3 == len({one, webhook_id("b", b"digest"), webhook_id("a", b"other digest")})
+    assert (36, True) == (len(one), one.removeprefix("msg_").isalnum())

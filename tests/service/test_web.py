@@ -1,0 +1,335 @@
+"""HTTP in, as a client sees it: a real daemon between a real RabbitMQ and a real sandbox."""
+
+import asyncio
+import json
+import re
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.amqp import RESULTS, Peer, peer
+from support.rabbitmq import PrivateBroker
+from support.submissions import UUID
+from support.web import Site, site
+from verdictd.messages import ID_PATTERN, Result
+from verdictd.settings import Settings, SettingsError, load
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+
+BOUNDS = {"limits__message_bytes": "200000", "limits__source_code_bytes": "100000"}
+
+
+@pytest.fixture(scope="module")
+def url(broker: PrivateBroker) -> str:
+    """The virtual host that the tests of this module share."""
+    return broker.fresh_vhost()
+
+
+@pytest.fixture(scope="module")
+async def shared(url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    """A daemon for tests that leave nothing in its queues."""
+    log = tmp_path_factory.mktemp("web") / "daemon.log"
+    async with site(log, broker__url=url, **BOUNDS) as shared:
+        yield shared
+
+
+@pytest.fixture
+async def client(url: str) -> AsyncIterator[Peer]:
+    """A consumer of results."""
+    async with peer(url) as client:
+        yield client
+
+
+def bash(source: str, **fields: Any) -> dict[str, Any]:
+    return {"id": str(uuid.uuid4()), "language": "bash", "source_code": source} | fields
+
+
+async def result(client: Peer) -> Result:
+    return Result.model_validate_json((await client.take(RESULTS, 30)).body)
+
+
+async def test_submission_is_published_and_its_result_is_on_the_results_queue(
+    shared: Site, client: Peer
+) -> None:
+    """202 with the sender's id; whoever consumes results finds the verdict under it."""
+    sent_at = datetime.now(UTC).replace(microsecond=0)
+    submission = bash("echo 42", expected_output="42")
+    status, said = await shared.post(submission)
+    message = await client.take(RESULTS, 30)
+    answer = Result.model_validate_json(message.body)
+
+    assert (202, {"id": submission["id"]}) == (status, said)
+    assert (submission["id"], "accepted") == (answer.id, answer.status)
+    assert submission["id"] == message.correlation_id
+    assert answer.created_at is not None
+    assert answer.created_at >= sent_at
+
+
+async def test_submission_without_an_id_gets_a_new_one(shared: Site, client: Peer) -> None:
+    """The id of the answer is that of the result, and a UUID."""
+    _, said = await shared.post(b' {"language": "bash", "source_code": "echo 1"}')
+    answer = await result(client)
+
+    assert re.fullmatch(UUID, said["id"])
+    assert said["id"] == answer.id
+
+
+async def test_waiting_gives_the_result_and_leaves_none_behind(shared: Site, client: Peer) -> None:
+    """200 with the whole verdict, as it would be on the results queue, which does not get it."""
+    submission = bash("cat", stdin="abc", expected_output="cba")
+    status, said = await shared.post(submission, wait=True)
+    answer = Result.model_validate_json(json.dumps(said))
+
+    assert 200 == status
+    assert (submission["id"], "wrong_answer", "abc") == (answer.id, answer.status, answer.stdout)
+    assert 0 == await client.count(RESULTS)
+
+
+async def test_large_submission_is_judged(shared: Site) -> None:
+    """What is decoded aside, in a thread, arrives whole."""
+    status, said = await shared.post(bash("wc -c", stdin="x" * 150_000), wait=True)
+
+    assert (200, "150000\n") == (status, said["stdout"])
+
+
+async def test_many_that_wait_get_their_own_results(shared: Site) -> None:
+    """Thirty at once, some with the same id: no answer is another's."""
+    sent = [bash(f"echo {number}", id=f"same-{number % 20}") for number in range(30)]
+    answers = await asyncio.gather(*(shared.post(submission, wait=True) for submission in sent))
+
+    assert [f"{number}\n" for number in range(30)] == [said["stdout"] for _, said in answers]
+    assert [submission["id"] for submission in sent] == [said["id"] for _, said in answers]
+
+
+async def test_client_that_hangs_up_finds_the_result_on_the_results_queue(shared: Site, client: Peer) -> None:
+    """A result is never lost with the one who waited for it."""
+    submission = bash("sleep 1; echo done")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await shared.post(submission, wait=True)
+    answer = await result(client)
+
+    assert (submission["id"], "done\n") == (answer.id, answer.stdout)
+
+
+@pytest.mark.parametrize(
+    ("submission", "errors"),
+    [
+        (b"", ["Invalid JSON: EOF while parsing a value at line 1 column 0"]),
+        (b"[]", ["Input should be an object"]),
+        ({"language": "bash"}, ["Field required"]),
+        (bash("", cpu_time_limit="1", nonsense=1), ["Input should be a valid number", "unknown field"]),
+        (bash("", id="a b"), [f"String should match pattern '{ID_PATTERN}'"]),
+    ],
+)
+async def test_invalid_submission_is_422_with_reasons(
+    shared: Site, submission: object, errors: list[str]
+) -> None:
+    """The very problems that the answer over AMQP has."""
+    status, said = await shared.post(submission)
+
+    assert (422, errors) == (status, [error["message"] for error in said["errors"]])
+
+
+async def test_what_this_host_cannot_do_is_422(shared: Site) -> None:
+    """The judge's own checks are made before anything is published."""
+    status, unknown = await shared.post({"language": "cobol", "source_code": ""})
+    _, network = await shared.post(bash("", enable_network=True))
+
+    assert (422, "/language") == (status, unknown["errors"][0]["path"])
+    assert ["/enable_network"] == [error["path"] for error in network["errors"]]
+
+
+async def test_body_over_the_limit_is_413(shared: Site) -> None:
+    """Whether its length was told or not; and the id that is put in counts too."""
+    exact = json.dumps({"language": "bash", "source_code": "", "stdin": "x" * 1000}).encode()
+    exact += b" " * (200_000 - len(exact))
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(300):
+            yield b" " * 1000
+
+    told = await shared.post(b" " * 200_001)
+    headers = {"Content-Type": "application/json"}
+    untold = await shared.get("/submissions/new", "POST", data=chunks(), headers=headers)
+    grown = await shared.post(exact)
+
+    assert [413, 413, 413] == [status for status, _ in (told, untold, grown)]
+    assert "A submission has 200000 bytes at the most." == told[1]["message"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "application/json; charset=latin-1"},
+        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+    ],
+)
+async def test_other_content_is_415(shared: Site, headers: dict[str, str]) -> None:
+    """No form of another site can post here, and nothing is unpacked."""
+    status, _ = await shared.post(b"{}", headers=headers)
+
+    assert 415 == status
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "allow"),
+    [
+        ("GET", "/", 404, None),
+        ("GET", "/../settings.py", 404, None),
+        ("GET", "/submissions/new", 405, "POST"),
+        ("DELETE", "/languages", 405, "GET,HEAD"),
+        ("POST", "/submissions/new?wait=soon", 400, None),
+        ("POST", "/submissions/new?wait=true&wait=false", 400, None),
+    ],
+)
+async def test_errors_are_json(shared: Site, method: str, path: str, status: int, allow: str | None) -> None:
+    """A wrong path, method or parameter is told in the shape of every refusal."""
+    async with shared.client.request(method, path) as response:
+        said = await response.json()
+
+    assert (status, allow) == (response.status, response.headers.get("Allow"))
+    assert {"message", "errors"} == set(said)
+
+
+async def test_no_version_is_told_to_strangers(shared: Site) -> None:
+    """Neither in an answer nor in one to bytes that are no HTTP; and nothing is kept by a cache."""
+    async with shared.client.head("/healthz") as response:
+        headers, body = response.headers, await response.read()
+    reader, writer = await asyncio.open_connection("127.0.0.1", shared.port)
+    writer.write(b"\x16\x03\x01 hello\r\n\r\n")
+    raw = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    await writer.wait_closed()
+
+    assert (200, b"", "verdictd", "no-store") == (
+        response.status,
+        body,
+        headers["Server"],
+        headers["Cache-Control"],
+    )
+    assert raw.startswith(b"HTTP/1.0 400 ")
+    assert b"\r\nServer: verdictd\r\n" in raw
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+        b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n{}",
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+async def test_broken_framing_is_a_bad_request(shared: Site, framing: bytes) -> None:
+    """A body of two lengths, or of none, is not guessed at, and is no fault of ours."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", shared.port)
+    writer.write(b"POST /submissions/new HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + framing)
+    raw = await asyncio.wait_for(reader.readuntil(b"\r\n"), 10)
+    writer.close()
+    await writer.wait_closed()
+
+    assert raw[8:13] == b" 400 "
+    assert [] == shared.daemon.logged("http.failed")
+
+
+async def test_large_headers_are_refused(shared: Site) -> None:
+    """A header of 10 KB, or a hundred of them, is a bad request."""
+    long = await shared.get("/healthz", headers={"X-Long": "x" * 10_000})
+    many = await shared.get("/healthz", headers={f"X-{number}": "x" for number in range(100)})
+
+    assert [400, 400] == [status for status, _ in (long, many)]
+
+
+async def test_languages_have_names_versions_and_limits(shared: Site) -> None:
+    """What is installed, and what a submission may ask for."""
+    status, said = await shared.get("/languages")
+    offered = {language["name"]: language for language in said["languages"]}
+
+    assert 200 == status
+    assert {"py", "python3"} <= set(offered["python"]["aliases"])
+    assert re.search(r"3\.\d+", offered["python"]["version"])
+    assert (False, None) == (offered["python"]["compiled"], offered["python"]["compile_limits"])
+    assert {"default": 2.0, "min": 0.01, "max": 60.0} == said["limits"]["cpu_time_limit"]
+    assert 200_000 == said["limits"]["message_bytes"]
+
+
+async def test_status_shows_what_runs_and_what_was_judged(shared: Site) -> None:
+    """The submission in its box while it runs, the verdict and the rates afterwards."""
+    submission = bash("sleep 1")
+    posting = asyncio.create_task(shared.post(submission, wait=True))
+    async with asyncio.timeout(10):
+        while not (running := [box for box in (await shared.get("/status"))[1]["boxes"] if box["running"]]):
+            await asyncio.sleep(0.05)
+    await posting
+    _, said = await shared.get("/status")
+
+    assert ("leased", submission["id"], "bash") == (
+        running[0]["state"],
+        running[0]["running"]["id"],
+        running[0]["running"]["language"],
+    )
+    assert running[0]["running"]["since"] > said["started_at"]
+    assert (submission["id"], "accepted", running[0]["box"]) == (
+        said["verdicts"][0]["id"],
+        said["verdicts"][0]["status"],
+        said["verdicts"][0]["box"],
+    )
+    assert [60, 300, 900] == [rate["window_s"] for rate in said["rates"]]
+    assert said["rates"][0]["by_status"]["accepted"] >= 1
+    assert (True, [], "verdictd.submissions", 0) == (
+        said["ready"],
+        said["problems"],
+        *said["queue"].values(),
+    )
+    assert {"verdictd", "sandbox", "python", "kernel"} == set(said["versions"])
+
+
+async def test_it_is_off_and_on_loopback_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The defaults."""
+    monkeypatch.delenv("VERDICTD_HTTP__ENABLED", raising=False)
+    http = Settings().http
+
+    assert (False, "127.0.0.1", 8080, ()) == (http.enabled, http.host, http.port, http.tokens)
+
+
+async def test_daemon_talks_to_loopback_alone(shared: Site) -> None:
+    """Every socket of the process, after all that the other tests did, is on 127.0.0.1."""
+    pid = shared.daemon.process.pid
+    links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    inodes = {match[1] for link in links if (match := re.fullmatch(r"socket:\[(\d+)\]", link))}
+    rows = [line.split() for name in ("tcp", "tcp6", "udp", "udp6") for line in sockets(pid, name)]
+    own = [row for row in rows if row[9] in inodes]
+
+    assert f"0100007F:{shared.port:04X}" in [row[1] for row in own if row[3] == "0A"]
+    assert {"0100007F"} == {row[1].split(":")[0] for row in own}
+    assert {"0100007F", "00000000"} >= {row[2].split(":")[0] for row in own}
+
+
+def sockets(pid: int, name: str) -> list[str]:
+    return Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "reason"),
+    [
+        ("http__tokens", "short", "16 to 512"),
+        ("http__port", "70000", "less than or equal to 65535"),
+        ("broker__reply_to_pattern", "mine", "http.enabled needs a broker.reply_to_pattern"),
+    ],
+)
+def test_wrong_setting_is_refused(
+    monkeypatch: pytest.MonkeyPatch, setting: str, value: str, reason: str
+) -> None:
+    """Before anything starts, with a reason, and without the token."""
+    monkeypatch.setenv("VERDICTD_HTTP__ENABLED", "true")
+    monkeypatch.setenv(f"VERDICTD_{setting.upper()}", value)
+    with pytest.raises(SettingsError, match=reason) as refused:
+        load()
+
+    assert "short" not in str(refused.value)

@@ -1,0 +1,92 @@
+"""Callbacks in a test: jobs on the real queues, delivered by a deliverer that is in a hurry."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from support.amqp import Peer, broker_settings, peer
+from support.receiver import SECRET, Receiver
+from support.waiting import wait_until
+from verdictd import topology
+from verdictd.broker import Broker
+from verdictd.callbacks import Job, Jobs
+from verdictd.deliverer import Deliverer
+from verdictd.egress import Egress
+from verdictd.settings import CallbackSettings
+
+CALLBACKS, DEAD_CALLBACKS = "verdictd.callbacks", "verdictd.callbacks.dead"
+LADDER_S = (0.2, 0.4, 0.6)
+
+
+def callback_settings(*ports: int, **changes: Any) -> CallbackSettings:
+    """Settings that reach loopback, and try again soon."""
+    settings = {
+        "enabled": True,
+        "secrets": SECRET,
+        "allow_networks": "127.0.0.0/8",
+        "allow_ports": ports or (80,),
+        "ladder_s": LADDER_S,
+        "timeout_s": 1,
+    }
+    return CallbackSettings.model_validate(settings | changes)
+
+
+def job(receiver: Receiver, number: int = 1, **changes: Any) -> Job:
+    """A callback to a receiver."""
+    fields: dict[str, Any] = {
+        "url": receiver.url,
+        "body": b'{"id": "%d"}' % number,
+        "submission_id": str(number),
+        "webhook_id": f"msg_{uuid.uuid4().hex}",
+        "trace": {},
+    }
+    return Job(**fields | changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivering:
+    """The queues of callbacks: where jobs are put, and a peer that looks at them."""
+
+    jobs: Jobs
+    peer: Peer
+
+    async def waiting(self) -> dict[str, int]:
+        """How many messages wait on each queue of callbacks; empty queues are left out."""
+        names = [CALLBACKS, DEAD_CALLBACKS, *(f"{CALLBACKS}.retry.{step_s:g}s" for step_s in LADDER_S)]
+        counts = {name: await self.peer.count(name) for name in names}
+        return {name: count for name, count in counts.items() if count}
+
+
+@asynccontextmanager
+async def delivering(
+    url: str, settings: CallbackSettings, *, consume: bool = True
+) -> AsyncIterator[Delivering]:
+    """Deliver what is put on the queues, until the block ends."""
+    broker = broker_settings(url)
+    egress = Egress(networks=settings.allow_networks, hosts=settings.allow_hosts, ports=settings.allow_ports)
+    more = topology.callback_queues(settings, broker)
+    async with Broker.connect(broker, more=more) as connected, peer(url) as client:
+        found = Delivering(Jobs(connected, settings), client)
+        if not consume:
+            yield found
+            return
+        stop = asyncio.Event()
+        async with Deliverer.open(settings, connected, egress) as deliverer:
+            task = asyncio.create_task(
+                connected.consume(
+                    deliverer.handle,
+                    queue=settings.queue,
+                    prefetch=settings.max_deliveries,
+                    stop=stop,
+                    drain_timeout_s=1,
+                )
+            )
+            await wait_until(lambda: connected.consuming)
+            try:
+                yield found
+            finally:
+                stop.set()
+                await asyncio.wait_for(task, 10)

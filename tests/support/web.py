@@ -1,0 +1,67 @@
+"""The daemon as its users reach it over HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from support.daemon import Daemon, launched
+from support.waiting import wait_until
+
+
+class Site:
+    """A running daemon, and a client of it."""
+
+    def __init__(self, daemon: Daemon, client: aiohttp.ClientSession, port: int) -> None:
+        self.daemon = daemon
+        self.client = client
+        self.port = port
+
+    async def get(self, path: str, method: str = "GET", **options: Any) -> tuple[int, Any]:
+        """The status and the JSON of an answer."""
+        async with self.client.request(method, path, **options) as response:
+            return response.status, await response.json()
+
+    async def post(self, submission: object, *, wait: bool = False, **options: Any) -> tuple[int, Any]:
+        """The answer to a submission: JSON, or bytes as they are."""
+        kind = "data" if isinstance(submission, bytes) else "json"
+        path = "/submissions/new?wait=true" if wait else "/submissions/new"
+        options.setdefault("headers", {"Content-Type": "application/json"})
+        return await self.get(path, "POST", **{kind: submission}, **options)
+
+    async def ready(self) -> None:
+        """Wait until submissions are judged."""
+        async with asyncio.timeout(30):
+            while (await self.get("/readyz"))[0] != 200:
+                await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def site(log: Path, **settings: str) -> AsyncIterator[Site]:
+    """Run the daemon with HTTP on a free port; submissions are judged when the block begins."""
+    async with listening(log, **settings) as served:
+        await served.ready()
+        yield served
+
+
+@asynccontextmanager
+async def listening(log: Path, **settings: str) -> AsyncIterator[Site]:
+    """Run the daemon with HTTP on a free port, whether there is a broker or not."""
+    own = {
+        "http__enabled": "true",
+        "http__port": "0",
+        "sandbox__isolate": "embedded",
+        "sandbox__boxes": "2",
+        "sandbox__first_box": "770",
+        "broker__reconnect_max_s": "0.5",
+    }
+    async with launched(log, **(own | settings)) as daemon:
+        await wait_until(lambda: daemon.logged("http.listening") or daemon.process.returncode is not None)
+        assert daemon.process.returncode is None, daemon.text
+        port = daemon.logged("http.listening")[0]["port"]
+        timeout = aiohttp.ClientTimeout(total=40)
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", timeout=timeout) as client:
+            yield Site(daemon, client, port)

@@ -1,0 +1,28 @@
+"""`verdictd check` on callbacks."""
+
+import pytest
+
+from support.receiver import OTHER_SECRET, SECRET
+from verdictd.checks import check
+from verdictd.settings import CallbackSettings, Settings
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("secrets", "said"),
+    [
+        ("", "NOT signed: no secret is set"),
+        (SECRET, "signed, with 1 secret"),
+        (f"{SECRET} {OTHER_SECRET}", "signed, with 2 secrets"),
+    ],
+)
+async def test_check_says_whether_callbacks_are_signed(secrets: str, said: str) -> None:
+    """
+    Without a secret it is no failure, but the operator is told.
+    """
+    callbacks = CallbackSettings.model_validate({"enabled": True, "secrets": secrets})
+    checks = check(Settings(callbacks=callbacks), broker=False)
+    _, found = await anext(checks), await anext(checks)
+
+    assert ("callbacks", said, True) == (found.name, found.found, found.passed)
