@@ -132,10 +132,8 @@ class Broker:
                     work = self._work(message, handle, stop)
                     try:
                         task = in_flight.create_task(work)
-                    except (
-                        RuntimeError
-                    ):  # the group has ended: RabbitMQ takes the message back with the channel
-                        work.close()
+                    except RuntimeError:
+                        work.close()  # the group has ended: RabbitMQ takes the message back with the channel
                         return
                     self._in_flight.add(task)
                     task.add_done_callback(self._in_flight.discard)

@@ -4,7 +4,6 @@ import asyncio
 import sys
 from collections.abc import Coroutine
 from enum import StrEnum
-from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -14,8 +13,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
+from verdictd import __version__, service, telemetry
 from verdictd import schema as schemas
-from verdictd import service, telemetry
 from verdictd.checks import check as run_checks
 from verdictd.client import submit as publish
 from verdictd.codec import decode, peek_id
@@ -85,7 +84,7 @@ def main() -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        out.print(f"verdictd {package_version('verdictd')}")
+        out.print(f"verdictd {__version__}")
         raise typer.Exit
 
 

@@ -1,6 +1,7 @@
 """POST /submissions/new: from a request to the queue, and back with the result where it is waited for."""
 
 import asyncio
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -8,6 +9,7 @@ import structlog
 from aiohttp import web
 
 from verdictd.answers import Accepted, Refused, answer
+from verdictd.aside import aside
 from verdictd.codec import decode
 from verdictd.errors import BrokerUnavailable, InvalidSubmission
 from verdictd.judge import Judge
@@ -16,7 +18,6 @@ from verdictd.settings import Settings
 from verdictd.submitter import Expected, Submitter
 from verdictd.watch import Watch
 
-_LARGE_BYTES: Final = 64 * 1024
 _HELD_MESSAGES: Final = 4  # of the largest size, in memory at once
 _RETRY_AFTER: Final = {"Retry-After": "5"}
 _WAIT: Final = {"true": True, "1": True, "false": False, "0": False}
@@ -84,10 +85,7 @@ class Intake:
         received = bytearray()
         try:
             await self._read(request, received)
-            if len(received) < _LARGE_BYTES:
-                submission, body = _decode(received, self._model)
-            else:
-                submission, body = await asyncio.to_thread(_decode, received, self._model)
+            submission, body = await aside(partial(_decode, received, self._model), len(received))
             if len(body) > self._max_bytes:
                 raise self._too_large()
             self._judge.check(submission)

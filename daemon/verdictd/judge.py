@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version as package_version
 from typing import Any
 
-from verdictd import languages
+from verdictd import __version__, languages
+from verdictd.aside import aside
 from verdictd.builds import build, clash
 from verdictd.egress import Egress, Refused
 from verdictd.errors import InvalidSubmission, Problem, SandboxBroken
@@ -23,7 +23,7 @@ from verdictd.sandbox.pool import BoxPool
 from verdictd.settings import Settings
 from verdictd.verdicts import Verdict, verdict
 
-_LARGE_BYTES = 1024 * 1024  # output above this is compared in a thread, so that heartbeats go on
+_LARGE_BYTES = 1024 * 1024  # of output; comparing is fast
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +198,8 @@ class Judge:
     async def _verdict(self, report: Report, limits: EffectiveLimits, expected: bytes | None) -> Verdict:
         floor_kib = 0 if self._sandbox.control_groups else self._sandbox.resident_floor_kib
         decide = partial(verdict, report, limits, expected, memory_floor_kib=floor_kib)
-        small = len(report.stdout.data) + len(expected or b"") < _LARGE_BYTES
-        return decide() if small else await asyncio.to_thread(decide)
+        size_bytes = len(report.stdout.data) + len(expected or b"")
+        return await aside(decide, size_bytes, large_bytes=_LARGE_BYTES)
 
     async def version(self, language: Language) -> str | None:
         """The version of a language's compiler or interpreter, asked for once; None where it does not say."""
@@ -214,7 +214,7 @@ class Judge:
             box=box,
             sandbox=self._sandbox.name,
             sandbox_version=self._sandbox.version,
-            verdictd=package_version("verdictd"),
+            verdictd=__version__,
         )
 
     def unjudged(

@@ -1,12 +1,12 @@
 """The OpenAPI document of what is said over HTTP."""
 
 from collections.abc import Mapping
-from importlib.metadata import version as package_version
 from typing import Any
 
 import orjson
 from pydantic import TypeAdapter
 
+from verdictd import __version__
 from verdictd.answers import Accepted, Health, Offer, Readiness, Refusal
 from verdictd.schema import Schema, result_schema, submission_schema
 from verdictd.settings import Settings
@@ -54,7 +54,7 @@ def document(settings: Settings) -> Schema:
         "openapi": "3.1.0",
         "info": {
             "title": "verdictd",
-            "version": package_version("verdictd"),
+            "version": __version__,
             "summary": "Submissions in, verdicts out.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },

@@ -25,9 +25,8 @@ from verdictd.watch import Watch
 from verdictd.web import application
 from verdictd.worker import Worker
 
-_SETTLE_S = (
-    5  # beyond the limit of a delivery: one that is cancelled while it is put off would be there twice
-)
+# Beyond the limit of a delivery: one that is cancelled while it is put off would be there twice.
+_SETTLE_S = 5
 
 log = structlog.get_logger()
 

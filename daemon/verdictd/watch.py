@@ -5,8 +5,8 @@ import platform
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version as package_version
 
+from verdictd import __version__
 from verdictd.broker import Broker
 from verdictd.history import History, Rate, Verdict
 from verdictd.host import Host
@@ -100,7 +100,7 @@ class Watch:
             rates=self._history.rates,
             verdicts=self._history.verdicts,
             versions=Versions(
-                verdictd=package_version("verdictd"),
+                verdictd=__version__,
                 sandbox=f"{sandbox.name} {sandbox.version}",
                 python=platform.python_version(),
                 kernel=platform.release(),

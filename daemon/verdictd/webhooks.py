@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import partial
-from importlib.metadata import version as package_version
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -17,12 +16,13 @@ from aiohttp.abc import AbstractResolver
 from standardwebhooks.webhooks import Webhook
 from yarl import URL
 
+from verdictd import __version__
+from verdictd.aside import aside
 from verdictd.egress import Egress, Refused
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-_LARGE_BYTES = 64 * 1024  # a body above this is signed in a thread, so that heartbeats go on
 _CHUNK_BYTES = 64 * 1024
 _ANSWER_BYTES = 64 * 1024
 _REASON_LENGTH = 300
@@ -105,12 +105,12 @@ class Sender:
         headers = {
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),
-            "User-Agent": f"verdictd/{package_version('verdictd')}",
+            "User-Agent": f"verdictd/{__version__}",
             "webhook-id": webhook_id,
             "webhook-timestamp": str(int(sent_at.timestamp())),
         }
         sign = partial(self._signatures, webhook_id, sent_at, body)
-        signatures = sign() if len(body) < _LARGE_BYTES else await asyncio.to_thread(sign)
+        signatures = await aside(sign, len(body))
         return headers | ({"webhook-signature": signatures} if signatures else {})
 
     def _signatures(self, webhook_id: str, sent_at: datetime, body: bytes) -> str:

@@ -2,15 +2,15 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
 
 import structlog
 
+from verdictd.aside import aside
 from verdictd.broker import Broker, Delivery, Settlement
 from verdictd.callbacks import Job, Jobs, webhook_id
 from verdictd.codec import decode, encode, peek_id
@@ -24,11 +24,7 @@ from verdictd.sandbox.pool import Draining
 from verdictd.settings import JudgeSettings
 from verdictd.verdicts import INVALID, internal_error
 
-T = TypeVar("T")
-
 log = structlog.get_logger()
-
-_LARGE_BYTES = 64 * 1024
 
 
 class Worker:
@@ -61,11 +57,11 @@ class Worker:
             submission = await self._decode(delivery)
         except InvalidSubmission as error:
             peek = partial(peek_id, delivery.body, delivery.message_id)
-            submission_id = await _aside(peek, len(delivery.body))
+            submission_id = await aside(peek, len(delivery.body))
             result = self._judge.unjudged(submission_id, INVALID, error.problems)
             return await self._answer(delivery, result, received_at, Settlement.DEAD_LETTER)
         structlog.contextvars.bind_contextvars(id=submission.id)
-        digest = await _aside(partial(_digest, delivery.body), len(delivery.body))
+        digest = await aside(partial(_digest, delivery.body), len(delivery.body))
         key = (submission.id, digest)
         async with self._alone(key):
             try:
@@ -94,7 +90,7 @@ class Worker:
         if problems:
             raise InvalidSubmission(problems)
         decoding = partial(decode, delivery.body, self._model, message_id=delivery.message_id)
-        submission = await _aside(decoding, len(delivery.body))
+        submission = await aside(decoding, len(delivery.body))
         self._judge.check(submission)
         return submission
 
@@ -145,7 +141,7 @@ class Worker:
             }
         )
         encoding = partial(encode, result, self._model.limits.result_bytes)
-        body = await _aside(encoding, text_length(result))
+        body = await aside(encoding, text_length(result))
         try:
             await self._replies.reply(body, delivery=delivery, submission_id=result.id)
             if job is not None and self._callbacks is not None:
@@ -157,11 +153,6 @@ class Worker:
             self._history.add(result)
         _log(result, settlement, (datetime.now(UTC) - received_at).total_seconds())
         return settlement
-
-
-async def _aside(work: Callable[[], T], size_bytes: int) -> T:
-    """Do what takes time with many bytes in a thread, so that heartbeats go on."""
-    return work() if size_bytes < _LARGE_BYTES else await asyncio.to_thread(work)
 
 
 def _job(submission: Submission, delivery: Delivery, digest: bytes) -> Job | None:

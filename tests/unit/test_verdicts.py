@@ -19,7 +19,6 @@ def ran(ending: Ending = Ending.EXITED, *, exit_code: int | None = 0, memory_kib
         cpu_time_s=0.1,
         wall_time_s=0.1,
         memory_kib=memory_kib,
-        message="",
         stdout=Captured(b"out\n"),
         stderr=Captured(),
     )

@@ -90,6 +90,5 @@ class Report:
     wall_time_s: float
     memory_kib: int
     """Peak of the control group, or without one the largest resident set."""
-    message: str
     stdout: Captured
     stderr: Captured

@@ -118,7 +118,6 @@ def report(
             cpu_time_s=float(meta["time"]),
             wall_time_s=float(meta["time-wall"]),
             memory_kib=int(meta.get("cg-mem") or meta["max-rss"]),
-            message=meta.get("message", ""),
             stdout=stdout,
             stderr=stderr,
         )

@@ -8,9 +8,11 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from verdictd.aside import aside
 from verdictd.errors import SandboxBroken
 from verdictd.sandbox import Captured
 
@@ -19,7 +21,7 @@ T = TypeVar("T")
 _TERMINATE_GRACE_S = 3.0
 _KILL_GRACE_S = 5.0
 _DRAIN_S = 3.0
-_INLINE_BYTES = 256 * 1024
+_LARGE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,7 @@ async def execute(argv: list[str], *, stdin: bytes, output_bytes: int, deadline_
     async with _readable(stdin) as stdin_fd:
         with (
             _capture(output_bytes, overflow.set) as (stdout, out),
-            _capture(output_bytes, overflow.set) as (
-                stderr,
-                err,
-            ),
+            _capture(output_bytes, overflow.set) as (stderr, err),
         ):
             try:
                 process = await asyncio.create_subprocess_exec(*argv, stdin=stdin_fd, stdout=out, stderr=err)
@@ -182,10 +181,8 @@ async def _readable(content: bytes) -> AsyncIterator[int]:
     """A descriptor that can only read: of /dev/null, or of a file without a name."""
     if not content:
         fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    elif len(content) <= _INLINE_BYTES:
-        fd = _unlinked(content)
     else:
-        fd = await asyncio.to_thread(_unlinked, content)
+        fd = await aside(partial(_unlinked, content), len(content), large_bytes=_LARGE_BYTES)
     try:
         yield fd
     finally:
