@@ -68,8 +68,8 @@ async def run(isolate: str, count: int, rate: float, *, dead: bool) -> None:
             await asyncio.sleep(1 / rate)
         others = receivers[1:]
         wanted = sum(number % RECEIVERS != 0 for number in range(count))
-        await wait_until(lambda: sum(len(receiver.received) for receiver in others) >= wanted, 120)
-        await wait_until(lambda: len(replied_s) == count, 120)
+        await wait_until(lambda: sum(len(receiver.received) for receiver in others) >= wanted, within_s=120)
+        await wait_until(lambda: len(replied_s) == count, within_s=120)
         failed = len(running.logged("callback.failed"))
     called_s = {
         json.loads(received.body)["id"]: received.at_s

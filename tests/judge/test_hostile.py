@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from judge.conftest import Judge
+from support.processes import alive
 from support.waiting import wait_until
 from verdictd.errors import SandboxBroken
 from verdictd.host import Host
 from verdictd.messages import Cause, Status
 from verdictd.sandbox.pool import BoxState
+from verdictd.sandbox.processes import children
 
 pytestmark = pytest.mark.anyio
 
@@ -90,18 +92,7 @@ async def test_background_process_is_dead_when_the_result_is_there(judge: Judge)
     result = await judge("bash", f"setsid sleep {seconds} >/dev/null 2>&1 </dev/null & sleep 0.2; echo left")
 
     assert (Status.ACCEPTED, "left\n") == (result.status, result.stdout)
-    assert [] == _running(f"sleep\0{seconds}\0")
-
-
-def _running(command_line: str) -> list[str]:
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if entry.read_text(errors="replace") == command_line:
-                found.append(str(entry))
-        except OSError:
-            continue
-    return found
+    assert [] == alive(["sleep", seconds])
 
 
 FORK_BOMB = "#include <unistd.h>\nint main(void) { for (;;) fork(); }"
@@ -230,22 +221,21 @@ async def test_files_that_are_hard_to_remove_are_removed(judge: Judge) -> None:
 async def test_keeper_that_is_killed_is_our_fault_and_the_box_comes_back(judge: Judge, host: Host) -> None:
     """A sandbox that somebody kills says nothing about the program, and nothing of it stays alive."""
     seconds = f"87654{os.getpid()}"
-    program = f"sleep\0{seconds}\0"
+    program = ["sleep", seconds]
     judging = asyncio.ensure_future(judge("bash", f"exec sleep {seconds}", wall_time_limit=30))
-    await wait_until(lambda: _running(program))
+    await wait_until(lambda: alive(program))
     for keeper in _keepers():
         os.kill(keeper, signal.SIGKILL)
     with pytest.raises(SandboxBroken):
         await judging
     assert BoxState.RETIRED in host.pool.states.values()
     await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
-    assert [] == _running(program)
+    assert [] == alive(program)
 
 
 def _keepers() -> list[int]:
     """The processes of this one that run a program in a box."""
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    return [pid for pid in map(int, children) if "\0--run\0" in Path(f"/proc/{pid}/cmdline").read_text()]
+    return [pid for pid in children(os.getpid()) if "\0--run\0" in Path(f"/proc/{pid}/cmdline").read_text()]
 
 
 async def test_unix_socket_of_the_host_is_out_of_reach(judge: Judge) -> None:

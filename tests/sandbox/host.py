@@ -1,12 +1,11 @@
 """What the conformance tests do with the host and see of it: box ids, limits, processes, files, time."""
 
-import os
 import resource
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,23 +50,6 @@ def open_files(limit: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def alive(program: Sequence[str | bytes]) -> list[int]:
-    """The ids, outside, of processes with exactly this command line; not those that only pass it on."""
-    wanted = b"".join(os.fsencode(word) + b"\0" for word in program)
-    return [
-        int(entry.name)
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and _cmdline(entry) == wanted
-    ]
-
-
-def _cmdline(process: Path) -> bytes:
-    try:
-        return (process / "cmdline").read_bytes()
-    except OSError:  # it ended meanwhile
-        return b""
 
 
 def names(directory: Path) -> list[str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.conformance import ENDED_WELL, Box, Executable, failed, fresh_box, prog
-from sandbox.host import alive, box_number, names, wait_until
+from sandbox.host import box_number, names, wait_until
+from support.processes import alive
 
 
 def test_init_prints_where_the_box_is(executable: Executable) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.conformance import BROKEN, ENDED_WELL, Box, Outcome, embedded_only, prog
-from sandbox.host import alive, wait_until
+from sandbox.host import wait_until
+from support.processes import alive
 
 
 @pytest.mark.parametrize("name", ["TERM", "INT", "HUP"])

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.conformance import ENDED_WELL, Box, Executable, fresh_box, prog
-from sandbox.host import alive, wait_until
+from sandbox.host import wait_until
+from support.processes import alive
 
 
 @pytest.fixture

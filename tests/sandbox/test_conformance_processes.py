@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.conformance import ENDED_WELL, Box, Executable, failed, fresh_box, prog
-from sandbox.host import alive, wait_until
+from sandbox.host import wait_until
+from support.processes import alive
 
 
 @pytest.mark.parametrize("behaviour", ["fork", "thread"])

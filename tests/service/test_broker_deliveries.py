@@ -227,7 +227,7 @@ async def test_a_thousand_submissions_are_answered_once_each(amqp_url: str) -> N
 
         await results.consume(collect, no_ack=True)
         async with consuming(broker, answer, prefetch=20):
-            await wait_until(lambda: len(replies) >= len(expected), limit_s=30)
+            await wait_until(lambda: len(replies) >= len(expected), within_s=30)
         await asyncio.sleep(0.2)
         left = await client.count(SUBMISSIONS)
 

@@ -103,7 +103,7 @@ async def test_deleted_queue_is_consumed_again_within_15_s(rabbitmq: PrivateBrok
     async with connected(broker_settings(url)) as broker, consuming(broker, accept), peer(url) as operator:
         await operator.channel.queue_delete(SUBMISSIONS)
         await wait_until(lambda: not broker.consuming)
-        await wait_until(lambda: broker.consuming, limit_s=15)
+        await wait_until(lambda: broker.consuming, within_s=15)
         await operator.publish(SUBMISSIONS)
         await wait_until(lambda: "0 in flight" in repr(broker))
         left = await operator.count(SUBMISSIONS)
@@ -133,7 +133,7 @@ async def test_restart_under_load_answers_every_submission(rabbitmq: PrivateBrok
             await wait_until(lambda: started > 50)
             await asyncio.to_thread(getattr(rabbitmq, end))
             await asyncio.to_thread(rabbitmq.start)
-            await wait_until(lambda: broker.consuming and broker.connected, limit_s=10)
+            await wait_until(lambda: broker.consuming and broker.connected, within_s=10)
             async with peer(url) as reader:
                 answered = await take_all(reader.channel, ids)
                 dead = await reader.count(DEAD)
@@ -150,10 +150,10 @@ async def test_frozen_broker_is_left_by_heartbeat_and_found_again(rabbitmq: Priv
     async with connected(settings) as broker, consuming(broker, accept):
         async with frozen(pid):
             reply = asyncio.create_task(broker.reply(b"kept", delivery=make_delivery(), submission_id="s-1"))
-            await wait_until(lambda: not broker.connected and not broker.consuming, limit_s=15)
+            await wait_until(lambda: not broker.connected and not broker.consuming, within_s=15)
             waits = not reply.done()
         await asyncio.wait_for(reply, 15)
-        await wait_until(lambda: broker.consuming, limit_s=10)
+        await wait_until(lambda: broker.consuming, within_s=10)
         async with peer(url) as reader:
             body = (await reader.take(RESULTS)).body
 
@@ -211,7 +211,7 @@ async def take_all(channel: AbstractChannel, ids: set[str]) -> Counter[str]:
 
     results = await channel.get_queue(RESULTS, ensure=False)
     await results.consume(collect, no_ack=True)
-    await wait_until(lambda: ids <= set(answered), limit_s=30)
+    await wait_until(lambda: ids <= set(answered), within_s=30)
     return answered
 
 

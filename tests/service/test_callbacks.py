@@ -193,7 +193,7 @@ async def test_callbacks_survive_a_restart_of_the_broker(own_broker: PrivateBrok
         await asyncio.to_thread(own_broker.stop)
         await asyncio.to_thread(own_broker.start)
         async with late.up():
-            await wait_until(lambda: len(early.received) >= 2 and late.received, 40)
+            await wait_until(lambda: len(early.received) >= 2 and late.received, within_s=40)
 
     assert {"id": "1"} == early.received[-1].verified()
     assert {"id": "2"} == late.received[0].verified()

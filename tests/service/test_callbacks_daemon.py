@@ -230,7 +230,7 @@ async def test_dead_receiver_delays_no_reply(start: Start, client: Peer) -> None
         for _ in range(40):
             await client.take(RESULTS, 30)
         replied_s = time.monotonic() - began_s
-        await wait_until(lambda: len(other.received) == 10, 5)
+        await wait_until(lambda: len(other.received) == 10, within_s=5)
 
     assert replied_s < 15
     assert max(received.at_s for received in other.received) - began_s - replied_s < 2

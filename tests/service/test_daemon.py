@@ -15,9 +15,11 @@ import pytest
 
 from support.amqp import DEAD, RESULTS, SUBMISSIONS, Peer, peer
 from support.daemon import Daemon, daemon, launched, sandbox_setting
+from support.processes import alive
 from support.rabbitmq import PrivateBroker
 from support.waiting import wait_until
 from verdictd.messages import Result
+from verdictd.sandbox.processes import children
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
@@ -258,9 +260,8 @@ async def test_sigterm_finishes_what_is_in_a_box_and_puts_the_rest_back(start: S
 
 def keepers(running: Daemon) -> list[int]:
     """The sandboxes that run submissions now, by process id."""
-    pid = running.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in children if "main.sh" in Path(f"/proc/{child}/cmdline").read_text()]
+    found = children(running.process.pid)
+    return [pid for pid in found if "main.sh" in Path(f"/proc/{pid}/cmdline").read_text()]
 
 
 def kill_keepers(running: Daemon) -> None:
@@ -307,24 +308,13 @@ async def test_program_of_a_killed_daemon_ends_with_the_next_start(start: Start,
     seconds = str(uuid.uuid4().int % 10**7 + 10**6)
     async with start("one") as first:
         await send(client, bash(f"exec sleep {seconds}", wall_time_limit=300))
-        await wait_until(lambda: _sleeping(seconds))
+        await wait_until(lambda: alive(["sleep", seconds]))
         await first.end(signal.SIGKILL)
     async with start("two", judge__max_attempts="1"):
-        assert not _sleeping(seconds)
+        assert not alive(["sleep", seconds])
         answer = await result(client)
 
     assert ("internal_error", 2, True) == (answer.status, answer.attempt, answer.redelivered)
-
-
-def _sleeping(seconds: str) -> bool:
-    wanted = f"sleep\0{seconds}\0"
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if entry.read_text(errors="replace") == wanted:
-                return True
-        except OSError:
-            continue
-    return False
 
 
 async def test_killed_keeper_is_retried_and_never_a_verdict(start: Start, client: Peer) -> None:

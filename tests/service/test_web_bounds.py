@@ -17,6 +17,7 @@ from support.rabbitmq import PrivateBroker
 from support.web import Site, listening, site
 from verdictd.errors import BrokerUnavailable
 from verdictd.messages import Result
+from verdictd.sandbox.processes import children
 from verdictd.submitter import Submitter
 from verdictd.topology import connection, declare
 
@@ -214,7 +215,7 @@ async def test_client_that_does_not_read_its_answer_is_let_go(amqp_url: str, log
         )
         await wait_until(lambda: bool(served.daemon.logged("submission.answered")))
         opened = connections(served)
-        taken_s = await wait_until(lambda: connections(served) == 0, 20)
+        taken_s = await wait_until(lambda: connections(served) == 0, within_s=20)
         writer.transport.abort()
 
     assert 1 == opened
@@ -256,10 +257,8 @@ async def test_daemon_without_a_usable_box_is_not_ready(amqp_url: str, log: Path
     async with site(log, broker__url=amqp_url, **few) as served:
         waiting = asyncio.create_task(served.post(bash("sleep 1; echo done"), wait=True))
         await until_in_box(served, 1)
-        pid = served.daemon.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for child in children:
-            os.kill(int(child), signal.SIGKILL)
+        for child in children(served.daemon.process.pid):
+            os.kill(child, signal.SIGKILL)
         async with asyncio.timeout(10):
             while (ready := await served.get("/readyz"))[0] == 200:
                 await asyncio.sleep(0.02)

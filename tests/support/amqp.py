@@ -1,17 +1,21 @@
 """Both sides of the queues: the daemon's broker at work, and another program that publishes and reads."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
+from support import waiting
 from verdictd.broker import Broker, Delivery, Handle, Settlement
 from verdictd.settings import BrokerSettings
+
+wait_until = partial(waiting.wait_until, within_s=10)
+"""For what RabbitMQ does at once."""
 
 SUBMISSIONS, RESULTS, DEAD = "verdictd.submissions", "verdictd.results", "verdictd.dead"
 
@@ -109,12 +113,3 @@ def make_delivery(**changes: Any) -> Delivery:
     fields: dict[str, Any] = dict.fromkeys(Delivery.__dataclass_fields__)
     fields |= {"body": b"{}", "headers": {}, "redelivered": False, "attempt": 1}
     return Delivery(**fields | changes)
-
-
-async def wait_until(condition: Callable[[], bool], limit_s: float = 10) -> float:
-    """Wait for something to become true; the seconds that it took."""
-    began_s = time.monotonic()
-    async with asyncio.timeout(limit_s):
-        while not condition():
-            await asyncio.sleep(0.01)
-    return time.monotonic() - began_s

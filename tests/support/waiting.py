@@ -7,10 +7,11 @@ from collections.abc import Callable
 import pytest
 
 
-async def wait_until(condition: Callable[[], object], within_s: float = 20) -> None:
-    """Wait for something to become true, and fail the test if it does not in time."""
-    deadline_s = time.monotonic() + within_s
+async def wait_until(condition: Callable[[], object], within_s: float = 20) -> float:
+    """Wait for something to become true, or fail the test in time; the seconds that it took."""
+    began_s = time.monotonic()
     while not condition():
-        if time.monotonic() > deadline_s:
+        if time.monotonic() - began_s > within_s:
             pytest.fail(f"did not happen within {within_s} s")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.01)
+    return time.monotonic() - began_s

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from support.processes import alive
 from support.waiting import wait_until
 from verdictd.errors import SandboxBroken
 from verdictd.sandbox.processes import Outcome, execute
@@ -80,25 +81,25 @@ async def test_child_that_ignores_sigterm_is_killed_with_its_own_child() -> None
     """A keeper that hangs is killed, and the first process of its sandbox before it."""
     with pytest.raises(SandboxBroken, match="did not end within"):
         await shell("trap '' TERM; sleep 6543 & sleep 6543", deadline_s=0.3)
-    await wait_until(lambda: not _sleeping("6543"))
+    await wait_until(lambda: not alive(["sleep", "6543"]))
 
 
 async def test_cancelled_wait_ends_the_child() -> None:
     """Whoever stops waiting leaves nothing behind."""
     task = asyncio.ensure_future(shell("exec sleep 6544", deadline_s=60))
-    await wait_until(lambda: _sleeping("6544"))
+    await wait_until(lambda: alive(["sleep", "6544"]))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert not _sleeping("6544")
+    assert not alive(["sleep", "6544"])
 
 
 async def test_descendant_that_holds_the_output_is_a_fault() -> None:
     """A sandbox that has ended while something inside still lives was none."""
     with pytest.raises(SandboxBroken, match="outlived its sandbox"):
         await shell("sleep 6545 & exit 0")
-    for pid in _pids("6545"):
+    for pid in alive(["sleep", "6545"]):
         os.kill(pid, 9)
 
 
@@ -121,18 +122,3 @@ async def test_no_descriptor_is_left_open() -> None:
 
 def _open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
-
-
-def _pids(seconds: str) -> list[int]:
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if entry.read_bytes() == f"sleep\0{seconds}\0".encode():
-                found.append(int(entry.parent.name))
-        except OSError:
-            continue
-    return found
-
-
-def _sleeping(seconds: str) -> bool:
-    return bool(_pids(seconds))
