@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from pydantic import AwareDatetime
+
 from verdictd import __version__, languages
 from verdictd.aside import aside
 from verdictd.builds import build, clash
@@ -32,7 +34,7 @@ class Running:
 
     id: str
     language: str
-    since: datetime
+    since: AwareDatetime
 
 
 class Judge:

@@ -6,6 +6,8 @@ import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from pydantic import AwareDatetime
+
 from verdictd import __version__
 from verdictd.broker import Broker
 from verdictd.history import History, Rate, Verdict
@@ -48,7 +50,8 @@ class DaemonStatus:
     """A daemon at one moment."""
 
     host: str
-    started_at: datetime
+    at: AwareDatetime
+    started_at: AwareDatetime
     ready: bool
     problems: list[str]
     """Why it is not ready; empty where it is."""
@@ -92,6 +95,7 @@ class Watch:
         sandbox, running = self._host.sandbox, self._host.judge.running
         return DaemonStatus(
             host=socket.gethostname(),
+            at=datetime.now(UTC),
             started_at=self._started_at,
             ready=not problems,
             problems=problems,
