@@ -118,10 +118,11 @@ class Judge:
         language = self.check(submission)
         async with self._pool.lease() as box:
             started_at = datetime.now(UTC)
+            # For the rest of the caller's task, and of the tasks it starts: what retires the box is one.
+            structlog.contextvars.bind_contextvars(language=language.name, box=box.number)
             self._running[box.number] = Running(submission.id, language.name, started_at)
             try:
-                with structlog.contextvars.bound_contextvars(language=language.name, box=box.number):
-                    judged = await self._within_time(box, language, submission)
+                judged = await self._within_time(box, language, submission)
             finally:
                 del self._running[box.number]
             worker = self.identity(box.number)

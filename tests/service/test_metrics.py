@@ -171,17 +171,21 @@ async def test_daemon_without_a_broker_is_not_ready(tmp_path: Path) -> None:
 
 
 async def test_retired_box_is_a_fault_of_its_kind(amqp_url: str, tmp_path: Path) -> None:
-    """A sandbox that fails to run a program is counted, and so is what becomes of the delivery."""
+    """It is counted, and so is what becomes of the delivery; the log says whose program it was, and where."""
     faulty = Faulty(tmp_path)
     own = {"sandbox__isolate": str(faulty.path), "sandbox__retire_s": "1", "sandbox__first_box": "774"}
     async with site(tmp_path / "log", broker__url=amqp_url, **own) as served, peer(amqp_url) as client:
         faulty.do_instead('[[ "$*" == *--run* ]] && exit 2')
-        await client.publish(SUBMISSIONS, submission("bash", "echo 42"))
+        sent = submission("bash", "echo 42")
+        await client.publish(SUBMISSIONS, sent)
         await reached(served, 1, "verdictd_sandbox_faults_total", kind="run")
         faulty.work_again()
         result = Result.model_validate_json((await client.take(RESULTS, 30)).body)
         found = await reached(served, 1, "verdictd_deliveries_total", settlement="ack")
+        told = [*served.daemon.logged("box.retired"), *served.daemon.logged("submission.not_judged")]
 
+    assert {(json.loads(sent)["id"], "bash")} == {(line["id"], line["language"]) for line in told}
+    assert {line["box"] for line in told} <= {774, 775}
     assert (Status.ACCEPTED, True) == (result.status, result.redelivered)
     assert found.value("verdictd_redeliveries_total") >= 1
     assert found.value("verdictd_deliveries_total", settlement="requeue") >= 1
