@@ -14,10 +14,11 @@ from aio_pika import Message
 from aio_pika.abc import AbstractConnection
 from aiormq.abc import DeliveredMessage
 
-from verdictd import topology
+from verdictd import metrics, topology
 from verdictd.errors import BrokerUnavailable
 from verdictd.replies import Replies, Reply
 from verdictd.settings import BrokerSettings
+from verdictd.tasks import beside
 
 REPLY_TIMEOUT_S = 600
 FAULT_PAUSE_S = 1
@@ -102,12 +103,8 @@ class Broker:
         async with topology.connection(settings, "verdictd start") as connection:
             await topology.declare(connection, settings, more)
         broker = cls(settings, reply_timeout_s=reply_timeout_s, more=more)
-        keeping = asyncio.create_task(broker._replies.keep_connected())
-        try:
+        async with beside(broker._replies.keep_connected()):
             yield broker
-        finally:
-            keeping.cancel()
-            await asyncio.wait([keeping])
 
     async def consume(
         self,
@@ -124,12 +121,13 @@ class Broker:
 
         Then what is in flight has `drain_timeout_s` to end; what does not is cancelled and put back.
         """
+        queue = queue or self._settings.submissions_queue
         async with asyncio.TaskGroup() as connections:
             async with asyncio.TaskGroup() as in_flight:
 
                 async def receive(message: DeliveredMessage) -> None:
                     # The channel cancels this callback when the connection is lost; the work goes on.
-                    work = self._work(message, handle, stop)
+                    work = self._work(message, handle, stop, queue)
                     try:
                         task = in_flight.create_task(work)
                     except RuntimeError:
@@ -140,7 +138,7 @@ class Broker:
 
                 use = partial(
                     self._consume_over,
-                    queue=queue or self._settings.submissions_queue,
+                    queue=queue,
                     receive=receive,
                     prefetch=prefetch,
                     stop=stop,
@@ -179,7 +177,7 @@ class Broker:
         """Why a submission may not ask for its result there; None if it may."""
         return self._replies.problem(reply_to)
 
-    async def _work(self, message: DeliveredMessage, handle: Handle, stop: asyncio.Event) -> None:
+    async def _work(self, message: DeliveredMessage, handle: Handle, stop: asyncio.Event, queue: str) -> None:
         """One delivery from its arrival to its settlement; nothing it raises may reach its neighbours."""
         settlement = Settlement.REQUEUE
         try:
@@ -191,7 +189,7 @@ class Broker:
         finally:
             if stop.is_set():
                 await self._not_consuming.wait()  # or what is put back now would come to us once more
-            await _settle(message, settlement)
+            await _settle(message, settlement, queue)
 
     async def _drain(self, timeout_s: float) -> None:
         if not self._in_flight:
@@ -262,7 +260,7 @@ def _delivery(message: DeliveredMessage) -> Delivery:
     )
 
 
-async def _settle(message: DeliveredMessage, settlement: Settlement) -> None:
+async def _settle(message: DeliveredMessage, settlement: Settlement, queue: str) -> None:
     channel, tag = message.channel, message.delivery_tag or 0
     try:
         with topology.translated("cannot settle"):
@@ -278,3 +276,6 @@ async def _settle(message: DeliveredMessage, settlement: Settlement) -> None:
     except BrokerUnavailable as error:
         # RabbitMQ took the message back when it lost the channel: someone else has it.
         log.info("delivery.taken_back", settlement=settlement, reason=str(error))
+        metrics.DELIVERIES.labels(queue, "taken_back").inc()
+    else:
+        metrics.DELIVERIES.labels(queue, settlement).inc()

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from verdictd import systemd, topology
+from verdictd import metrics, systemd, topology
 from verdictd.broker import Broker
 from verdictd.callbacks import Jobs
 from verdictd.deliverer import Deliverer
@@ -21,6 +21,7 @@ from verdictd.sandbox.pool import BoxPool
 from verdictd.settings import Settings
 from verdictd.signals import on_signals
 from verdictd.submitter import Submitter
+from verdictd.tasks import beside
 from verdictd.watch import Watch
 from verdictd.web import application
 from verdictd.worker import Worker
@@ -56,7 +57,7 @@ async def _http(settings: Settings, host: Host, watch: Watch) -> AsyncIterator[N
         return
     async with Submitter.connect(settings.broker) as submitter:
         app = application(settings=settings, host=host, submitter=submitter, watch=watch)
-        async with listen(app, settings.http):
+        async with listen(app, settings.http), beside(metrics.observe_lag()):
             yield
             submitter.stop_waiting()
 

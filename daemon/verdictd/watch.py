@@ -3,12 +3,13 @@
 import asyncio
 import platform
 import socket
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pydantic import AwareDatetime
 
-from verdictd import __version__
+from verdictd import __version__, metrics
 from verdictd.broker import Broker
 from verdictd.history import History, Rate, Verdict
 from verdictd.host import Host
@@ -72,6 +73,14 @@ class Watch:
         self._stop = stop
         self._started_at = datetime.now(UTC)
         self.broker: Broker | None = None
+        metrics.INFO.info(
+            {
+                "version": __version__,
+                "sandbox": host.sandbox.name,
+                "sandbox_version": host.sandbox.version,
+                "control_groups": str(host.sandbox.control_groups).lower(),
+            }
+        )
 
     @property
     def stopping(self) -> bool:
@@ -88,6 +97,17 @@ class Watch:
             "no box is usable": all(state is BoxState.RETIRED for state in self._host.pool.states.values()),
         }
         return [problem for problem, holds in found.items() if holds]
+
+    def measure(self) -> None:
+        """Set the metrics that are states, for a scrape."""
+        broker = self.broker
+        metrics.READY.set(not self.problems())
+        metrics.BROKER_CONNECTED.set(broker is not None and broker.connected)
+        metrics.CONSUMING.set(broker is not None and broker.consuming)
+        metrics.DRAINING.set(self.stopping)
+        states = Counter(self._host.pool.states.values())
+        for state in BoxState:
+            metrics.BOXES.labels(state).set(states[state])
 
     def status(self, queue: QueueStatus) -> DaemonStatus:
         """All that there is to see."""

@@ -10,6 +10,7 @@ from functools import partial
 
 import structlog
 
+from verdictd import metrics
 from verdictd.aside import aside
 from verdictd.broker import Broker, Delivery, Settlement
 from verdictd.callbacks import Job, Jobs, webhook_id
@@ -53,9 +54,12 @@ class Worker:
     async def handle(self, delivery: Delivery) -> Settlement:
         """Judge, reply, and say how the delivery is to be settled."""
         received_at = datetime.now(UTC)
+        if delivery.redelivered:
+            metrics.REDELIVERIES.inc()
         try:
             submission = await self._decode(delivery)
         except InvalidSubmission as error:
+            metrics.INVALID_SUBMISSIONS.labels("amqp").inc()
             peek = partial(peek_id, delivery.body, delivery.message_id)
             submission_id = await aside(peek, len(delivery.body))
             result = self._judge.unjudged(submission_id, INVALID, error.problems)
@@ -143,7 +147,8 @@ class Worker:
         encoding = partial(encode, result, self._model.limits.result_bytes)
         body = await aside(encoding, text_length(result))
         try:
-            await self._replies.reply(body, delivery=delivery, submission_id=result.id)
+            with metrics.STAGES.labels(metrics.Stage.REPLY).time():
+                await self._replies.reply(body, delivery=delivery, submission_id=result.id)
             if job is not None and self._callbacks is not None:
                 await self._callbacks.add(replace(job, body=body))
         except BrokerUnavailable as error:
@@ -151,6 +156,7 @@ class Worker:
             settlement = Settlement.REQUEUE
         else:
             self._history.add(result)
+            _count(result)
         _log(result, settlement, (datetime.now(UTC) - received_at).total_seconds())
         return settlement
 
@@ -180,6 +186,12 @@ def _envelope_problems(delivery: Delivery) -> Iterator[Problem]:
         yield Problem("", f"content_type is {media_type[:100]!r}, only 'application/json' is taken")
     if (delivery.content_encoding or "").lower() not in {"", "identity", "utf-8"}:
         yield Problem("", f"content_encoding is {delivery.content_encoding!r}, no encoding is taken")
+
+
+def _count(result: Result) -> None:
+    metrics.SUBMISSIONS.labels(result.language.name if result.language else "", result.status).inc()
+    if result.queue_time is not None and not result.duplicate:
+        metrics.QUEUE_TIME.observe(result.queue_time)
 
 
 def _log(result: Result, settlement: Settlement, total_s: float) -> None:

@@ -47,7 +47,7 @@ def bearer(token: str) -> dict[str, str]:
 async def test_token_is_needed_where_there_are_any(amqp_url: str, log: Path) -> None:
     """401 that says how, before the body is looked at; any of the tokens will do, and probes need none."""
     async with site(log, broker__url=amqp_url, http__tokens=f"{TOKEN} {OTHER}") as served:
-        paths = ("/languages", "/status", "/nothing", "/healthz", "/readyz", "/openapi.json")
+        paths = ("/languages", "/status", "/metrics", "/nothing", "/healthz", "/readyz", "/openapi.json")
         without = [(await served.get(path))[0] for path in paths]
         refused = [
             (await served.post(b"{", headers=bearer(token)))[0]
@@ -61,7 +61,7 @@ async def test_token_is_needed_where_there_are_any(amqp_url: str, log: Path) -> 
             asks = response.headers["WWW-Authenticate"]
         text = served.daemon.text
 
-    assert [401, 401, 401, 200, 200, 200] == without
+    assert [401, 401, 401, 401, 200, 200, 200] == without
     assert [401] * 5 == refused
     assert [202, 202] == taken
     assert "Bearer" == asks

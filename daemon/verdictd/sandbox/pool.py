@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from verdictd import metrics
 from verdictd.errors import SandboxBroken, VerdictdError
 from verdictd.sandbox import BoxId
 from verdictd.sandbox.box import Box
@@ -98,7 +99,8 @@ class BoxPool:
         A box whose block ends with SandboxBroken is retired, any other is reset and leased again.
         """
         async with self._changed:
-            await self._changed.wait_for(lambda: self._free or self._draining)
+            with metrics.STAGES.labels(metrics.Stage.WAIT).time():
+                await self._changed.wait_for(lambda: self._free or self._draining)
             if self._draining:
                 raise Draining
             box = self._free.popleft()
@@ -155,7 +157,8 @@ class BoxPool:
     async def _retire(self, box: Box, error: SandboxBroken) -> None:
         """Leave the box alone for a while, then take it over as at the start; until that succeeds."""
         self._states[box.number] = BoxState.RETIRED
-        log.error("box.retired", box=box.number, error=str(error), again_in_s=self._retire_s)
+        log.error("box.retired", box=box.number, kind=error.kind, error=str(error), again_in_s=self._retire_s)
+        metrics.SANDBOX_FAULTS.labels(error.kind).inc()
         try:
             async with asyncio.timeout(self._retire_s):
                 await self._closed.wait()
