@@ -22,6 +22,7 @@ from verdictd.tasks import beside
 
 REPLY_TIMEOUT_S = 600
 FAULT_PAUSE_S = 1
+_TAKEN_BACK = "taken_back"
 
 log = structlog.get_logger()
 
@@ -122,6 +123,8 @@ class Broker:
         Then what is in flight has `drain_timeout_s` to end; what does not is cancelled and put back.
         """
         queue = queue or self._settings.submissions_queue
+        for settlement in (*Settlement, _TAKEN_BACK):
+            metrics.DELIVERIES.labels(queue, settlement)  # which begin with 0
         async with asyncio.TaskGroup() as connections:
             async with asyncio.TaskGroup() as in_flight:
 
@@ -276,6 +279,6 @@ async def _settle(message: DeliveredMessage, settlement: Settlement, queue: str)
     except BrokerUnavailable as error:
         # RabbitMQ took the message back when it lost the channel: someone else has it.
         log.info("delivery.taken_back", settlement=settlement, reason=str(error))
-        metrics.DELIVERIES.labels(queue, "taken_back").inc()
+        metrics.DELIVERIES.labels(queue, _TAKEN_BACK).inc()
     else:
         metrics.DELIVERIES.labels(queue, settlement).inc()
