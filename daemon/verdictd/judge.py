@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import structlog
+from pydantic import AwareDatetime
 
 from verdictd import __version__, languages, metrics
 from verdictd.aside import aside
@@ -34,7 +35,7 @@ class Running:
 
     id: str
     language: str
-    since: datetime
+    since: AwareDatetime
 
 
 class Judge:

@@ -2,9 +2,8 @@
 
 import asyncio
 import contextlib
-import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import structlog
 
@@ -20,6 +19,7 @@ from verdictd.messages import submission_model
 from verdictd.recent import Recent
 from verdictd.sandbox.pool import BoxPool
 from verdictd.settings import Settings
+from verdictd.signals import on_signals
 from verdictd.submitter import Submitter
 from verdictd.tasks import beside
 from verdictd.watch import Watch
@@ -38,7 +38,7 @@ async def serve(settings: Settings) -> None:
     Raises LanguagesError, BoxTaken and NoSandbox where it cannot start.
     """
     stop = asyncio.Event()
-    with _signals(stop.set):
+    with on_signals(stop.set):
         async with open_host(settings) as host:
             history = History()
             watch = Watch(host, history, stop)
@@ -136,15 +136,3 @@ async def _drain(pool: BoxPool, stop: asyncio.Event) -> None:
     systemd.notify("STOPPING=1", "STATUS=finishing what is in a box")
     log.info("service.draining")
     await pool.drain()
-
-
-@contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)

@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from pydantic import AwareDatetime
+
 from verdictd import __version__, metrics
 from verdictd.broker import Broker
 from verdictd.history import History, Rate, Verdict
@@ -49,7 +51,8 @@ class DaemonStatus:
     """A daemon at one moment."""
 
     host: str
-    started_at: datetime
+    at: AwareDatetime
+    started_at: AwareDatetime
     ready: bool
     problems: list[str]
     """Why it is not ready; empty where it is."""
@@ -112,6 +115,7 @@ class Watch:
         sandbox, running = self._host.sandbox, self._host.judge.running
         return DaemonStatus(
             host=socket.gethostname(),
+            at=datetime.now(UTC),
             started_at=self._started_at,
             ready=not problems,
             problems=problems,

@@ -14,7 +14,7 @@ import pytest
 
 from support.amqp import RESULTS, SUBMISSIONS, Peer, broker_settings, peer, wait_until
 from support.rabbitmq import PrivateBroker
-from support.web import Site, listening, site
+from support.web import Site, listening, site, until_in_box
 from verdictd.errors import BrokerUnavailable
 from verdictd.messages import Result
 from verdictd.sandbox.processes import children
@@ -38,13 +38,6 @@ def bash(source: str, **fields: Any) -> dict[str, Any]:
 
 async def result(client: Peer) -> Result:
     return Result.model_validate_json((await client.take(RESULTS, 30)).body)
-
-
-async def until_in_box(served: Site, count: int) -> None:
-    """Wait until so many submissions are in a box."""
-    async with asyncio.timeout(10):
-        while sum(box["running"] is not None for box in (await served.get("/status"))[1]["boxes"]) < count:
-            await asyncio.sleep(0.02)
 
 
 def bearer(token: str) -> dict[str, str]:
