@@ -30,5 +30,9 @@ class SandboxBroken(VerdictdError):
     """This box cannot be trusted: retire it and requeue the message, a bounded number of times."""
 
 
+class SandboxUnusable(SandboxBroken):
+    """No program can be run on this host now, whatever it is: take no messages until that has changed."""
+
+
 class BrokerUnavailable(VerdictdError):
     """Nothing can be sent now: wait for the connection, then try again."""
