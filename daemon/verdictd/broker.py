@@ -1,13 +1,15 @@
 """AMQP: take submissions, reply with confirm, settle each delivery exactly once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
-from typing import Any, Self, assert_never
+from typing import Self, assert_never
 
 import structlog
 from aio_pika import Message
@@ -18,11 +20,15 @@ from verdictd import metrics, topology
 from verdictd.errors import BrokerUnavailable
 from verdictd.replies import Replies, Reply
 from verdictd.settings import BrokerSettings
+from verdictd.source import Source
 from verdictd.tasks import beside
 
 REPLY_TIMEOUT_S = 600
 FAULT_PAUSE_S = 1
 _TAKEN_BACK = "taken_back"
+_SUSPENDED_LOG_S = 25
+_SEEN_MESSAGES = 10_000
+_FINGERPRINT_BYTES = 64 * 1024
 
 log = structlog.get_logger()
 
@@ -59,8 +65,17 @@ class Settlement(StrEnum):
 Handle = Callable[[Delivery], Awaitable[Settlement]]
 
 
+def _always() -> bool:
+    return True
+
+
 class Broker:
-    """RabbitMQ over two connections: a shortage of memory or disk there blocks the one that publishes."""
+    """RabbitMQ over two connections: a shortage of memory or disk there blocks the one that publishes.
+
+    A submission can kill the daemon that judges it, and RabbitMQ counts that for all that the daemon had. A
+    message that somebody else had before, and did not settle, is a suspect: it is in work alone, and only its
+    own count grows if it kills again. What this process has had itself did not kill it, and is no suspect.
+    """
 
     def __init__(
         self, settings: BrokerSettings, *, reply_timeout_s: float, more: topology.Queues | None = None
@@ -68,10 +83,12 @@ class Broker:
         self._settings = settings
         self._more = more or {}
         self._replies = Replies(settings, timeout_s=reply_timeout_s, more=more)
-        # State: no consumer registered; deliveries not settled yet.
+        # State: nothing is taken now; deliveries not settled yet; what was delivered so far, newest last.
         self._not_consuming = asyncio.Event()
         self._not_consuming.set()
         self._in_flight: set[asyncio.Task[None]] = set()
+        self._seen: OrderedDict[int, None] = OrderedDict()
+        self._news = asyncio.Event()
 
     def __repr__(self) -> str:
         connected = "connected" if self.connected else "not connected"
@@ -115,10 +132,14 @@ class Broker:
         stop: asyncio.Event,
         drain_timeout_s: float,
         queue: str | None = None,
+        usable: Callable[[], bool] = _always,
+        careful: bool = True,
     ) -> None:
         """Hand each submission to `handle` in a task of its own and settle it as told, until `stop` is set.
 
-        They come from the submissions queue, unless another one is given.
+        They come from the submissions queue, unless another one is given: up to `prefetch` at once, those of
+        lost connections included, and none while `usable` does not hold. Suspects come alone, unless it is
+        not `careful`.
 
         Then what is in flight has `drain_timeout_s` to end; what does not is cancelled and put back.
         """
@@ -128,26 +149,24 @@ class Broker:
         async with asyncio.TaskGroup() as connections:
             async with asyncio.TaskGroup() as in_flight:
 
-                async def receive(message: DeliveredMessage) -> None:
-                    # The channel cancels this callback when the connection is lost; the work goes on.
-                    work = self._work(message, handle, stop, queue)
-                    try:
-                        task = in_flight.create_task(work)
-                    except RuntimeError:
-                        work.close()  # the group has ended: RabbitMQ takes the message back with the channel
-                        return
+                def start(message: DeliveredMessage) -> asyncio.Task[None]:
+                    task = in_flight.create_task(self._work(message, handle, stop, queue))
                     self._in_flight.add(task)
-                    task.add_done_callback(self._in_flight.discard)
+                    task.add_done_callback(self._ended)
+                    return task
 
                 use = partial(
                     self._consume_over,
                     queue=queue,
-                    receive=receive,
+                    start=start,
                     prefetch=prefetch,
                     stop=stop,
+                    usable=usable,
+                    careful=careful,
                 )
                 keeping = connections.create_task(topology.keep(self._settings, "verdictd consume", use))
                 await stop.wait()
+                self._news.set()
                 await self._not_consuming.wait()
                 await self._drain(drain_timeout_s)
             keeping.cancel()
@@ -207,46 +226,85 @@ class Broker:
         connection: AbstractConnection,
         *,
         queue: str,
-        receive: Callable[[DeliveredMessage], Coroutine[Any, Any, None]],
+        start: Callable[[DeliveredMessage], asyncio.Task[None]],
         prefetch: int,
         stop: asyncio.Event,
+        usable: Callable[[], bool],
+        careful: bool,
     ) -> None:
         if stop.is_set():
             return
         settings = self._settings
         await topology.declare(connection, settings, self._more)
-        with topology.translated("cannot consume"):
-            async with asyncio.timeout(settings.connect_timeout_s):
-                channel = await connection.channel(publisher_confirms=False)
-                underlay = await channel.get_underlay_channel()
-                end = topology.end_of(underlay)
-                await channel.set_qos(prefetch_count=prefetch)
-                # Not through aio-pika's queue: its messages raise on a delivery mode of 3, which newer
-                # versions of RabbitMQ let pass, and such a delivery would reach nobody, never to be settled.
-                consumer = await underlay.basic_consume(queue, receive)
+        source = await Source.open(connection, queue, self._news, timeout_s=settings.connect_timeout_s)
         self._not_consuming.clear()
         log.info("broker.consuming", queue=queue, prefetch=prefetch)
-        stopped = asyncio.ensure_future(stop.wait())
-        waits: set[asyncio.Future[Any]] = {end, stopped}
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            if stop.is_set():
-                with topology.translated("cannot stop to consume"):
-                    async with asyncio.timeout(settings.connect_timeout_s):
-                        await underlay.basic_cancel(consumer.consumer_tag or "")
+            while not stop.is_set() and not source.end.done():
+                if not usable():
+                    await self._suspend(source, queue, lambda: stop.is_set() or usable())
+                elif len(self._in_flight) >= prefetch:
+                    await source.until(lambda: stop.is_set() or len(self._in_flight) < prefetch)
+                elif message := await source.take(unless=lambda: stop.is_set() or not usable()):
+                    await self._begin(message, source, start, stop, careful=careful)
         finally:
-            stopped.cancel()
             self._not_consuming.set()
         # After a stop the channel stays open: what is in flight is settled over it.
-        raise BrokerUnavailable(await end)
+        raise BrokerUnavailable(await source.end)
+
+    async def _begin(
+        self,
+        message: DeliveredMessage,
+        source: Source,
+        start: Callable[[DeliveredMessage], asyncio.Task[None]],
+        stop: asyncio.Event,
+        *,
+        careful: bool,
+    ) -> None:
+        """Start work on a message; return when the next one may be taken."""
+        suspect = not self._familiar(message) and bool(message.redelivered) and careful
+        if suspect:
+            log.info("broker.careful", message_id=message.header.properties.message_id)
+            await source.until(lambda: stop.is_set() or not self._in_flight)
+        if source.end.done():
+            return  # RabbitMQ has taken it back
+        task = start(message)
+        if suspect:
+            await source.until(lambda: stop.is_set() or task.done())
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        self._news.set()
+
+    def _familiar(self, message: DeliveredMessage) -> bool:
+        """Whether it was delivered to this process before; from now on it was."""
+        fingerprint = hash((len(message.body), message.body[-_FINGERPRINT_BYTES:]))
+        familiar = fingerprint in self._seen
+        self._seen[fingerprint] = None
+        self._seen.move_to_end(fingerprint)
+        if len(self._seen) > _SEEN_MESSAGES:
+            self._seen.popitem(last=False)
+        return familiar
+
+    async def _suspend(self, source: Source, queue: str, over: Callable[[], bool]) -> None:
+        """Take nothing, so that others do, until that is over."""
+        self._not_consuming.set()
+        while not over() and not source.end.done():
+            log.warning("broker.suspended", queue=queue)
+            again_s = time.monotonic() + _SUSPENDED_LOG_S
+            await source.until(lambda: over() or time.monotonic() > again_s)  # noqa: B023
+        if not source.end.done():
+            self._not_consuming.clear()
+            log.info("broker.consuming", queue=queue)
 
 
 def _delivery(message: DeliveredMessage) -> Delivery:
     properties = message.header.properties
-    headers = properties.headers or {}
+    headers = dict(properties.headers or {})
     redelivered = bool(message.redelivered)
-    # RabbitMQ adds its count from the second delivery on; in a first one only the sender can have put it.
-    count = headers.get("x-delivery-count", 1) if redelivered else 0
+    # RabbitMQ's count from the second delivery on; in a first one the sender can have put it.
+    count = headers.pop("x-delivery-count", 1)
+    count = count if redelivered else 0
     return Delivery(
         body=message.body,
         message_id=properties.message_id,

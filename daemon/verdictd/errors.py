@@ -48,5 +48,9 @@ class SandboxBroken(VerdictdError):
         self.kind = kind
 
 
+class SandboxUnusable(SandboxBroken):
+    """No program can be run on this host now, whatever it is: take no messages until that has changed."""
+
+
 class BrokerUnavailable(VerdictdError):
     """Nothing can be sent now: wait for the connection, then try again."""

@@ -64,7 +64,7 @@ DELIVERIES = Counter(
 )
 REDELIVERIES = Counter("verdictd_redeliveries", "Submissions that had been delivered before.")
 CALLBACKS = Counter("verdictd_callbacks", "Callbacks by what came of a try to deliver them.", ["outcome"])
-SANDBOX_FAULTS = Counter("verdictd_sandbox_faults", "Boxes that had to be retired, by why.", ["kind"])
+SANDBOX_FAULTS = Counter("verdictd_sandbox_faults", "Times that the sandbox failed, by in what.", ["kind"])
 
 QUEUE_TIME = Histogram(
     "verdictd_queue_time_seconds",

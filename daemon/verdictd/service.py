@@ -87,6 +87,7 @@ async def _consume(
             prefetch=boxes + settings.broker.prefetch_reserve,
             stop=stop,
             drain_timeout_s=settings.service.drain_timeout_s,
+            usable=lambda: host.pool.usable,
         )
 
 
@@ -105,6 +106,7 @@ async def _deliver(settings: Settings, host: Host, stop: asyncio.Event) -> None:
                 prefetch=callbacks.max_deliveries,
                 stop=stop,
                 drain_timeout_s=min(callbacks.timeout_s + _SETTLE_S, settings.service.drain_timeout_s),
+                careful=False,
             )
 
 

@@ -94,7 +94,7 @@ class Watch:
             "stopping": self.stopping,
             "not connected to RabbitMQ": broker is None or not broker.connected,
             "not consuming submissions": broker is None or not broker.consuming,
-            "no box is usable": all(state is BoxState.RETIRED for state in self._host.pool.states.values()),
+            "no box is usable": not self._host.pool.usable,
         }
         return [problem for problem, holds in found.items() if holds]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,7 +16,7 @@ from verdictd.aside import aside
 from verdictd.broker import Broker, Delivery, Settlement
 from verdictd.callbacks import Job, Jobs, webhook_id
 from verdictd.codec import decode, encode, peek_id
-from verdictd.errors import BrokerUnavailable, InvalidSubmission, Problem, SandboxBroken
+from verdictd.errors import BrokerUnavailable, InvalidSubmission, Problem, SandboxBroken, SandboxUnusable
 from verdictd.history import History
 from verdictd.judge import Judge
 from verdictd.messages import SUBMISSION_TYPE, Result, Status, Submission
@@ -28,8 +29,15 @@ from verdictd.verdicts import INVALID, internal_error
 log = structlog.get_logger()
 
 
+_EXCUSED = 1_000
+
+
 class Worker:
-    """Turns deliveries into replies. State: the submissions that are in work now, and recent results."""
+    """Turns deliveries into replies.
+
+    State: the submissions that are in work now, recent results, and how often a submission went back because
+    this host could not run any: those deliveries are not held against it.
+    """
 
     def __init__(
         self,
@@ -50,6 +58,7 @@ class Worker:
         self._history = history
         self._callbacks = callbacks
         self._in_work: dict[Key, asyncio.Event] = {}
+        self._excused: OrderedDict[Key, int] = OrderedDict()
 
     async def handle(self, delivery: Delivery) -> Settlement:
         """Judge, reply, and say how the delivery is to be settled."""
@@ -73,6 +82,8 @@ class Worker:
             except Draining:
                 return Settlement.REQUEUE
             except SandboxBroken as error:
+                if isinstance(error, SandboxUnusable):
+                    self._excuse(key)
                 log.error("submission.not_judged", attempt=delivery.attempt, error=str(error))
                 await asyncio.sleep(self._settings.fault_pause_s)
                 return Settlement.REQUEUE
@@ -115,14 +126,20 @@ class Worker:
         known = self._recent.get(key)
         if known is not None:
             return known
-        if delivery.attempt > self._settings.max_attempts:
-            message = f"Not judged: {delivery.attempt - 1} attempts came to no end."
+        attempts = delivery.attempt - self._excused.get(key, 0)
+        if attempts > self._settings.max_attempts:
+            message = f"Not judged: {attempts - 1} attempts came to no end."
             return self._judge.unjudged(submission.id, internal_error(message), metadata=submission.metadata)
         result = await self._judge.judge(submission)
         if self._recent.has_other(key):
             message = f"{result.message} The id was used before, with another body."
             result = result.model_copy(update={"message": message})
         return result
+
+    def _excuse(self, key: Key) -> None:
+        self._excused[key] = self._excused.pop(key, 0) + 1
+        if len(self._excused) > _EXCUSED:
+            self._excused.popitem(last=False)
 
     async def _answer(
         self,

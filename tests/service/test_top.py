@@ -44,7 +44,7 @@ async def served(broker: PrivateBroker, tmp_path_factory: pytest.TempPathFactory
 async def judging(served: Site) -> AsyncIterator[str]:
     """The id of a submission that runs in a box for as long as the block lasts, and is accepted then."""
     key = str(uuid.uuid4())
-    submission = {"id": key, "language": "bash", "source_code": "sleep 4", "wall_time_limit": 30}
+    submission = {"id": key, "language": "bash", "source_code": "sleep 8", "wall_time_limit": 60}
     posting = asyncio.create_task(served.post(submission, wait=True))
     await until_in_box(served, 1)
     yield key

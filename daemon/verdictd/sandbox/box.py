@@ -17,6 +17,8 @@ from verdictd.sandbox.processes import execute
 _MANAGE_DEADLINE_S = 60.0
 _RUN_ALLOWANCE_S = 30.0  # beyond the wall limit: setting up, and the walk through the files afterwards
 _META_BYTES = 64 * 1024
+_LEAST_FREE_BYTES = 16 * 1024 * 1024
+_LEAST_FREE_FILES = 1_000
 
 
 class Box:
@@ -105,6 +107,7 @@ class Box:
             output_bytes=constraints.output_bytes,
             deadline_s=constraints.wall_time_s + _RUN_ALLOWANCE_S,
         )
+        self._check_space()
         return report(
             outcome.returncode,
             self._read_meta(),
@@ -112,6 +115,15 @@ class Box:
             outcome.stderr,
             output_exceeded=outcome.overflowed,
         )
+
+    def _check_space(self) -> None:
+        """Raise SandboxBroken where the disk is full: what failed then may have failed for that."""
+        if self._root is None:
+            return
+        disk = os.statvfs(self._root)
+        has_files = disk.f_files == 0 or disk.f_favail >= _LEAST_FREE_FILES  # 0: not counted there
+        if disk.f_bavail * disk.f_frsize < _LEAST_FREE_BYTES or not has_files:
+            raise SandboxBroken(f"the disk of box {self.number} is full", FaultKind.FILES)
 
     def _read_meta(self) -> str:
         """The meta file lies in a directory of ours, outside the box; its message may hold any byte."""

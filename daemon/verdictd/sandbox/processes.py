@@ -186,7 +186,10 @@ async def _readable(content: bytes) -> AsyncIterator[int]:
     if not content:
         fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     else:
-        fd = await aside(partial(_unlinked, content), len(content), large_bytes=_LARGE_BYTES)
+        try:
+            fd = await aside(partial(_unlinked, content), len(content), large_bytes=_LARGE_BYTES)
+        except OSError as error:
+            raise SandboxBroken(f"cannot keep the input: {error}", FaultKind.FILES) from error
     try:
         yield fd
     finally:
