@@ -16,6 +16,7 @@ from aiormq.abc import DeliveredMessage
 
 from verdictd import topology
 from verdictd.errors import BrokerUnavailable
+from verdictd.pulse import Pulse
 from verdictd.replies import Replies, Reply
 from verdictd.settings import BrokerSettings
 
@@ -66,6 +67,8 @@ class Broker:
         self._settings = settings
         self._more = more or {}
         self._replies = Replies(settings, timeout_s=reply_timeout_s, more=more)
+        self.pulse = Pulse(topology.try_limit_s(settings, more))
+        """Of the task that consumes: it rests while RabbitMQ delivers to us."""
         # State: no consumer registered; deliveries not settled yet.
         self._not_consuming = asyncio.Event()
         self._not_consuming.set()
@@ -145,7 +148,9 @@ class Broker:
                     prefetch=prefetch,
                     stop=stop,
                 )
-                keeping = connections.create_task(topology.keep(self._settings, "verdictd consume", use))
+                keeping = connections.create_task(
+                    topology.keep(self._settings, "verdictd consume", use, self.pulse)
+                )
                 await stop.wait()
                 await self._not_consuming.wait()
                 await self._drain(drain_timeout_s)
@@ -211,6 +216,7 @@ class Broker:
         stop: asyncio.Event,
     ) -> None:
         if stop.is_set():
+            self.pulse.rest()
             return
         settings = self._settings
         await topology.declare(connection, settings, self._more)
@@ -224,6 +230,7 @@ class Broker:
                 # versions of RabbitMQ let pass, and such a delivery would reach nobody, never to be settled.
                 consumer = await underlay.basic_consume(queue, receive)
         self._not_consuming.clear()
+        self.pulse.rest()
         log.info("broker.consuming", queue=queue, prefetch=prefetch)
         stopped = asyncio.ensure_future(stop.wait())
         waits: set[asyncio.Future[Any]] = {end, stopped}

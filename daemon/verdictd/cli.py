@@ -1,11 +1,12 @@
 """The commands."""
 
 import asyncio
+import faulthandler
 import sys
 from collections.abc import Coroutine
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import orjson
 import typer
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
-from verdictd import __version__, service, telemetry
+from verdictd import __version__, service, systemd, telemetry
 from verdictd import schema as schemas
 from verdictd.checks import check as run_checks
 from verdictd.client import submit as publish
@@ -75,11 +76,16 @@ def main() -> None:
     try:
         app()
     except (SettingsError, LanguagesError, BoxTaken) as error:
-        err.print(Text(f"verdictd: {error}"))
-        sys.exit(EXIT_SETTINGS)
+        _fail(error, EXIT_SETTINGS)
     except (NoSandbox, BrokerUnavailable, OSError) as error:
-        err.print(Text(f"verdictd: {error}"))
-        sys.exit(1)
+        _fail(error, 1)
+
+
+def _fail(error: Exception, exit_code: int) -> NoReturn:
+    """Say what is wrong on the terminal or in the journal, and in `systemctl status`."""
+    err.print(Text(f"verdictd: {error}"))
+    systemd.notify(systemd.status(str(error)))
+    sys.exit(exit_code)
 
 
 def _print_version(wanted: bool) -> None:
@@ -103,6 +109,7 @@ def serve(config: Config = None) -> None:
     """Judge what the queue brings, until SIGTERM."""
     settings = load(config)
     telemetry.configure(settings.log.level, settings.log.format)
+    faulthandler.enable()  # systemd's watchdog sends SIGABRT: the journal then has where it hung
     _run(service.serve(settings))
 
 

@@ -86,18 +86,29 @@ class Watch:
         }
         return [problem for problem, holds in found.items() if holds]
 
+    @property
+    def boxes(self) -> list[BoxStatus]:
+        """Each box now."""
+        running = self._host.judge.running
+        return [BoxStatus(box, state, running.get(box)) for box, state in self._host.pool.states.items()]
+
+    @property
+    def rates(self) -> list[Rate]:
+        """Of what was answered lately, the shortest time first."""
+        return self._history.rates
+
     def status(self, queue: QueueStatus) -> DaemonStatus:
         """All that there is to see."""
         problems = self.problems()
-        sandbox, running = self._host.sandbox, self._host.judge.running
+        sandbox = self._host.sandbox
         return DaemonStatus(
             host=socket.gethostname(),
             started_at=self._started_at,
             ready=not problems,
             problems=problems,
             queue=queue,
-            boxes=[BoxStatus(box, state, running.get(box)) for box, state in self._host.pool.states.items()],
-            rates=self._history.rates,
+            boxes=self.boxes,
+            rates=self.rates,
             verdicts=self._history.verdicts,
             versions=Versions(
                 verdictd=__version__,
