@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
-from verdictd import __version__, service, systemd, telemetry
+from verdictd import __version__, installation, service, systemd, telemetry
 from verdictd import schema as schemas
 from verdictd.checks import check as run_checks
 from verdictd.client import submit as publish
@@ -183,6 +183,32 @@ def languages(
 def schema(directory: Annotated[Path, typer.Argument(file_okay=False)] = Path("schemas")) -> None:
     """Write the JSON schemas of submissions and results."""
     schemas.write(directory)
+
+
+@app.command("systemd")
+def install(
+    write: Annotated[
+        bool, typer.Option("--write", help="Write them; else only say what would change.")
+    ] = False,
+    as_root: Annotated[
+        bool, typer.Option("--as-root", help="With the drop-in for a daemon that runs as root.")
+    ] = False,
+    root: Annotated[Path, typer.Option(file_okay=False, help="Write below this directory.")] = Path("/"),
+) -> None:
+    """Write the files of the service for systemd; settings that exist are kept."""
+    for file in installation.files(root, as_root=as_root):
+        out.print(Text(f"{file.change:<17} {file.path}"))
+        if write:
+            file.write()
+    out.print(Text(_NEXT if write else "Nothing is written without --write."))
+
+
+_NEXT = """
+Next, as root:
+    systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload
+    install -m 600 /dev/stdin /etc/verdictd/credentials/broker__url <<< 'amqp://user:password@host/'
+    systemctl enable --now verdictd     # after an upgrade: systemctl start verdictd
+Settings are in /etc/verdictd/verdictd.toml."""
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
