@@ -18,6 +18,7 @@ from aiormq.abc import DeliveredMessage
 
 from verdictd import metrics, topology
 from verdictd.errors import BrokerUnavailable
+from verdictd.pulse import Pulse
 from verdictd.replies import Replies, Reply
 from verdictd.settings import BrokerSettings
 from verdictd.source import Source
@@ -83,6 +84,8 @@ class Broker:
         self._settings = settings
         self._more = more or {}
         self._replies = Replies(settings, timeout_s=reply_timeout_s, more=more)
+        self.pulse = Pulse(topology.try_limit_s(settings, more))
+        """Of the task that consumes: it rests while RabbitMQ delivers to us."""
         # State: nothing is taken now; deliveries not settled yet; what was delivered so far, newest last.
         self._not_consuming = asyncio.Event()
         self._not_consuming.set()
@@ -164,7 +167,9 @@ class Broker:
                     usable=usable,
                     careful=careful,
                 )
-                keeping = connections.create_task(topology.keep(self._settings, "verdictd consume", use))
+                keeping = connections.create_task(
+                    topology.keep(self._settings, "verdictd consume", use, self.pulse)
+                )
                 await stop.wait()
                 self._news.set()
                 await self._not_consuming.wait()
@@ -233,11 +238,13 @@ class Broker:
         careful: bool,
     ) -> None:
         if stop.is_set():
+            self.pulse.rest()
             return
         settings = self._settings
         await topology.declare(connection, settings, self._more)
         source = await Source.open(connection, queue, self._news, timeout_s=settings.connect_timeout_s)
         self._not_consuming.clear()
+        self.pulse.rest()
         log.info("broker.consuming", queue=queue, prefetch=prefetch)
         try:
             while not stop.is_set() and not source.end.done():

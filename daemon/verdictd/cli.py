@@ -1,11 +1,12 @@
 """The commands."""
 
 import asyncio
+import faulthandler
 import sys
 from collections.abc import Coroutine
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import orjson
 import typer
@@ -14,7 +15,7 @@ from rich.progress import Progress
 from rich.text import Text
 from yarl import URL
 
-from verdictd import __version__, glances, service, telemetry
+from verdictd import __version__, glances, installation, service, systemd, telemetry
 from verdictd import schema as schemas
 from verdictd import top as tops
 from verdictd.checks import check as run_checks
@@ -77,11 +78,16 @@ def main() -> None:
     try:
         app()
     except (SettingsError, LanguagesError, BoxTaken) as error:
-        err.print(Text(f"verdictd: {error}"))
-        sys.exit(EXIT_SETTINGS)
+        _fail(error, EXIT_SETTINGS)
     except (NoSandbox, BrokerUnavailable, OSError) as error:
-        err.print(Text(f"verdictd: {error}"))
-        sys.exit(1)
+        _fail(error, 1)
+
+
+def _fail(error: Exception, exit_code: int) -> NoReturn:
+    """Say what is wrong on the terminal or in the journal, and in `systemctl status`."""
+    err.print(Text(f"verdictd: {error}"))
+    systemd.notify(systemd.status(str(error)))
+    sys.exit(exit_code)
 
 
 def _print_version(wanted: bool) -> None:
@@ -105,6 +111,7 @@ def serve(config: Config = None) -> None:
     """Judge what the queue brings, until SIGTERM."""
     settings = load(config)
     telemetry.configure(settings.log.level, settings.log.format)
+    faulthandler.enable()  # systemd's watchdog sends SIGABRT: the journal then has where it hung
     _run(service.serve(settings))
 
 
@@ -213,6 +220,32 @@ def languages(
 def schema(directory: Annotated[Path, typer.Argument(file_okay=False)] = Path("schemas")) -> None:
     """Write the JSON schemas of submissions and results."""
     schemas.write(directory)
+
+
+@app.command("systemd")
+def install(
+    write: Annotated[
+        bool, typer.Option("--write", help="Write them; else only say what would change.")
+    ] = False,
+    as_root: Annotated[
+        bool, typer.Option("--as-root", help="With the drop-in for a daemon that runs as root.")
+    ] = False,
+    root: Annotated[Path, typer.Option(file_okay=False, help="Write below this directory.")] = Path("/"),
+) -> None:
+    """Write the files of the service for systemd; settings that exist are kept."""
+    for file in installation.files(root, as_root=as_root):
+        out.print(Text(f"{file.change:<17} {file.path}"))
+        if write:
+            file.write()
+    out.print(Text(_NEXT if write else "Nothing is written without --write."))
+
+
+_NEXT = """
+Next, as root:
+    systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload
+    install -m 600 /dev/stdin /etc/verdictd/credentials/broker__url <<< 'amqp://user:password@host/'
+    systemctl enable --now verdictd     # after an upgrade: systemctl start verdictd
+Settings are in /etc/verdictd/verdictd.toml."""
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

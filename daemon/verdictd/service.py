@@ -42,7 +42,11 @@ async def serve(settings: Settings) -> None:
         async with open_host(settings) as host:
             history = History()
             watch = Watch(host, history, stop)
-            async with _http(settings, host, watch), _connection(settings, stop) as broker:
+            async with (
+                systemd.informed(watch, submission_timeout_s=settings.judge.submission_timeout_s),
+                _http(settings, host, watch),
+                _connection(settings, stop) as broker,
+            ):
                 if broker is not None:
                     watch.broker = broker
                     await _consume(settings, host, broker, history, stop)
@@ -80,7 +84,6 @@ async def _consume(
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_drain(host.pool, stop), name="drain")
         tasks.create_task(_deliver(settings, host, stop), name="callbacks")
-        systemd.notify("READY=1", f"STATUS=judging in {boxes} boxes of {sandbox.name} {sandbox.version}")
         log.info("service.started", boxes=boxes, sandbox=sandbox.name, version=sandbox.version)
         await broker.consume(
             worker.handle,
@@ -135,6 +138,5 @@ async def _connection(settings: Settings, stop: asyncio.Event) -> AsyncIterator[
 
 async def _drain(pool: BoxPool, stop: asyncio.Event) -> None:
     await stop.wait()
-    systemd.notify("STOPPING=1", "STATUS=finishing what is in a box")
     log.info("service.draining")
     await pool.drain()

@@ -17,6 +17,7 @@ from pamqp import commands, common, decode
 from yarl import URL
 
 from verdictd.errors import BrokerUnavailable
+from verdictd.pulse import Pulse
 from verdictd.settings import BrokerSettings, CallbackSettings
 
 _CLOSE_TIMEOUT_S = 3
@@ -29,11 +30,19 @@ log = structlog.get_logger()
 
 
 async def keep(
-    settings: BrokerSettings, name: str, use: Callable[[AbstractConnection], Awaitable[None]]
+    settings: BrokerSettings,
+    name: str,
+    use: Callable[[AbstractConnection], Awaitable[None]],
+    pulse: Pulse | None = None,
 ) -> None:
-    """Run `use` over a connection, and over a new one whenever that is lost, until it returns."""
+    """Run `use` over a connection, and over a new one whenever that is lost, until it returns.
+
+    `pulse` beats with each try; `use` rests it when it has what it needs.
+    """
+    pulse = pulse or Pulse(limit_s=0)
     pauses_s = pauses(settings.reconnect_max_s)
     while True:
+        pulse.beat()
         began_s = time.monotonic()
         reason = "a fault of the daemon"
         try:
@@ -48,6 +57,15 @@ async def keep(
         pause_s = next(pauses_s)
         log.warning("broker.lost", connection=name, reason=reason, retry_s=round(pause_s, 1))
         await asyncio.sleep(pause_s)
+
+
+def try_limit_s(settings: BrokerSettings, more: Queues | None = None) -> float:
+    """How long one try of `keep` takes at the most, with every step at its deadline and the pause after it.
+
+    The steps: connect, declare each queue, consume. The same again is left for a busy machine.
+    """
+    steps = 2 + len(queues(settings)) + len(more or {})
+    return 2 * (steps * settings.connect_timeout_s + _CLOSE_TIMEOUT_S + settings.reconnect_max_s)
 
 
 def pauses(longest_s: float) -> Iterator[float]:

@@ -109,10 +109,21 @@ class Watch:
         for state in BoxState:
             metrics.BOXES.labels(state).set(states[state])
 
+    @property
+    def boxes(self) -> list[BoxStatus]:
+        """Each box now."""
+        running = self._host.judge.running
+        return [BoxStatus(box, state, running.get(box)) for box, state in self._host.pool.states.items()]
+
+    @property
+    def rates(self) -> list[Rate]:
+        """Of what was answered lately, the shortest time first."""
+        return self._history.rates
+
     def status(self, queue: QueueStatus) -> DaemonStatus:
         """All that there is to see."""
         problems = self.problems()
-        sandbox, running = self._host.sandbox, self._host.judge.running
+        sandbox = self._host.sandbox
         return DaemonStatus(
             host=socket.gethostname(),
             at=datetime.now(UTC),
@@ -120,8 +131,8 @@ class Watch:
             ready=not problems,
             problems=problems,
             queue=queue,
-            boxes=[BoxStatus(box, state, running.get(box)) for box, state in self._host.pool.states.items()],
-            rates=self._history.rates,
+            boxes=self.boxes,
+            rates=self.rates,
             verdicts=self._history.verdicts,
             versions=Versions(
                 verdictd=__version__,

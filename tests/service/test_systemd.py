@@ -1,0 +1,123 @@
+"""The daemon and its service manager: a real process, a real broker, a real socket."""
+
+import asyncio
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.amqp import SUBMISSIONS, peer
+from support.daemon import daemon, launched
+from support.manager import Manager, manager
+from support.rabbitmq import PrivateBroker
+from support.waiting import wait_until
+
+pytestmark = pytest.mark.anyio
+
+EMBEDDED = {"sandbox__isolate": "embedded", "sandbox__boxes": "1", "sandbox__first_box": "770"}
+
+
+@pytest.fixture
+def listening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
+    """A service manager that wants a sign of life every two seconds at least."""
+    with manager(tmp_path) as listening:
+        monkeypatch.setenv("NOTIFY_SOCKET", listening.address)
+        monkeypatch.setenv("WATCHDOG_USEC", "2000000")
+        yield listening
+
+
+async def test_daemon_is_ready_when_it_consumes_and_not_before(
+    listening: Manager, own_broker: PrivateBroker, tmp_path: Path
+) -> None:
+    """
+    A broker that comes late is waited for, with signs of life; one that goes away later costs no restart.
+    """
+    own_broker.stop()
+    async with launched(tmp_path / "log", broker__url=own_broker.url, **EMBEDDED) as running:
+        await wait_until(lambda: len(running.logged("broker.unavailable")) > 2)
+        assert [] == listening.states("READY")
+        assert listening.states("WATCHDOG")
+        assert listening.states("EXTEND_TIMEOUT_USEC")
+        assert "STATUS=not judging: not connected to RabbitMQ" in listening.states("STATUS")[-1]
+        await asyncio.to_thread(own_broker.start)
+        await wait_until(lambda: listening.states("READY"), within_s=60)
+        assert running.logged("broker.consuming")
+        await wait_until(lambda: "STATUS=judging: 0 of 1 boxes busy" in listening.states("STATUS")[-1])
+
+        await asyncio.to_thread(own_broker.stop)
+        await wait_until(lambda: "not connected to RabbitMQ" in listening.states("STATUS")[-1])
+        signs = len(listening.states("WATCHDOG"))
+        await wait_until(lambda: len(listening.states("WATCHDOG")) > signs + 10)
+
+    assert ["READY=1"] == listening.states("READY")
+
+
+async def test_stop_is_told_and_extended_until_the_box_is_free(
+    listening: Manager, amqp_url: str, tmp_path: Path
+) -> None:
+    """
+    A drain that takes its time is not killed; after it the daemon ends by itself.
+    """
+    slow = {"id": "slow", "language": "bash", "source_code": "sleep 4"}
+    async with (
+        peer(amqp_url) as client,
+        daemon(tmp_path / "log", broker__url=amqp_url, **EMBEDDED) as running,
+    ):
+        await client.publish(SUBMISSIONS, json.dumps(slow).encode())
+        await wait_until(lambda: "1 of 1 boxes busy" in listening.states("STATUS")[-1])
+        extended = len(listening.states("EXTEND_TIMEOUT_USEC"))
+        code = await running.end()
+
+    assert 0 == code
+    assert ["STOPPING=1"] == listening.states("STOPPING")
+    assert len(listening.states("EXTEND_TIMEOUT_USEC")) > extended + 2
+    assert "STATUS=finishing what is in a box: 1 of 1 boxes busy" in listening.states("STATUS")
+    assert 1 == len(running.logged("submission.answered"))
+
+
+async def test_stopped_process_gives_no_sign_and_an_aborted_one_says_where_it_was(
+    listening: Manager, amqp_url: str, tmp_path: Path
+) -> None:
+    """
+    systemd ends a service that misses its watchdog with SIGABRT: the journal then has what it was doing.
+    """
+    async with daemon(tmp_path / "log", broker__url=amqp_url, **EMBEDDED) as running:
+        await wait_until(lambda: listening.states("WATCHDOG"))
+        running.process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(0.5)
+        before = len(listening.told)
+        await asyncio.sleep(2.5)
+        assert before == len(listening.told)
+        running.process.send_signal(signal.SIGCONT)
+        code = await running.end(signal.SIGABRT)
+
+    assert -signal.SIGABRT == code
+    assert "Fatal Python error: Aborted" in running.text
+    assert "most recent call first" in running.text
+
+
+@pytest.mark.parametrize(
+    ("setting", "code", "said"),
+    [
+        ({"sandbox__boxes": "0"}, 78, "STATUS=sandbox.boxes: "),
+        ({"judge__languages_file": "/nonexistent.toml"}, 78, "STATUS=/nonexistent.toml: "),
+        ({"sandbox__isolate": "/nonexistent/isolate"}, 1, "STATUS=/nonexistent/isolate is not"),
+    ],
+)
+async def test_reason_for_a_failed_start_is_in_the_status(
+    listening: Manager, tmp_path: Path, setting: dict[str, str], code: int, said: str
+) -> None:
+    """
+    `systemctl status` shows it without a look at the journal.
+    """
+    async with launched(tmp_path / "log", **setting) as running:
+        async with asyncio.timeout(30):
+            ended = await running.process.wait()
+        await wait_until(listening.states)
+
+    assert code == ended
+    assert listening.states("STATUS")[-1].startswith(said)
+    assert listening.states("STATUS")[-1].removeprefix("STATUS=") in running.text
+    assert [] == listening.states("READY")
