@@ -26,6 +26,7 @@ from verdictd.tasks import beside
 
 REPLY_TIMEOUT_S = 600
 FAULT_PAUSE_S = 1
+_TAKEN_BACK = "taken_back"
 _SUSPENDED_LOG_S = 25
 _SEEN_MESSAGES = 10_000
 _FINGERPRINT_BYTES = 64 * 1024
@@ -146,6 +147,8 @@ class Broker:
         Then what is in flight has `drain_timeout_s` to end; what does not is cancelled and put back.
         """
         queue = queue or self._settings.submissions_queue
+        for settlement in (*Settlement, _TAKEN_BACK):
+            metrics.DELIVERIES.labels(queue, settlement)  # which begin with 0
         async with asyncio.TaskGroup() as connections:
             async with asyncio.TaskGroup() as in_flight:
 
@@ -341,6 +344,6 @@ async def _settle(message: DeliveredMessage, settlement: Settlement, queue: str)
     except BrokerUnavailable as error:
         # RabbitMQ took the message back when it lost the channel: someone else has it.
         log.info("delivery.taken_back", settlement=settlement, reason=str(error))
-        metrics.DELIVERIES.labels(queue, "taken_back").inc()
+        metrics.DELIVERIES.labels(queue, _TAKEN_BACK).inc()
     else:
         metrics.DELIVERIES.labels(queue, settlement).inc()

@@ -60,7 +60,7 @@ class Deliverer:
             job = Job.of(delivery)
         except NotAJob as error:
             log.error("callback.malformed", reason=str(error))
-            metrics.CALLBACKS.labels("malformed").inc()
+            metrics.CALLBACKS.labels(metrics.Outcome.MALFORMED).inc()
             await self._jobs.bury_message(delivery, str(error))
             return
         structlog.contextvars.bind_contextvars(id=job.submission_id)
@@ -75,7 +75,7 @@ class Deliverer:
                 return
         again_in_s = await self._jobs.defer(job)
         log.debug("callback.deferred", host=target.raw_host, again_in_s=round(again_in_s, 1))
-        metrics.CALLBACKS.labels("deferred").inc()
+        metrics.CALLBACKS.labels(metrics.Outcome.DEFERRED).inc()
 
     async def _try(self, job: Job, target: URL) -> None:
         host = target.raw_host or ""
@@ -104,4 +104,4 @@ class Deliverer:
     async def _end(self, job: Job, host: str, ending: Ending, reason: str) -> None:
         await self._jobs.bury(job, f"{ending}: {reason}")
         log.error("callback.given_up", host=host, ending=ending, tries=job.tries, reason=reason)
-        metrics.CALLBACKS.labels("exhausted" if ending is Ending.FAILED else ending).inc()
+        metrics.CALLBACKS.labels(metrics.Outcome.EXHAUSTED if ending is Ending.FAILED else ending).inc()

@@ -57,7 +57,7 @@ class Intake:
             log.warning("http.not_published", error=str(error))
             raise _unavailable("RabbitMQ is not available") from error
         except InvalidSubmission as error:
-            metrics.INVALID_SUBMISSIONS.labels("http").inc()
+            metrics.INVALID_SUBMISSIONS.labels(metrics.Source.HTTP).inc()
             raise Refused(
                 HTTPStatus.UNPROCESSABLE_ENTITY, "The submission is invalid.", problems=error.problems
             ) from error

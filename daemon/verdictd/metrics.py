@@ -5,6 +5,8 @@ from enum import StrEnum
 
 from prometheus_client import Counter, Gauge, Histogram, Info, disable_created_metrics
 
+from verdictd.errors import FaultKind
+
 _LAG_EVERY_S = 0.5
 _QUICK_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SLOW_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800)
@@ -19,6 +21,25 @@ class Stage(StrEnum):
     BUILD = "build"
     RUN = "run"
     REPLY = "reply"
+
+
+class Source(StrEnum):
+    """How an invalid submission came."""
+
+    AMQP = "amqp"
+    HTTP = "http"
+
+
+class Outcome(StrEnum):
+    """What came of a try to deliver a callback; what `Ending` has, and what no try was needed for."""
+
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    EXHAUSTED = "exhausted"
+    GONE = "gone"
+    REFUSED = "refused"
+    DEFERRED = "deferred"
+    MALFORMED = "malformed"
 
 
 INFO = Info("verdictd", "Versions, and whether control groups are in use.")
@@ -60,8 +81,15 @@ EVENT_LOOP_LAG = Histogram(
     "verdictd_event_loop_lag_seconds", "How much later than asked for the daemon wakes up.", buckets=_QUICK_S
 )
 
-for _stage in Stage:  # a series that is there from the start begins with 0, as rates need it
+# A series that is there from the start begins with 0: Prometheus sees no increase in one that begins with 1.
+for _stage in Stage:
     STAGES.labels(_stage)
+for _kind in FaultKind:
+    SANDBOX_FAULTS.labels(_kind)
+for _source in Source:
+    INVALID_SUBMISSIONS.labels(_source)
+for _outcome in Outcome:
+    CALLBACKS.labels(_outcome)
 
 
 async def observe_lag() -> None:

@@ -144,7 +144,7 @@ def _running_time(status: DaemonStatus, box: BoxStatus) -> timedelta:
 
 def _verdict_table(glances: Sequence[Glance], rows: int) -> Table:
     """The newest verdicts of all daemons."""
-    table = _listing("verdict", "ago", "s", "KiB", "language", "daemon", "submission")
+    table = _listing("verdict", "ago", "CPU s", "KiB", "language", "daemon", "submission")
     verdicts = [
         (glance.status.at - verdict.finished_at, glance.daemon, verdict)
         for glance in glances

@@ -68,7 +68,7 @@ class Worker:
         try:
             submission = await self._decode(delivery)
         except InvalidSubmission as error:
-            metrics.INVALID_SUBMISSIONS.labels("amqp").inc()
+            metrics.INVALID_SUBMISSIONS.labels(metrics.Source.AMQP).inc()
             peek = partial(peek_id, delivery.body, delivery.message_id)
             submission_id = await aside(peek, len(delivery.body))
             result = self._judge.unjudged(submission_id, INVALID, error.problems)

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import struct
+import sys
 import termios
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -43,7 +44,7 @@ async def served(broker: PrivateBroker, tmp_path_factory: pytest.TempPathFactory
 async def judging(served: Site) -> AsyncIterator[str]:
     """The id of a submission that runs in a box for as long as the block lasts, and is accepted then."""
     key = str(uuid.uuid4())
-    submission = {"id": key, "language": "bash", "source_code": "sleep 4", "wall_time_limit": 30}
+    submission = {"id": key, "language": "bash", "source_code": "sleep 8", "wall_time_limit": 60}
     posting = asyncio.create_task(served.post(submission, wait=True))
     await until_in_box(served, 1)
     yield key
@@ -103,6 +104,24 @@ async def test_daemon_of_the_settings_is_looked_at_without_arguments(served: Sit
 
     assert 0 == ended.code
     assert [f"http://127.0.0.1:{served.port}", "ready", "yes"] == facts[0]
+
+
+async def test_script_of_the_readme_counts_what_waits(served: Site) -> None:
+    """The line that is printed there, as a shell runs it."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (line,) = re.findall(r"^verdictd top --once \|.*", readme, re.MULTILINE)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    process = await asyncio.create_subprocess_exec(
+        "bash",
+        "-c",
+        line,
+        stdout=asyncio.subprocess.PIPE,
+        env=environment(http__tokens=TOKEN, http__port=str(served.port)) | {"PATH": path},
+    )
+    async with asyncio.timeout(30):
+        out, _ = await process.communicate()
+
+    assert b"0\n" == out
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,16 @@ class Scrape:
             if sample.name == name and labels.items() <= sample.labels.items()
         )
 
+    @property
+    def known(self) -> dict[str, dict[str, set[str]]]:
+        """The metrics with their labels, and the values that these have."""
+        found: dict[str, dict[str, set[str]]] = {}
+        for sample in self.samples:
+            labels = found.setdefault(sample.name, {})
+            for label, value in sample.labels.items():
+                labels.setdefault(label, set()).add(value)
+        return found
+
     def labels(self, name: str) -> set[str]:
         """The names of the labels that a metric has."""
         return {label for sample in self.samples if sample.name == name for label in sample.labels}
