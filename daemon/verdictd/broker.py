@@ -63,10 +63,6 @@ class Settlement(StrEnum):
 Handle = Callable[[Delivery], Awaitable[Settlement]]
 
 
-def _always() -> bool:
-    return True
-
-
 class Broker:
     """RabbitMQ over two connections: a shortage of memory or disk there blocks the one that publishes.
 
@@ -130,18 +126,16 @@ class Broker:
         self,
         handle: Handle,
         *,
-        prefetch: int,
+        prefetch: Callable[[], int],
         stop: asyncio.Event,
         drain_timeout_s: float,
         queue: str | None = None,
-        usable: Callable[[], bool] = _always,
         careful: bool = True,
     ) -> None:
         """Hand each submission to `handle` in a task of its own and settle it as told, until `stop` is set.
 
-        They come from the submissions queue, unless another one is given: up to `prefetch` at once, those of
-        lost connections included, and none while `usable` does not hold. Suspects come alone, unless it is
-        not `careful`.
+        They come from the submissions queue, unless another one is given: as many at once as `prefetch` says
+        at the time, those of lost connections included. Suspects come alone, unless it is not `careful`.
 
         Then what is in flight has `drain_timeout_s` to end; what does not is cancelled and put back.
         """
@@ -160,7 +154,6 @@ class Broker:
                     start=start,
                     prefetch=prefetch,
                     stop=stop,
-                    usable=usable,
                     careful=careful,
                 )
                 keeping = connections.create_task(topology.keep(self._settings, "verdictd consume", use))
@@ -226,9 +219,8 @@ class Broker:
         *,
         queue: str,
         start: Callable[[DeliveredMessage], asyncio.Task[None]],
-        prefetch: int,
+        prefetch: Callable[[], int],
         stop: asyncio.Event,
-        usable: Callable[[], bool],
         careful: bool,
     ) -> None:
         if stop.is_set():
@@ -236,15 +228,19 @@ class Broker:
         settings = self._settings
         await topology.declare(connection, settings, self._more)
         source = await Source.open(connection, queue, self._news, timeout_s=settings.connect_timeout_s)
+
+        def unwanted() -> bool:
+            return stop.is_set() or not prefetch()
+
         self._not_consuming.clear()
-        log.info("broker.consuming", queue=queue, prefetch=prefetch)
+        log.info("broker.consuming", queue=queue, prefetch=prefetch())
         try:
             while not stop.is_set() and not source.end.done():
-                if not usable():
-                    await self._suspend(source, queue, lambda: stop.is_set() or usable())
-                elif len(self._in_flight) >= prefetch:
-                    await source.until(lambda: stop.is_set() or len(self._in_flight) < prefetch)
-                elif message := await source.take(unless=lambda: stop.is_set() or not usable()):
+                if not prefetch():
+                    await self._suspend(source, queue, lambda: stop.is_set() or prefetch() > 0)
+                elif len(self._in_flight) >= prefetch():
+                    await source.until(lambda: unwanted() or len(self._in_flight) < prefetch())
+                elif message := await source.take(unless=unwanted):
                     await self._begin(message, source, start, stop, careful=careful)
         finally:
             self._not_consuming.set()

@@ -83,11 +83,14 @@ async def _consume(
         log.info("service.started", boxes=boxes, sandbox=sandbox.name, version=sandbox.version)
         await broker.consume(
             worker.handle,
-            prefetch=boxes + settings.broker.prefetch_reserve,
+            prefetch=lambda: _prefetch(host.pool.usable, settings.broker.prefetch_reserve),
             stop=stop,
             drain_timeout_s=settings.service.drain_timeout_s,
-            usable=lambda: host.pool.usable,
         )
+
+
+def _prefetch(usable_boxes: int, reserve: int) -> int:
+    return usable_boxes + reserve if usable_boxes else 0
 
 
 async def _deliver(settings: Settings, host: Host, stop: asyncio.Event) -> None:
@@ -102,7 +105,7 @@ async def _deliver(settings: Settings, host: Host, stop: asyncio.Event) -> None:
             await broker.consume(
                 deliverer.handle,
                 queue=callbacks.queue,
-                prefetch=callbacks.max_deliveries,
+                prefetch=lambda: callbacks.max_deliveries,
                 stop=stop,
                 drain_timeout_s=min(callbacks.timeout_s + _SETTLE_S, settings.service.drain_timeout_s),
                 careful=False,

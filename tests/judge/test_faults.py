@@ -1,7 +1,6 @@
 """A sandbox that fails: never a verdict, and no box is lost. A script in front of a real one injects it."""
 
 import asyncio
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -10,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from support.faulty import Faulty
 from support.waiting import wait_until
-from verdictd import sandbox as sandbox_package
 from verdictd.checks import check
 from verdictd.errors import SandboxBroken, SandboxUnusable
 from verdictd.host import Host, open_host
@@ -24,30 +23,9 @@ from verdictd.settings import SandboxSettings, Settings
 
 pytestmark = pytest.mark.anyio
 
-EMBEDDED = Path(sandbox_package.__file__).parent / "embedded" / "__main__.py"
 FIRST_BOX = 780
 
 Open = Callable[[], AbstractAsyncContextManager[Host]]
-
-
-class Faulty:
-    """An executable that is the embedded sandbox until it is told to do something else."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "isolate"
-        self._instead = folder / "instead"
-        self.path.write_text(
-            f"#!/bin/bash\n[ -e {self._instead} ] && . {self._instead}\n"
-            f'exec {sys.executable} -I -S {EMBEDDED} "$@"\n'
-        )
-        self.path.chmod(0o755)
-
-    def do_instead(self, script: str) -> None:
-        """Run these lines first; `exit` in them replaces the sandbox."""
-        self._instead.write_text(script)
-
-    def work_again(self) -> None:
-        self._instead.unlink()
 
 
 @pytest.fixture
@@ -127,12 +105,10 @@ async def test_sandbox_that_hangs_is_ended_at_the_deadline(
 async def test_sandbox_that_is_gone_from_disk_is_our_fault(opened: Open, faulty: Faulty) -> None:
     """A removed executable stops the judging, and does not judge."""
     async with opened() as host:
-        content = faulty.path.read_bytes()
-        faulty.path.unlink()
+        faulty.vanish()
         with pytest.raises(SandboxBroken, match="cannot start"):
             await judge(host)
-        faulty.path.write_bytes(content)
-        faulty.path.chmod(0o755)
+        faulty.come_back()
 
         assert Status.ACCEPTED == await judge(host)
 
