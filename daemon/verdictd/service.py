@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import structlog
@@ -34,18 +34,29 @@ log = structlog.get_logger()
 async def serve(settings: Settings) -> None:
     """Judge what the queue brings until SIGTERM or SIGINT, then finish what is in a box and return.
 
+    A second signal ends the programs in the boxes, puts their submissions back, and returns at once.
     Raises LanguagesError, BoxTaken and NoSandbox where it cannot start.
     """
     stop = asyncio.Event()
-    with _signals(stop.set):
-        async with open_host(settings) as host:
-            history = History()
-            watch = Watch(host, history, stop)
-            async with _http(settings, host, watch), _connection(settings, stop) as broker:
-                if broker is not None:
-                    watch.broker = broker
-                    await _consume(settings, host, broker, history, stop)
+    serving = asyncio.create_task(_serve(settings, stop), name="serve")
+    with _signals(stop, serving):
+        try:
+            await serving
+        except asyncio.CancelledError:
+            if not stop.is_set():
+                raise
+            log.warning("service.hurried", effect="what was in work is back in the queue")
     log.info("service.stopped")
+
+
+async def _serve(settings: Settings, stop: asyncio.Event) -> None:
+    async with open_host(settings) as host:
+        history = History()
+        watch = Watch(host, history, stop)
+        async with _http(settings, host, watch), _connection(settings, stop) as broker:
+            if broker is not None:
+                watch.broker = broker
+                await _consume(settings, host, broker, history, stop)
 
 
 @asynccontextmanager
@@ -57,8 +68,10 @@ async def _http(settings: Settings, host: Host, watch: Watch) -> AsyncIterator[N
     async with Submitter.connect(settings.broker) as submitter:
         app = application(settings=settings, host=host, submitter=submitter, watch=watch)
         async with listen(app, settings.http):
-            yield
-            submitter.stop_waiting()
+            try:
+                yield
+            finally:
+                submitter.stop_waiting()
 
 
 async def _consume(
@@ -143,10 +156,20 @@ async def _drain(pool: BoxPool, stop: asyncio.Event) -> None:
 
 
 @contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
+def _signals(stop: asyncio.Event, serving: asyncio.Task[None]) -> Iterator[None]:
+    """Stop at the first signal, and hurry at the second; more of them change nothing."""
     loop = asyncio.get_running_loop()
+    hurried = False
+
+    def receive() -> None:
+        nonlocal hurried
+        if stop.is_set() and not hurried:
+            hurried = True
+            serving.cancel()
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, receive)
     try:
         yield
     finally:

@@ -117,7 +117,9 @@ class BoxPool:
             yield box
         except SandboxBroken as error:
             self._states[box.number] = BoxState.RESETTING
-            if not await finish(self._recover(box)):
+            # A task of the pool: who is cancelled meanwhile does not wait for it.
+            proving = self._tasks.create_task(self._recover(box), name=f"prove-{box.number}")
+            if not await asyncio.shield(proving):
                 raise SandboxUnusable(str(error)) from error
             raise
         except BaseException:
