@@ -14,7 +14,7 @@ from typing import Self, assert_never
 import structlog
 from aio_pika import Message
 from aio_pika.abc import AbstractConnection
-from aiormq.abc import DeliveredMessage
+from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from verdictd import topology
 from verdictd.errors import BrokerUnavailable
@@ -203,7 +203,7 @@ class Broker:
         finally:
             if stop.is_set():
                 await self._not_consuming.wait()  # or what is put back now would come to us once more
-            await _settle(message, settlement)
+            await _settle(message, settlement, timeout_s=self._settings.connect_timeout_s)
 
     async def _drain(self, timeout_s: float) -> None:
         if not self._in_flight:
@@ -316,19 +316,24 @@ def _delivery(message: DeliveredMessage) -> Delivery:
     )
 
 
-async def _settle(message: DeliveredMessage, settlement: Settlement) -> None:
+async def _settle(message: DeliveredMessage, settlement: Settlement, *, timeout_s: float) -> None:
     channel, tag = message.channel, message.delivery_tag or 0
     try:
         with topology.translated("cannot settle"):
-            match settlement:
-                case Settlement.ACK:
-                    await channel.basic_ack(tag)
-                case Settlement.REQUEUE:
-                    await channel.basic_reject(tag, requeue=True)
-                case Settlement.DEAD_LETTER:
-                    await channel.basic_reject(tag, requeue=False)
-                case _ as unreachable:
-                    assert_never(unreachable)
+            async with asyncio.timeout(timeout_s):
+                await _tell(channel, tag, settlement)
     except BrokerUnavailable as error:
         # RabbitMQ took the message back when it lost the channel: someone else has it.
         log.info("delivery.taken_back", settlement=settlement, reason=str(error))
+
+
+async def _tell(channel: AbstractChannel, tag: int, settlement: Settlement) -> None:
+    match settlement:
+        case Settlement.ACK:
+            await channel.basic_ack(tag)
+        case Settlement.REQUEUE:
+            await channel.basic_reject(tag, requeue=True)
+        case Settlement.DEAD_LETTER:
+            await channel.basic_reject(tag, requeue=False)
+        case _ as unreachable:
+            assert_never(unreachable)
