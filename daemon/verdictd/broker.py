@@ -14,7 +14,7 @@ from typing import Self, assert_never
 import structlog
 from aio_pika import Message
 from aio_pika.abc import AbstractConnection
-from aiormq.abc import DeliveredMessage
+from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from verdictd import metrics, topology
 from verdictd.errors import BrokerUnavailable
@@ -64,10 +64,6 @@ class Settlement(StrEnum):
 
 
 Handle = Callable[[Delivery], Awaitable[Settlement]]
-
-
-def _always() -> bool:
-    return True
 
 
 class Broker:
@@ -131,29 +127,31 @@ class Broker:
         self,
         handle: Handle,
         *,
-        prefetch: int,
+        prefetch: Callable[[], int],
         stop: asyncio.Event,
         drain_timeout_s: float,
         queue: str | None = None,
-        usable: Callable[[], bool] = _always,
         careful: bool = True,
     ) -> None:
         """Hand each submission to `handle` in a task of its own and settle it as told, until `stop` is set.
 
-        They come from the submissions queue, unless another one is given: up to `prefetch` at once, those of
-        lost connections included, and none while `usable` does not hold. Suspects come alone, unless it is
-        not `careful`.
+        They come from the submissions queue, unless another one is given: as many at once as `prefetch` says
+        at the time, those of lost connections included. Suspects come alone, unless it is not `careful`.
 
         Then what is in flight has `drain_timeout_s` to end; what does not is cancelled and put back.
         """
         queue = queue or self._settings.submissions_queue
         for settlement in (*Settlement, _TAKEN_BACK):
             metrics.DELIVERIES.labels(queue, settlement)  # which begin with 0
+
+        def unwanted() -> bool:
+            return stop.is_set() or not prefetch()
+
         async with asyncio.TaskGroup() as connections:
             async with asyncio.TaskGroup() as in_flight:
 
                 def start(message: DeliveredMessage) -> asyncio.Task[None]:
-                    task = in_flight.create_task(self._work(message, handle, stop, queue))
+                    task = in_flight.create_task(self._work(message, handle, stop, unwanted, queue))
                     self._in_flight.add(task)
                     task.add_done_callback(self._ended)
                     return task
@@ -164,7 +162,7 @@ class Broker:
                     start=start,
                     prefetch=prefetch,
                     stop=stop,
-                    usable=usable,
+                    unwanted=unwanted,
                     careful=careful,
                 )
                 keeping = connections.create_task(
@@ -204,7 +202,14 @@ class Broker:
         """Why a submission may not ask for its result there; None if it may."""
         return self._replies.problem(reply_to)
 
-    async def _work(self, message: DeliveredMessage, handle: Handle, stop: asyncio.Event, queue: str) -> None:
+    async def _work(
+        self,
+        message: DeliveredMessage,
+        handle: Handle,
+        stop: asyncio.Event,
+        unwanted: Callable[[], bool],
+        queue: str,
+    ) -> None:
         """One delivery from its arrival to its settlement; nothing it raises may reach its neighbours."""
         settlement = Settlement.REQUEUE
         try:
@@ -214,9 +219,9 @@ class Broker:
             log.exception("delivery.failed", message_id=message.header.properties.message_id)
             await asyncio.sleep(FAULT_PAUSE_S)
         finally:
-            if stop.is_set():
+            if unwanted():
                 await self._not_consuming.wait()  # or what is put back now would come to us once more
-            await _settle(message, settlement, queue)
+            await _settle(message, settlement, queue, timeout_s=self._settings.connect_timeout_s)
 
     async def _drain(self, timeout_s: float) -> None:
         if not self._in_flight:
@@ -232,9 +237,9 @@ class Broker:
         *,
         queue: str,
         start: Callable[[DeliveredMessage], asyncio.Task[None]],
-        prefetch: int,
+        prefetch: Callable[[], int],
         stop: asyncio.Event,
-        usable: Callable[[], bool],
+        unwanted: Callable[[], bool],
         careful: bool,
     ) -> None:
         if stop.is_set():
@@ -245,15 +250,15 @@ class Broker:
         source = await Source.open(connection, queue, self._news, timeout_s=settings.connect_timeout_s)
         self._not_consuming.clear()
         self.pulse.rest()
-        log.info("broker.consuming", queue=queue, prefetch=prefetch)
+        log.info("broker.consuming", queue=queue, prefetch=prefetch())
         try:
             while not stop.is_set() and not source.end.done():
-                if not usable():
-                    await self._suspend(source, queue, lambda: stop.is_set() or usable())
-                elif len(self._in_flight) >= prefetch:
-                    await source.until(lambda: stop.is_set() or len(self._in_flight) < prefetch)
-                elif message := await source.take(unless=lambda: stop.is_set() or not usable()):
-                    await self._begin(message, source, start, stop, careful=careful)
+                if not prefetch():
+                    await self._suspend(source, queue, lambda: stop.is_set() or prefetch() > 0)
+                elif len(self._in_flight) >= prefetch():
+                    await source.until(lambda: unwanted() or len(self._in_flight) < prefetch())
+                elif message := await source.take(unless=unwanted):
+                    await self._begin(message, source, start, unwanted, careful=careful)
         finally:
             self._not_consuming.set()
         # After a stop the channel stays open: what is in flight is settled over it.
@@ -264,7 +269,7 @@ class Broker:
         message: DeliveredMessage,
         source: Source,
         start: Callable[[DeliveredMessage], asyncio.Task[None]],
-        stop: asyncio.Event,
+        unwanted: Callable[[], bool],
         *,
         careful: bool,
     ) -> None:
@@ -272,12 +277,12 @@ class Broker:
         suspect = not self._familiar(message) and bool(message.redelivered) and careful
         if suspect:
             log.info("broker.careful", message_id=message.header.properties.message_id)
-            await source.until(lambda: stop.is_set() or not self._in_flight)
+            await source.until(lambda: unwanted() or not self._in_flight)
         if source.end.done():
             return  # RabbitMQ has taken it back
         task = start(message)
         if suspect:
-            await source.until(lambda: stop.is_set() or task.done())
+            await source.until(lambda: unwanted() or task.done())
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
@@ -328,22 +333,27 @@ def _delivery(message: DeliveredMessage) -> Delivery:
     )
 
 
-async def _settle(message: DeliveredMessage, settlement: Settlement, queue: str) -> None:
+async def _settle(message: DeliveredMessage, settlement: Settlement, queue: str, *, timeout_s: float) -> None:
     channel, tag = message.channel, message.delivery_tag or 0
     try:
         with topology.translated("cannot settle"):
-            match settlement:
-                case Settlement.ACK:
-                    await channel.basic_ack(tag)
-                case Settlement.REQUEUE:
-                    await channel.basic_reject(tag, requeue=True)
-                case Settlement.DEAD_LETTER:
-                    await channel.basic_reject(tag, requeue=False)
-                case _ as unreachable:
-                    assert_never(unreachable)
+            async with asyncio.timeout(timeout_s):
+                await _tell(channel, tag, settlement)
     except BrokerUnavailable as error:
         # RabbitMQ took the message back when it lost the channel: someone else has it.
         log.info("delivery.taken_back", settlement=settlement, reason=str(error))
         metrics.DELIVERIES.labels(queue, _TAKEN_BACK).inc()
     else:
         metrics.DELIVERIES.labels(queue, settlement).inc()
+
+
+async def _tell(channel: AbstractChannel, tag: int, settlement: Settlement) -> None:
+    match settlement:
+        case Settlement.ACK:
+            await channel.basic_ack(tag)
+        case Settlement.REQUEUE:
+            await channel.basic_reject(tag, requeue=True)
+        case Settlement.DEAD_LETTER:
+            await channel.basic_reject(tag, requeue=False)
+        case _ as unreachable:
+            assert_never(unreachable)

@@ -35,22 +35,39 @@ log = structlog.get_logger()
 async def serve(settings: Settings) -> None:
     """Judge what the queue brings until SIGTERM or SIGINT, then finish what is in a box and return.
 
+    A second signal ends the programs in the boxes, puts their submissions back, and returns at once.
     Raises LanguagesError, BoxTaken and NoSandbox where it cannot start.
     """
     stop = asyncio.Event()
-    with on_signals(stop.set):
-        async with open_host(settings) as host:
-            history = History()
-            watch = Watch(host, history, stop)
-            async with (
-                systemd.informed(watch, submission_timeout_s=settings.judge.submission_timeout_s),
-                _http(settings, host, watch),
-                _connection(settings, stop) as broker,
-            ):
-                if broker is not None:
-                    watch.broker = broker
-                    await _consume(settings, host, broker, history, stop)
+    serving = asyncio.create_task(_serve(settings, stop), name="serve")
+
+    def receive() -> None:
+        if stop.is_set() and not serving.cancelling():  # the second; more of them change nothing
+            serving.cancel()
+        stop.set()
+
+    with on_signals(receive):
+        try:
+            await serving
+        except asyncio.CancelledError:
+            if not stop.is_set():
+                raise
+            log.warning("service.hurried", effect="what was in work is back in the queue")
     log.info("service.stopped")
+
+
+async def _serve(settings: Settings, stop: asyncio.Event) -> None:
+    async with open_host(settings) as host:
+        history = History()
+        watch = Watch(host, history, stop)
+        async with (
+            systemd.informed(watch, submission_timeout_s=settings.judge.submission_timeout_s),
+            _http(settings, host, watch),
+            _connection(settings, stop) as broker,
+        ):
+            if broker is not None:
+                watch.broker = broker
+                await _consume(settings, host, broker, history, stop)
 
 
 @asynccontextmanager
@@ -62,8 +79,10 @@ async def _http(settings: Settings, host: Host, watch: Watch) -> AsyncIterator[N
     async with Submitter.connect(settings.broker) as submitter:
         app = application(settings=settings, host=host, submitter=submitter, watch=watch)
         async with listen(app, settings.http), beside(metrics.observe_lag()):
-            yield
-            submitter.stop_waiting()
+            try:
+                yield
+            finally:
+                submitter.stop_waiting()
 
 
 async def _consume(
@@ -87,11 +106,14 @@ async def _consume(
         log.info("service.started", boxes=boxes, sandbox=sandbox.name, version=sandbox.version)
         await broker.consume(
             worker.handle,
-            prefetch=boxes + settings.broker.prefetch_reserve,
+            prefetch=lambda: _prefetch(host.pool.usable, settings.broker.prefetch_reserve),
             stop=stop,
             drain_timeout_s=settings.service.drain_timeout_s,
-            usable=lambda: host.pool.usable,
         )
+
+
+def _prefetch(usable_boxes: int, reserve: int) -> int:
+    return usable_boxes + reserve if usable_boxes else 0
 
 
 async def _deliver(settings: Settings, host: Host, stop: asyncio.Event) -> None:
@@ -106,7 +128,7 @@ async def _deliver(settings: Settings, host: Host, stop: asyncio.Event) -> None:
             await broker.consume(
                 deliverer.handle,
                 queue=callbacks.queue,
-                prefetch=callbacks.max_deliveries,
+                prefetch=lambda: callbacks.max_deliveries,
                 stop=stop,
                 drain_timeout_s=min(callbacks.timeout_s + _SETTLE_S, settings.service.drain_timeout_s),
                 careful=False,

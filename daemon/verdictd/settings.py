@@ -97,7 +97,7 @@ class BrokerSettings(_Section):
     heartbeat_s: int = Field(default=15, ge=1, le=600)
     connect_timeout_s: Seconds = 10
     publish_timeout_s: Seconds = 30
-    reconnect_max_s: Seconds = 15
+    reconnect_max_s: Seconds = 5
 
     @field_validator("url")
     @classmethod

@@ -105,12 +105,10 @@ async def test_sandbox_that_hangs_is_ended_at_the_deadline(
 async def test_sandbox_that_is_gone_from_disk_is_our_fault(opened: Open, faulty: Faulty) -> None:
     """A removed executable stops the judging, and does not judge."""
     async with opened() as host:
-        content = faulty.path.read_bytes()
-        faulty.path.unlink()
+        faulty.vanish()
         with pytest.raises(SandboxBroken, match="cannot start"):
             await judge(host)
-        faulty.path.write_bytes(content)
-        faulty.path.chmod(0o755)
+        faulty.come_back()
 
         assert Status.ACCEPTED == await judge(host)
 

@@ -14,11 +14,7 @@ class Faulty:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "isolate"
         self._instead = folder / "instead"
-        self.path.write_text(
-            f"#!/bin/bash\n[ -e {self._instead} ] && . {self._instead}\n"
-            f'exec {sys.executable} -I -S {EMBEDDED} "$@"\n'
-        )
-        self.path.chmod(0o755)
+        self.come_back()
 
     def do_instead(self, script: str) -> None:
         """Run these lines first; `exit` in them replaces the sandbox."""
@@ -26,3 +22,15 @@ class Faulty:
 
     def work_again(self) -> None:
         self._instead.unlink()
+
+    def vanish(self) -> None:
+        """Be gone from the disk."""
+        self.path.unlink()
+
+    def come_back(self) -> None:
+        """Be there again."""
+        self.path.write_text(
+            f"#!/bin/bash\n[ -e {self._instead} ] && . {self._instead}\n"
+            f'exec {sys.executable} -I -S {EMBEDDED} "$@"\n'
+        )
+        self.path.chmod(0o755)

@@ -7,6 +7,7 @@ import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextvars import Context
 from enum import StrEnum
 from pathlib import Path
 
@@ -93,9 +94,9 @@ class BoxPool:
         return dict(self._states)
 
     @property
-    def usable(self) -> bool:
-        """Whether there is a box that is not retired."""
-        return any(state is not BoxState.RETIRED for state in self._states.values())
+    def usable(self) -> int:
+        """The number of boxes that are not retired."""
+        return sum(state is not BoxState.RETIRED for state in self._states.values())
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[Box]:
@@ -119,7 +120,9 @@ class BoxPool:
         except SandboxBroken as error:
             metrics.SANDBOX_FAULTS.labels(error.kind).inc()
             self._states[box.number] = BoxState.RESETTING
-            if not await finish(self._recover(box)):
+            # A task of the pool: who is cancelled meanwhile does not wait for it.
+            proving = self._tasks.create_task(self._recover(box), name=f"prove-{box.number}")
+            if not await asyncio.shield(proving):
                 raise SandboxUnusable(str(error), error.kind) from error
             raise
         except BaseException:
@@ -176,7 +179,8 @@ class BoxPool:
         metrics.SANDBOX_FAULTS.labels(error.kind).inc()
         if was_usable and not self.usable:
             log.error("sandbox.unusable", error=str(error))
-        self._tasks.create_task(self._rest(box), name=f"retired-{box.number}")
+        # In a context of its own: what the log says of the box is not about the submission that was in it.
+        self._tasks.create_task(self._rest(box), name=f"retired-{box.number}", context=Context())
 
     async def _rest(self, box: Box) -> None:
         async with self._changed:
