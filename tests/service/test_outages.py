@@ -151,7 +151,7 @@ Change = Callable[[PrivateBroker, str], Awaitable[None]]
 async def test_lost_rights_are_said_until_they_are_back(
     rabbitmq: PrivateBroker, tmp_path: Path, take_away: Change, give_back: Change, reason: str
 ) -> None:
-    """Without rights or a virtual host the log says why again and again; with them all goes on within 15 s."""
+    """Without rights or a virtual host the log says why, again and again; with them the daemon is back."""
     url = rabbitmq.fresh_vhost()
     async with running_at(url, tmp_path) as running:
         async with peer(url) as client:
