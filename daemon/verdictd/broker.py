@@ -24,7 +24,9 @@ from verdictd.settings import BrokerSettings
 from verdictd.source import Source
 from verdictd.tasks import beside
 
-REPLY_TIMEOUT_S = 600
+# What is given up goes back to the queue, perhaps to be judged again by others, which helps nobody while
+# RabbitMQ takes no results. What waits is bounded by the prefetch count: nothing is taken in its place.
+REPLY_TIMEOUT_S = 86_400
 FAULT_PAUSE_S = 1
 _TAKEN_BACK = "taken_back"
 _SUSPENDED_LOG_S = 25
@@ -178,7 +180,7 @@ class Broker:
         """Publish a result until RabbitMQ confirms it, across reconnects; a lost confirm makes a duplicate.
 
         Where its `reply_to` is refused or nobody is there, the results queue gets it, with headers that say
-        so. Raises BrokerUnavailable if that is missing too, or after `reply_timeout_s` in all.
+        so. Waits for that if it is missing too. Raises BrokerUnavailable after `reply_timeout_s` in all.
         """
         await self._replies.publish(
             Reply(

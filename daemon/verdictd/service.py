@@ -88,6 +88,7 @@ async def _http(settings: Settings, host: Host, watch: Watch) -> AsyncIterator[N
 async def _consume(
     settings: Settings, host: Host, broker: Broker, history: History, stop: asyncio.Event
 ) -> None:
+    boxes, sandbox = settings.sandbox.box_count, host.sandbox
     worker = Worker(
         judge=host.judge,
         replies=broker,
@@ -96,10 +97,11 @@ async def _consume(
         history=history,
         callbacks=Jobs(broker, settings.callbacks),
         recent=Recent(
-            count=settings.service.remembered_results, size_bytes=settings.service.remembered_bytes
+            count=settings.service.remembered_results,
+            size_bytes=settings.service.remembered_bytes,
+            at_least=boxes + settings.broker.prefetch_reserve,
         ),
     )
-    boxes, sandbox = settings.sandbox.box_count, host.sandbox
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_drain(host.pool, stop), name="drain")
         tasks.create_task(_deliver(settings, host, stop), name="callbacks")

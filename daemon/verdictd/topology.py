@@ -74,8 +74,8 @@ async def _while_it_answers(
     use: Callable[[AbstractConnection], Awaitable[None]],
 ) -> None:
     """Run `use` to its end, or until RabbitMQ gives no answer any more; raises BrokerUnavailable then."""
-    using = asyncio.ensure_future(use(opened))
-    asking = asyncio.ensure_future(_ask(opened, settings.heartbeat_s))
+    using: asyncio.Future[None] = asyncio.ensure_future(use(opened))
+    asking: asyncio.Future[None] = asyncio.ensure_future(_ask(opened, settings.heartbeat_s))
     try:
         await asyncio.wait({using, asking}, return_when=asyncio.FIRST_COMPLETED)
         (using if using.done() else asking).result()

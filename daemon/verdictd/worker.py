@@ -90,12 +90,10 @@ class Worker:
             given_up = result.status is Status.INTERNAL_ERROR
             wanted = Settlement.DEAD_LETTER if given_up else Settlement.ACK
             job = _job(submission, delivery, digest)
-            settlement = await self._answer(delivery, result, received_at, wanted, job)
             if not given_up:
-                # Only what was confirmed makes the next answer a duplicate.
-                answered = result.duplicate or settlement is Settlement.ACK
-                self._recent.add(key, result.model_copy(update={"duplicate": answered}))
-            return settlement
+                self._recent.add(key, result)
+                return await self._answer(delivery, result, received_at, wanted, key=key, job=job)
+            return await self._answer(delivery, result, received_at, wanted, job=job)
 
     async def _decode(self, delivery: Delivery) -> Submission:
         problems = list(_envelope_problems(delivery))
@@ -147,6 +145,8 @@ class Worker:
         result: Result,
         received_at: datetime,
         settlement: Settlement,
+        *,
+        key: Key | None = None,
         job: Job | None = None,
     ) -> Settlement:
         """Publish the result, then its callback; what cannot be published goes back to the queue."""
@@ -166,6 +166,8 @@ class Worker:
         try:
             with metrics.STAGES.labels(metrics.Stage.REPLY).time():
                 await self._replies.reply(body, delivery=delivery, submission_id=result.id)
+            if key is not None:
+                self._recent.answered(key)
             if job is not None and self._callbacks is not None:
                 await self._callbacks.add(replace(job, body=body))
         except BrokerUnavailable as error:

@@ -98,6 +98,39 @@ async def test_first_signal_runs_nothing_twice(own: dict[str, str], client: Peer
     assert [f"{number}\n" for number in range(10)] == outputs
 
 
+async def test_killed_daemon_leaves_nothing_behind(own: dict[str, str], client: Peer, tmp_path: Path) -> None:
+    """The next daemon ends what still runs, whatever it has forked, and has all boxes; no group is left."""
+    program = long_lived()
+    words = " ".join(program)
+    async with daemon(tmp_path / "one", **own) as first:
+        for _ in range(2):
+            await send(client, f"trap '' TERM HUP INT; setsid {words} & (nohup {words} &) & exec {words}")
+        await wait_until(lambda: len(alive(program)) == 6)
+        await first.end(signal.SIGKILL)
+    async with daemon(tmp_path / "two", **own, judge__max_attempts="1"):
+        gone_s = await wait_until(lambda: not alive(program))
+        given_up = [await result(client) for _ in range(2)]
+        began_s = time.monotonic()
+        for _ in range(2):
+            await send(client, "sleep 1")
+        judged = [await result(client) for _ in range(2)]
+        usable_s = time.monotonic() - began_s
+    boxes = [int(own["sandbox__first_box"]) + number for number in range(2)]
+    groups = [path for box in boxes for path in Path("/sys/fs/cgroup").rglob(f"*box-{box}")]
+
+    assert ["internal_error"] * 2 == [str(answer.status) for answer in given_up]
+    assert [("accepted", box) for box in boxes] == sorted(
+        (str(answer.status), answer.worker.box) for answer in judged
+    )
+    assert gone_s < 3
+    assert usable_s < 10
+    assert groups == []
+
+
+async def result(client: Peer) -> Result:
+    return Result.model_validate_json((await client.take(RESULTS, 60)).body)
+
+
 async def test_second_signal_waits_for_no_request(own: dict[str, str], tmp_path: Path) -> None:
     """Who waits over HTTP for a result is told that it comes later."""
     program = long_lived()
