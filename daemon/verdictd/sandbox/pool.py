@@ -168,7 +168,7 @@ class BoxPool:
             self._free.append(box)
             self._changed.notify()
 
-    def _retire(self, box: Box, error: SandboxBroken) -> None:
+    def _retire(self, box: Box, error: Exception) -> None:
         """Leave the box alone for a while, then take it over as at the start; until that succeeds."""
         was_usable = self.usable
         self._states[box.number] = BoxState.RETIRED
@@ -191,7 +191,7 @@ class BoxPool:
         """Take the box over, which proves that programs run in it; whether that succeeded."""
         try:
             killed = await recover(box)
-        except SandboxBroken as error:
+        except (SandboxBroken, OSError) as error:
             self._retire(box, error)
             return False
         if killed:
