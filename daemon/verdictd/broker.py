@@ -1,8 +1,6 @@
 """AMQP: take submissions, reply with confirm, settle each delivery exactly once."""
 
 import asyncio
-import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from verdictd import metrics, topology
 from verdictd.errors import BrokerUnavailable
+from verdictd.flow import Flow
 from verdictd.pulse import Pulse
 from verdictd.replies import Replies, Reply
 from verdictd.settings import BrokerSettings
@@ -29,9 +28,6 @@ from verdictd.tasks import beside
 REPLY_TIMEOUT_S = 86_400
 FAULT_PAUSE_S = 1
 _TAKEN_BACK = "taken_back"
-_SUSPENDED_LOG_S = 25
-_SEEN_MESSAGES = 10_000
-_FINGERPRINT_BYTES = 64 * 1024
 
 log = structlog.get_logger()
 
@@ -69,12 +65,7 @@ Handle = Callable[[Delivery], Awaitable[Settlement]]
 
 
 class Broker:
-    """RabbitMQ over two connections: a shortage of memory or disk there blocks the one that publishes.
-
-    A submission can kill the daemon that judges it, and RabbitMQ counts that for all that the daemon had. A
-    message that somebody else had before, and did not settle, is a suspect: it is in work alone, and only its
-    own count grows if it kills again. What this process has had itself did not kill it, and is no suspect.
-    """
+    """RabbitMQ over two connections: a shortage of memory or disk there blocks the one that publishes."""
 
     def __init__(
         self, settings: BrokerSettings, *, reply_timeout_s: float, more: topology.Queues | None = None
@@ -84,17 +75,12 @@ class Broker:
         self._replies = Replies(settings, timeout_s=reply_timeout_s, more=more)
         self.pulse = Pulse(topology.try_limit_s(settings, more))
         """Of the task that consumes: it rests while RabbitMQ delivers to us."""
-        # State: nothing is taken now; deliveries not settled yet; what was delivered so far, newest last.
-        self._not_consuming = asyncio.Event()
-        self._not_consuming.set()
-        self._in_flight: set[asyncio.Task[None]] = set()
-        self._seen: OrderedDict[int, None] = OrderedDict()
-        self._news = asyncio.Event()
+        self._flow = Flow()
 
     def __repr__(self) -> str:
         connected = "connected" if self.connected else "not connected"
         consuming = "consuming" if self.consuming else "not consuming"
-        return f"<Broker {connected}, {consuming}, {len(self._in_flight)} in flight>"
+        return f"<Broker {connected}, {consuming}, {len(self._flow.in_work)} in flight>"
 
     @property
     def connected(self) -> bool:
@@ -104,7 +90,7 @@ class Broker:
     @property
     def consuming(self) -> bool:
         """Whether RabbitMQ delivers submissions to us now."""
-        return not self._not_consuming.is_set()
+        return not self._flow.resting.is_set()
 
     @classmethod
     @asynccontextmanager
@@ -146,33 +132,30 @@ class Broker:
         for settlement in (*Settlement, _TAKEN_BACK):
             metrics.DELIVERIES.labels(queue, settlement)  # which begin with 0
 
-        def unwanted() -> bool:
-            return stop.is_set() or not prefetch()
+        def room() -> int:
+            return 0 if stop.is_set() else prefetch()
 
         async with asyncio.TaskGroup() as connections:
             async with asyncio.TaskGroup() as in_flight:
 
                 def start(message: DeliveredMessage) -> asyncio.Task[None]:
-                    task = in_flight.create_task(self._work(message, handle, stop, unwanted, queue))
-                    self._in_flight.add(task)
-                    task.add_done_callback(self._ended)
-                    return task
+                    work = self._work(message, handle, stop, room, queue)
+                    return self._flow.begin(work, in_flight)
 
                 use = partial(
                     self._consume_over,
                     queue=queue,
                     start=start,
-                    prefetch=prefetch,
+                    room=room,
                     stop=stop,
-                    unwanted=unwanted,
                     careful=careful,
                 )
                 keeping = connections.create_task(
                     topology.keep(self._settings, "verdictd consume", use, self.pulse)
                 )
                 await stop.wait()
-                self._news.set()
-                await self._not_consuming.wait()
+                self._flow.news.set()
+                await self._flow.resting.wait()
                 await self._drain(drain_timeout_s)
             keeping.cancel()
 
@@ -209,7 +192,7 @@ class Broker:
         message: DeliveredMessage,
         handle: Handle,
         stop: asyncio.Event,
-        unwanted: Callable[[], bool],
+        room: Callable[[], int],
         queue: str,
     ) -> None:
         """One delivery from its arrival to its settlement; nothing it raises may reach its neighbours."""
@@ -221,15 +204,16 @@ class Broker:
             log.exception("delivery.failed", message_id=message.header.properties.message_id)
             await asyncio.sleep(FAULT_PAUSE_S)
         finally:
-            if unwanted():
-                await self._not_consuming.wait()  # or what is put back now would come to us once more
+            if not room():
+                await self._flow.resting.wait()  # or what is put back now would come to us once more
             await _settle(message, settlement, queue, timeout_s=self._settings.connect_timeout_s)
 
     async def _drain(self, timeout_s: float) -> None:
-        if not self._in_flight:
+        in_work = self._flow.in_work
+        if not in_work:
             return
-        log.info("broker.draining", in_flight=len(self._in_flight), timeout_s=timeout_s)
-        _, slow = await asyncio.wait(self._in_flight, timeout=timeout_s)
+        log.info("broker.draining", in_flight=len(in_work), timeout_s=timeout_s)
+        _, slow = await asyncio.wait(in_work, timeout=timeout_s)
         for task in slow:
             task.cancel()
 
@@ -239,9 +223,8 @@ class Broker:
         *,
         queue: str,
         start: Callable[[DeliveredMessage], asyncio.Task[None]],
-        prefetch: Callable[[], int],
+        room: Callable[[], int],
         stop: asyncio.Event,
-        unwanted: Callable[[], bool],
         careful: bool,
     ) -> None:
         if stop.is_set():
@@ -249,67 +232,11 @@ class Broker:
             return
         settings = self._settings
         await topology.declare(connection, settings, self._more)
-        source = await Source.open(connection, queue, self._news, timeout_s=settings.connect_timeout_s)
-        self._not_consuming.clear()
+        source = await Source.open(connection, queue, self._flow.news, timeout_s=settings.connect_timeout_s)
         self.pulse.rest()
-        log.info("broker.consuming", queue=queue, prefetch=prefetch())
-        try:
-            while not stop.is_set() and not source.end.done():
-                if not prefetch():
-                    await self._suspend(source, queue, lambda: stop.is_set() or prefetch() > 0)
-                elif len(self._in_flight) >= prefetch():
-                    await source.until(lambda: unwanted() or len(self._in_flight) < prefetch())
-                elif message := await source.take(unless=unwanted):
-                    await self._begin(message, source, start, unwanted, careful=careful)
-        finally:
-            self._not_consuming.set()
+        await self._flow.run(source, start, room=room, stop=stop, careful=careful)
         # After a stop the channel stays open: what is in flight is settled over it.
         raise BrokerUnavailable(await source.end)
-
-    async def _begin(
-        self,
-        message: DeliveredMessage,
-        source: Source,
-        start: Callable[[DeliveredMessage], asyncio.Task[None]],
-        unwanted: Callable[[], bool],
-        *,
-        careful: bool,
-    ) -> None:
-        """Start work on a message; return when the next one may be taken."""
-        suspect = not self._familiar(message) and bool(message.redelivered) and careful
-        if suspect:
-            log.info("broker.careful", message_id=message.header.properties.message_id)
-            await source.until(lambda: unwanted() or not self._in_flight)
-        if source.end.done():
-            return  # RabbitMQ has taken it back
-        task = start(message)
-        if suspect:
-            await source.until(lambda: unwanted() or task.done())
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._in_flight.discard(task)
-        self._news.set()
-
-    def _familiar(self, message: DeliveredMessage) -> bool:
-        """Whether it was delivered to this process before; from now on it was."""
-        fingerprint = hash((len(message.body), message.body[-_FINGERPRINT_BYTES:]))
-        familiar = fingerprint in self._seen
-        self._seen[fingerprint] = None
-        self._seen.move_to_end(fingerprint)
-        if len(self._seen) > _SEEN_MESSAGES:
-            self._seen.popitem(last=False)
-        return familiar
-
-    async def _suspend(self, source: Source, queue: str, over: Callable[[], bool]) -> None:
-        """Take nothing, so that others do, until that is over."""
-        self._not_consuming.set()
-        while not over() and not source.end.done():
-            log.warning("broker.suspended", queue=queue)
-            again_s = time.monotonic() + _SUSPENDED_LOG_S
-            await source.until(lambda: over() or time.monotonic() > again_s)  # noqa: B023
-        if not source.end.done():
-            self._not_consuming.clear()
-            log.info("broker.consuming", queue=queue)
 
 
 def _delivery(message: DeliveredMessage) -> Delivery:

@@ -21,7 +21,7 @@ class Source:
     """A queue over a channel of its own. State: messages that arrived and were not taken yet.
 
     Messages are fetched, not pushed: a consumer is sent as many as it may hold at once, suspects among them
-    (see `Broker`), and RabbitMQ counts each delivery. Where the queue is empty, a consumer waits for the next
+    (see `Flow`), and RabbitMQ counts each delivery. Where the queue is empty, a consumer waits for the next
     message, for that one alone.
 
     Set `news` when a condition may hold that somebody waits for; `end` resolves when nothing comes any more.
@@ -37,7 +37,7 @@ class Source:
     ) -> None:
         self._channel = channel  # closes when nobody refers to it
         self._underlay = underlay
-        self._queue = queue
+        self.queue = queue
         self._timeout_s = timeout_s
         self._arrived: deque[DeliveredMessage] = deque()
         self._news = news
@@ -61,7 +61,7 @@ class Source:
         if not self._arrived:
             with topology.translated("cannot fetch"):
                 async with asyncio.timeout(self._timeout_s):
-                    message = await self._underlay.basic_get(self._queue)
+                    message = await self._underlay.basic_get(self.queue)
             if not isinstance(message.delivery, commands.Basic.GetEmpty):
                 return message
             await self._wait_for_one(unless)
@@ -86,7 +86,7 @@ class Source:
         # versions of RabbitMQ let pass, and such a delivery would reach nobody, never to be settled.
         with topology.translated("cannot consume"):
             async with asyncio.timeout(self._timeout_s):
-                consumer: Any = await self._underlay.basic_consume(self._queue, receive)
+                consumer: Any = await self._underlay.basic_consume(self.queue, receive)
         await self.until(lambda: bool(self._arrived) or unless())
         if self.end.done():
             raise BrokerUnavailable(self.end.result())

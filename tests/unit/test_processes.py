@@ -2,7 +2,10 @@
 
 import asyncio
 import os
+import resource
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -122,3 +125,28 @@ async def test_no_descriptor_is_left_open() -> None:
 
 def _open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@contextmanager
+def descriptors_left(count: int) -> Iterator[None]:
+    """Let this process open so many files more."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(64)]  # no gaps below the limit
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(taken) + 1 + count, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for fd in taken:
+            os.close(fd)
+
+
+@pytest.mark.parametrize("left", range(6))
+async def test_host_without_descriptors_is_a_broken_sandbox(left: int) -> None:
+    """What this host has no room for is our fault, wherever it fails, and leaves no descriptor behind."""
+    await shell("true")  # what asyncio opens once is open
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with descriptors_left(left), pytest.raises(SandboxBroken, match="Too many open files"):
+        await shell("true", stdin=b"in")
+
+    assert before == len(list(Path("/proc/self/fd").iterdir()))

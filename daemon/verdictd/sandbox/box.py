@@ -1,7 +1,6 @@
 """One box: clean it, place files in it, run a command in it, take files out of it."""
 
 import asyncio
-import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -97,8 +96,10 @@ class Box:
     async def run(self, command: Command) -> Report:
         """Run one command; raises SandboxBroken when that says nothing about the command."""
         self.used = True
-        with contextlib.suppress(FileNotFoundError):
-            self._meta.unlink()
+        try:
+            self._meta.unlink(missing_ok=True)
+        except OSError as error:
+            raise SandboxBroken(f"cannot remove {self._meta}: {error}", FaultKind.FILES) from error
         argv = run_argv(self.sandbox, self.number, self._meta, command)
         constraints = command.constraints
         outcome = await execute(

@@ -198,6 +198,9 @@ class BoxPool:
         except SandboxBroken as error:
             self._retire(box, error)
             return False
+        except OSError as error:
+            self._retire(box, SandboxBroken(f"cannot recover box {box.number}: {error}", FaultKind.MANAGE))
+            return False
         if killed:
             log.warning("box.survivors_killed", box=box.number, processes=killed)
         await self._release(box)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from io import FileIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,8 +40,16 @@ async def execute(argv: list[str], *, stdin: bytes, output_bytes: int, deadline_
 
     It gets descriptors that we opened: an unlinked file to read, a pipe to write to for each stream, of which
     we keep `output_bytes`. When it writes more, or the deadline passes, it is asked to end.
-    Raises SandboxBroken when the deadline passed, and when the child or one of its own outlives the end.
+    Raises SandboxBroken when the deadline passed, when the child or one of its own outlives the end, and when
+    this host has no room for it: on the disk, for processes, for open files.
     """
+    try:
+        return await _execute(argv, stdin, output_bytes, deadline_s)
+    except OSError as error:
+        raise SandboxBroken(f"cannot start {argv[0]}: {error}", FaultKind.START) from error
+
+
+async def _execute(argv: list[str], stdin: bytes, output_bytes: int, deadline_s: float) -> Outcome:
     overflow = asyncio.Event()
     async with _readable(stdin) as stdin_fd:
         with (
@@ -49,11 +58,9 @@ async def execute(argv: list[str], *, stdin: bytes, output_bytes: int, deadline_
         ):
             try:
                 process = await asyncio.create_subprocess_exec(*argv, stdin=stdin_fd, stdout=out, stderr=err)
-            except OSError as error:
-                raise SandboxBroken(f"cannot start {argv[0]}: {error}", FaultKind.START) from error
             finally:
-                os.close(out)
-                os.close(err)
+                out.close()
+                err.close()
             returncode = await _wait(process, overflow, deadline_s)
             if not overflow.is_set():
                 await _drained(stdout, stderr)
@@ -157,13 +164,14 @@ class _Pipe:
 
 
 @contextmanager
-def _capture(limit: int, on_overflow: Callable[[], None]) -> Iterator[tuple[_Pipe, int]]:
-    """A pipe: our end of it, and the descriptor for the child, which the caller closes."""
+def _capture(limit: int, on_overflow: Callable[[], None]) -> Iterator[tuple[_Pipe, FileIO]]:
+    """A pipe: our end of it, and the end for the child, to be closed when that has it."""
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(read_fd, False)
     pipe = _Pipe(read_fd, limit, on_overflow)
     try:
-        yield pipe, write_fd
+        with FileIO(write_fd, "wb") as written:
+            yield pipe, written
     finally:
         pipe.stop()
         os.close(read_fd)
@@ -186,10 +194,7 @@ async def _readable(content: bytes) -> AsyncIterator[int]:
     if not content:
         fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     else:
-        try:
-            fd = await aside(partial(_unlinked, content), len(content), large_bytes=_LARGE_BYTES)
-        except OSError as error:
-            raise SandboxBroken(f"cannot keep the input: {error}", FaultKind.FILES) from error
+        fd = await aside(partial(_unlinked, content), len(content), large_bytes=_LARGE_BYTES)
     try:
         yield fd
     finally:
