@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from verdictd import metrics
 from verdictd.archives import File
 from verdictd.languages import Language, compile_argv
 from verdictd.messages import Submission
@@ -34,8 +35,9 @@ async def build(
     sources = (File(language.source_file, submission.source_code.encode()), *submission.additional_files)
     if not language.compile_cmd:
         return Build(sources, (), Captured(), None)
-    await box.place(sources)
-    report = await box.run(_command(box, language, submission))
+    with metrics.STAGES.labels(metrics.Stage.BUILD).time():
+        await box.place(sources)
+        report = await box.run(_command(box, language, submission))
     output = Captured(
         report.stdout.data[:output_bytes], report.stdout.truncated or len(report.stdout.data) > output_bytes
     )

@@ -13,9 +13,11 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
+from yarl import URL
 
-from verdictd import __version__, installation, service, systemd, telemetry
+from verdictd import __version__, glances, installation, service, systemd, telemetry
 from verdictd import schema as schemas
+from verdictd import top as tops
 from verdictd.checks import check as run_checks
 from verdictd.client import submit as publish
 from verdictd.codec import decode, peek_id
@@ -157,6 +159,41 @@ def check(
     settings = load(config)
     telemetry.configure("error", "console")
     sys.exit(0 if _run(_check(settings, broker=broker)) else 1)
+
+
+@app.command()
+def top(
+    daemons: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="URL", help="Else the one that the settings are for, on this host."),
+    ] = None,
+    interval: Annotated[float, typer.Option(min=0.1, max=3_600, help="Seconds between two looks.")] = 1,
+    once: Annotated[
+        bool, typer.Option("--once", help="Print it once, for scripts. Exits with 1 unless all are ready.")
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Watch daemons over HTTP: boxes, what runs, rates, the last verdicts, the queue. Ctrl-C ends it.
+
+    Where daemons want a token, they are shown the first of http.tokens.
+    """
+    settings = load(config).http
+    urls = _urls(daemons) if daemons else [glances.own(settings)]
+    token = settings.tokens[0] if settings.tokens else None
+    if once:
+        seen = _run(tops.look(urls, token))
+        typer.echo(tops.facts(seen), nl=False)
+        sys.exit(0 if all(glance.ready for glance in seen) else 1)
+    if not sys.stdout.isatty() or out.is_dumb_terminal:
+        raise typer.BadParameter("needed where the output is no terminal", param_hint="--once")
+    _run(tops.live(urls, token, interval_s=interval, console=out))
+
+
+def _urls(addresses: list[str]) -> list[URL]:
+    try:
+        return [glances.parse(address) for address in addresses]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="URL") from None
 
 
 @app.command()

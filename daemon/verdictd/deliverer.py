@@ -9,6 +9,7 @@ from typing import Self, assert_never
 import structlog
 from yarl import URL
 
+from verdictd import metrics
 from verdictd.broker import Broker, Delivery, Settlement
 from verdictd.callbacks import Job, Jobs, NotAJob
 from verdictd.egress import Egress, Refused, Resolver
@@ -59,6 +60,7 @@ class Deliverer:
             job = Job.of(delivery)
         except NotAJob as error:
             log.error("callback.malformed", reason=str(error))
+            metrics.CALLBACKS.labels(metrics.Outcome.MALFORMED).inc()
             await self._jobs.bury_message(delivery, str(error))
             return
         structlog.contextvars.bind_contextvars(id=job.submission_id)
@@ -73,6 +75,7 @@ class Deliverer:
                 return
         again_in_s = await self._jobs.defer(job)
         log.debug("callback.deferred", host=target.raw_host, again_in_s=round(again_in_s, 1))
+        metrics.CALLBACKS.labels(metrics.Outcome.DEFERRED).inc()
 
     async def _try(self, job: Job, target: URL) -> None:
         host = target.raw_host or ""
@@ -81,6 +84,7 @@ class Deliverer:
         match answer.ending:
             case Ending.DELIVERED:
                 log.info("callback.delivered", host=host, tries=job.tries, reason=answer.reason)
+                metrics.CALLBACKS.labels(answer.ending).inc()
             case Ending.FAILED:
                 await self._retry(job, host, answer)
             case Ending.GONE | Ending.REFUSED:
@@ -95,7 +99,9 @@ class Deliverer:
         else:
             wait_s = round(again_in_s, 1)
             log.info("callback.failed", host=host, tries=job.tries, reason=answer.reason, again_in_s=wait_s)
+            metrics.CALLBACKS.labels(answer.ending).inc()
 
     async def _end(self, job: Job, host: str, ending: Ending, reason: str) -> None:
         await self._jobs.bury(job, f"{ending}: {reason}")
         log.error("callback.given_up", host=host, ending=ending, tries=job.tries, reason=reason)
+        metrics.CALLBACKS.labels(metrics.Outcome.EXHAUSTED if ending is Ending.FAILED else ending).inc()

@@ -1,6 +1,7 @@
 """The three failures that are ours, because there are three things to do about them."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 class VerdictdError(Exception):
@@ -26,8 +27,29 @@ class InvalidSubmission(VerdictdError):
         self.problems = problems
 
 
+class FaultKind(StrEnum):
+    """In what the sandbox failed: to start, to end in time, to manage a box, to run a program and say how it
+    ended, to let us at the files of a box, to end what it had started.
+    """
+
+    START = "start"
+    DEADLINE = "deadline"
+    MANAGE = "manage"
+    RUN = "run"
+    FILES = "files"
+    SURVIVORS = "survivors"
+
+
 class SandboxBroken(VerdictdError):
     """This box cannot be trusted: retire it and requeue the message, a bounded number of times."""
+
+    def __init__(self, message: str, kind: FaultKind) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class SandboxUnusable(SandboxBroken):
+    """No program can be run on this host now, whatever it is: take no messages until that has changed."""
 
 
 class BrokerUnavailable(VerdictdError):

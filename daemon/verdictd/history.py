@@ -3,7 +3,8 @@
 import time
 from collections import Counter, deque
 from dataclasses import dataclass
-from datetime import datetime
+
+from pydantic import AwareDatetime
 
 from verdictd.messages import Result, Status
 
@@ -25,7 +26,7 @@ class Verdict:
     """Peak in KiB."""
     box: int | None
     attempt: int
-    finished_at: datetime
+    finished_at: AwareDatetime
 
 
 @dataclass(frozen=True, slots=True)

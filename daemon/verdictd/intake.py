@@ -8,12 +8,14 @@ from typing import Final
 import structlog
 from aiohttp import web
 
+from verdictd import metrics
 from verdictd.answers import Accepted, Refused, answer
 from verdictd.aside import aside
 from verdictd.codec import decode
 from verdictd.errors import BrokerUnavailable, InvalidSubmission
 from verdictd.judge import Judge
 from verdictd.messages import Submission, submission_model
+from verdictd.replies import trace_headers
 from verdictd.settings import Settings
 from verdictd.submitter import Expected, Submitter
 from verdictd.watch import Watch
@@ -55,6 +57,7 @@ class Intake:
             log.warning("http.not_published", error=str(error))
             raise _unavailable("RabbitMQ is not available") from error
         except InvalidSubmission as error:
+            metrics.INVALID_SUBMISSIONS.labels(metrics.Source.HTTP).inc()
             raise Refused(
                 HTTPStatus.UNPROCESSABLE_ENTITY, "The submission is invalid.", problems=error.problems
             ) from error
@@ -89,7 +92,9 @@ class Intake:
             if len(body) > self._max_bytes:
                 raise self._too_large()
             self._judge.check(submission)
-            await self._submitter.publish(body, submission.id, expected)
+            await self._submitter.publish(
+                body, submission.id, expected, headers=trace_headers(request.headers)
+            )
         finally:
             self._held_bytes -= len(received)
         return submission.id

@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from verdictd import __version__, languages
+import structlog
+from pydantic import AwareDatetime
+
+from verdictd import __version__, languages, metrics
 from verdictd.aside import aside
 from verdictd.builds import build, clash
 from verdictd.egress import Egress, Refused
-from verdictd.errors import InvalidSubmission, Problem, SandboxBroken
+from verdictd.errors import FaultKind, InvalidSubmission, Problem, SandboxBroken
 from verdictd.languages import Language, Registry
 from verdictd.messages import Cause, EffectiveLimits, LanguageUsed, Result, Status, Submission, WorkerIdentity
 from verdictd.results import Judged, judged_result, unjudged_result
@@ -32,7 +35,7 @@ class Running:
 
     id: str
     language: str
-    since: datetime
+    since: AwareDatetime
 
 
 class Judge:
@@ -116,6 +119,8 @@ class Judge:
         language = self.check(submission)
         async with self._pool.lease() as box:
             started_at = datetime.now(UTC)
+            # For the rest of the caller's task, and of the tasks it starts: what retires the box is one.
+            structlog.contextvars.bind_contextvars(language=language.name, box=box.number)
             self._running[box.number] = Running(submission.id, language.name, started_at)
             try:
                 judged = await self._within_time(box, language, submission)
@@ -130,7 +135,9 @@ class Judge:
             async with asyncio.timeout(self._settings.submission_timeout_s):
                 return await self._judge(box, language, submission)
         except TimeoutError:
-            raise SandboxBroken(f"box {box.number} took longer than all limits together allow") from None
+            raise SandboxBroken(
+                f"box {box.number} took longer than all limits together allow", FaultKind.DEADLINE
+            ) from None
 
     async def _judge(self, box: Box, language: Language, submission: Submission) -> Judged:
         built = await build(
@@ -147,9 +154,10 @@ class Judge:
         reports: list[Report] = []
         for _ in range(limits.number_of_runs):
             await box.ready(control_groups=command.control_groups)
-            await box.place(built.files)
-            await box.place(built.executables, mode=0o755)
-            reports.append(await box.run(command))
+            with metrics.STAGES.labels(metrics.Stage.RUN).time():
+                await box.place(built.files)
+                await box.place(built.executables, mode=0o755)
+                reports.append(await box.run(command))
             decided = await self._verdict(reports[-1], limits, submission.expected_output)
             if decided.status is not Status.ACCEPTED:
                 break

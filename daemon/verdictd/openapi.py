@@ -34,6 +34,7 @@ def document(settings: Settings) -> Schema:
         "/submissions/new": {"post": _submit(settings)},
         "/languages": {"get": _get("languages", "The languages that are offered, and the limits.", Offer)},
         "/status": {"get": _get("status", "Boxes and what runs, rates, verdicts, versions.", DaemonStatus)},
+        "/metrics": {"get": _get("metrics", "What Prometheus scrapes.", None, "text/plain")},
         "/healthz": {"get": _get("healthz", "Whether the daemon answers.", Health)},
         "/readyz": {"get": _get("readyz", "Whether submissions are judged here now.", Readiness)},
         "/openapi.json": {"get": _get("openapi", "This document.", None)},

@@ -13,10 +13,12 @@ Key = tuple[str, bytes]
 class Recent:
     """The results of submissions judged a moment ago, bounded by count and bytes, oldest out first.
 
-    The newest always stays, for who waits for it.
+    The newest `at_least` always stay: as many can be in work at once, and when a connection is lost all of
+    them are delivered once more.
     """
 
-    def __init__(self, *, count: int, size_bytes: int) -> None:
+    def __init__(self, *, count: int, size_bytes: int, at_least: int = 1) -> None:
+        self._at_least = at_least
         self._count = count
         self._size_bytes = size_bytes
         self._used_bytes = 0
@@ -30,10 +32,16 @@ class Recent:
         self._results[key] = (result, size_bytes)
         self._digests[key[0]] = key[1]
         self._used_bytes += size_bytes
-        while len(self._results) > 1 and (
+        while len(self._results) > self._at_least and (
             len(self._results) > self._count or self._used_bytes > self._size_bytes
         ):
             self._forget(next(iter(self._results)))
+
+    def answered(self, key: Key) -> None:
+        """The reply was confirmed: the next answer is a duplicate, whatever becomes of this delivery."""
+        if key in self._results:
+            result, size_bytes = self._results[key]
+            self._results[key] = (result.model_copy(update={"duplicate": True}), size_bytes)
 
     def _forget(self, key: Key) -> None:
         _, freed_bytes = self._results.pop(key, (None, 0))

@@ -65,7 +65,7 @@ class Replies:
     async def publish(self, reply: Reply) -> None:
         """Publish to where the submission asked for its result, else to the results queue, until confirmed.
 
-        Raises BrokerUnavailable if that is missing too, or after `timeout_s` in all.
+        Waits for that if it is missing too. Raises BrokerUnavailable after `timeout_s` in all.
         """
         headers = _headers(reply)
         make = partial(_message, reply, headers)
@@ -87,7 +87,7 @@ class Replies:
     async def publish_to_own(self, queue: str, make: Callable[[], aio_pika.Message]) -> None:
         """Publish to a queue that the daemon declares, until confirmed; `make` makes the message of each try.
 
-        Raises BrokerUnavailable if it is missing and cannot be declared, or after `timeout_s` in all.
+        Waits for it if it is missing and cannot be declared. Raises BrokerUnavailable after `timeout_s`.
         """
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -96,11 +96,17 @@ class Replies:
             raise BrokerUnavailable(f"no confirm from {queue!r} in {self._timeout_s:g} s") from error
 
     async def _publish_to_own(self, queue: str, make: Callable[[], aio_pika.Message]) -> None:
-        if await self._publish(queue, make):
-            connection, _ = await self._connection()
-            await topology.declare(connection, self._settings, self._more)
-            if problem := await self._publish(queue, make):
-                raise BrokerUnavailable(f"{queue!r}: {problem}")
+        # There is no other queue for it: a queue that is missing, and that we may not declare, is waited for.
+        for pause_s in topology.pauses(self._settings.reconnect_max_s):
+            problem = await self._publish(queue, make)
+            if problem is None:
+                return
+            try:
+                connection, _ = await self._connection()
+                await topology.declare(connection, self._settings, self._more)
+            except BrokerUnavailable as error:
+                log.warning("reply.delayed", reason=str(error))
+                await asyncio.sleep(pause_s)
 
     def problem(self, reply_to: str | None) -> str | None:
         """Why a submission may not ask for its result there; None if it may."""

@@ -2,13 +2,12 @@
 
 import asyncio
 import contextlib
-import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import structlog
 
-from verdictd import systemd, topology
+from verdictd import metrics, systemd, topology
 from verdictd.broker import Broker
 from verdictd.callbacks import Jobs
 from verdictd.deliverer import Deliverer
@@ -20,7 +19,9 @@ from verdictd.messages import submission_model
 from verdictd.recent import Recent
 from verdictd.sandbox.pool import BoxPool
 from verdictd.settings import Settings
+from verdictd.signals import on_signals
 from verdictd.submitter import Submitter
+from verdictd.tasks import beside
 from verdictd.watch import Watch
 from verdictd.web import application
 from verdictd.worker import Worker
@@ -34,22 +35,39 @@ log = structlog.get_logger()
 async def serve(settings: Settings) -> None:
     """Judge what the queue brings until SIGTERM or SIGINT, then finish what is in a box and return.
 
+    A second signal ends the programs in the boxes, puts their submissions back, and returns at once.
     Raises LanguagesError, BoxTaken and NoSandbox where it cannot start.
     """
     stop = asyncio.Event()
-    with _signals(stop.set):
-        async with open_host(settings) as host:
-            history = History()
-            watch = Watch(host, history, stop)
-            async with (
-                systemd.informed(watch, submission_timeout_s=settings.judge.submission_timeout_s),
-                _http(settings, host, watch),
-                _connection(settings, stop) as broker,
-            ):
-                if broker is not None:
-                    watch.broker = broker
-                    await _consume(settings, host, broker, history, stop)
+    serving = asyncio.create_task(_serve(settings, stop), name="serve")
+
+    def receive() -> None:
+        if stop.is_set() and not serving.cancelling():  # the second; more of them change nothing
+            serving.cancel()
+        stop.set()
+
+    with on_signals(receive):
+        try:
+            await serving
+        except asyncio.CancelledError:
+            if not stop.is_set():
+                raise
+            log.warning("service.hurried", effect="what was in work is back in the queue")
     log.info("service.stopped")
+
+
+async def _serve(settings: Settings, stop: asyncio.Event) -> None:
+    async with open_host(settings) as host:
+        history = History()
+        watch = Watch(host, history, stop)
+        async with (
+            systemd.informed(watch, submission_timeout_s=settings.judge.submission_timeout_s),
+            _http(settings, host, watch),
+            _connection(settings, stop) as broker,
+        ):
+            if broker is not None:
+                watch.broker = broker
+                await _consume(settings, host, broker, history, stop)
 
 
 @asynccontextmanager
@@ -60,14 +78,17 @@ async def _http(settings: Settings, host: Host, watch: Watch) -> AsyncIterator[N
         return
     async with Submitter.connect(settings.broker) as submitter:
         app = application(settings=settings, host=host, submitter=submitter, watch=watch)
-        async with listen(app, settings.http):
-            yield
-            submitter.stop_waiting()
+        async with listen(app, settings.http), beside(metrics.observe_lag()):
+            try:
+                yield
+            finally:
+                submitter.stop_waiting()
 
 
 async def _consume(
     settings: Settings, host: Host, broker: Broker, history: History, stop: asyncio.Event
 ) -> None:
+    boxes, sandbox = settings.sandbox.box_count, host.sandbox
     worker = Worker(
         judge=host.judge,
         replies=broker,
@@ -76,20 +97,25 @@ async def _consume(
         history=history,
         callbacks=Jobs(broker, settings.callbacks),
         recent=Recent(
-            count=settings.service.remembered_results, size_bytes=settings.service.remembered_bytes
+            count=settings.service.remembered_results,
+            size_bytes=settings.service.remembered_bytes,
+            at_least=boxes + settings.broker.prefetch_reserve,
         ),
     )
-    boxes, sandbox = settings.sandbox.box_count, host.sandbox
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_drain(host.pool, stop), name="drain")
         tasks.create_task(_deliver(settings, host, stop), name="callbacks")
         log.info("service.started", boxes=boxes, sandbox=sandbox.name, version=sandbox.version)
         await broker.consume(
             worker.handle,
-            prefetch=boxes + settings.broker.prefetch_reserve,
+            prefetch=lambda: _prefetch(host.pool.usable, settings.broker.prefetch_reserve),
             stop=stop,
             drain_timeout_s=settings.service.drain_timeout_s,
         )
+
+
+def _prefetch(usable_boxes: int, reserve: int) -> int:
+    return usable_boxes + reserve if usable_boxes else 0
 
 
 async def _deliver(settings: Settings, host: Host, stop: asyncio.Event) -> None:
@@ -104,9 +130,10 @@ async def _deliver(settings: Settings, host: Host, stop: asyncio.Event) -> None:
             await broker.consume(
                 deliverer.handle,
                 queue=callbacks.queue,
-                prefetch=callbacks.max_deliveries,
+                prefetch=lambda: callbacks.max_deliveries,
                 stop=stop,
                 drain_timeout_s=min(callbacks.timeout_s + _SETTLE_S, settings.service.drain_timeout_s),
+                careful=False,
             )
 
 
@@ -137,15 +164,3 @@ async def _drain(pool: BoxPool, stop: asyncio.Event) -> None:
     await stop.wait()
     log.info("service.draining")
     await pool.drain()
-
-
-@contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)

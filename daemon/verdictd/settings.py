@@ -97,7 +97,7 @@ class BrokerSettings(_Section):
     heartbeat_s: int = Field(default=15, ge=1, le=600)
     connect_timeout_s: Seconds = 10
     publish_timeout_s: Seconds = 30
-    reconnect_max_s: Seconds = 15
+    reconnect_max_s: Seconds = 5
 
     @field_validator("url")
     @classmethod
@@ -141,7 +141,7 @@ class SandboxSettings(_Section):
     open_files: int = Field(default=256, ge=16, le=65_536)
     allow_network: bool = False
     retire_s: Seconds = 30
-    """How long a box that could not be reset rests before it is tried again."""
+    """How long a box in which no program can be run rests before it is tried again."""
 
     @property
     def box_count(self) -> int:
@@ -158,8 +158,11 @@ class JudgeSettings(_Section):
     artifact_kib: int = Field(default=65_536, ge=1, le=1_048_576)
     submission_timeout_s: Seconds = 1_500
     """For all of one submission; below RabbitMQ's delivery acknowledgement timeout of 30 minutes."""
-    max_attempts: int = Field(default=5, ge=1, le=1_000)
-    """Deliveries of one message before it is answered with internal_error and dead-lettered."""
+    max_attempts: int = Field(default=3, ge=1, le=1_000)
+    """Deliveries of one message before it is answered with internal_error and dead-lettered.
+
+    Those that this host sent back because it could run no program at all do not count.
+    """
     fault_pause_s: Seconds = 1
     """Before a message goes back to the queue for a fault of ours, so that it does not spin."""
 

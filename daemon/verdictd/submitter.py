@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from verdictd import topology
 from verdictd.errors import BrokerUnavailable
 from verdictd.messages import SUBMISSION_TYPE
 from verdictd.settings import HTTP_REPLIES, BrokerSettings
+from verdictd.tasks import beside
 
 _LENGTH_KEPT_S = 1
 _REPLY_QUEUE_EXPIRES_S = 60
@@ -60,13 +61,11 @@ class Submitter:
     async def connect(cls, settings: BrokerSettings) -> AsyncIterator[Self]:
         """A submitter that connects as soon as it can, and again whenever it has to."""
         submitter = cls(settings)
-        keeping = asyncio.create_task(topology.keep(settings, "verdictd http", submitter._use))
-        try:
-            yield submitter
-        finally:
-            submitter.stop_waiting()
-            keeping.cancel()
-            await asyncio.wait([keeping])
+        async with beside(topology.keep(settings, "verdictd http", submitter._use)):
+            try:
+                yield submitter
+            finally:
+                submitter.stop_waiting()
 
     def expect(self) -> Expected:
         """Wait for the result of what is published next; to be cancelled when it is not wanted any more.
@@ -78,7 +77,14 @@ class Submitter:
         expected.result.add_done_callback(lambda _: self._waiting.pop(expected.key))
         return expected
 
-    async def publish(self, body: bytes, submission_id: str, expected: Expected | None = None) -> None:
+    async def publish(
+        self,
+        body: bytes,
+        submission_id: str,
+        expected: Expected | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         """Publish until it is confirmed; raises BrokerUnavailable, after which it may be published or not."""
         _, channel = self._now_open()
         queue = self._settings.submissions_queue
@@ -91,6 +97,7 @@ class Submitter:
             message_id=submission_id,
             timestamp=datetime.now(UTC),
             type=SUBMISSION_TYPE,
+            headers=dict(headers or {}),
         )
         # Two messages of an id in flight at once confuse returns and confirms.
         alone = self._publishing.setdefault(submission_id, asyncio.Lock())

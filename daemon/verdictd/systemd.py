@@ -11,6 +11,7 @@ import structlog
 
 from verdictd.sandbox import BoxId
 from verdictd.sandbox.pool import BoxState
+from verdictd.tasks import beside
 from verdictd.watch import BoxStatus, Watch
 
 _TICK_S = 1.0
@@ -47,12 +48,8 @@ def status(text: str) -> str:
 async def informed(watch: Watch, *, submission_timeout_s: float) -> AsyncIterator[None]:
     """Keep the service manager informed for as long as the block lasts."""
     vitals = Vitals(watch, box_limit_s=submission_timeout_s + _RESET_S, watchdog_s=_watchdog_s())
-    task = asyncio.create_task(_inform(vitals), name="systemd")
-    try:
+    async with beside(_inform(vitals)):
         yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 async def _inform(vitals: "Vitals") -> None:

@@ -1,11 +1,16 @@
 """Logs: events with keys, to standard error."""
 
+import io
 import logging
+import os
 import sys
-from typing import Literal
+from typing import Literal, TextIO
 
 import orjson
 import structlog
+
+_PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+"""The priorities of syslog, which journald takes from the beginning of a line."""
 
 
 def configure(level: str, style: Literal["auto", "console", "json"]) -> None:
@@ -21,7 +26,7 @@ def configure(level: str, style: Literal["auto", "console", "json"]) -> None:
         shared.append(_escape)
         # Tracebacks of rich show local variables: bodies of messages, and the password in the broker's URL.
         renderer = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            colors=sys.stderr.isatty(), exception_formatter=_plain_traceback
         )
     else:
         shared.append(structlog.processors.format_exc_info)
@@ -33,8 +38,9 @@ def configure(level: str, style: Literal["auto", "console", "json"]) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
+    formatter = _JournalFormatter if _journald_reads(sys.stderr) else structlog.stdlib.ProcessorFormatter
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+        formatter(
             foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
@@ -46,6 +52,30 @@ def configure(level: str, style: Literal["auto", "console", "json"]) -> None:
     # connection is logged by the modules that use it.
     for library in ("aio_pika", "aiormq"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+class _JournalFormatter(structlog.stdlib.ProcessorFormatter):
+    """Begins each line with its priority, after sd-daemon(3)."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        prefix = f"<{_PRIORITIES.get(record.levelno, 6)}>"
+        return "\n".join(prefix + line for line in super().format(record).splitlines())
+
+
+def _journald_reads(stream: TextIO) -> bool:
+    """Whether the stream is the one that systemd has connected to the journal, after systemd.exec(5)."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, io.UnsupportedOperation):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def _plain_traceback(stream: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, exc_info)
+    # The message of an error may quote what others named.
+    stream.write("".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text.getvalue()))
 
 
 def _escape(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -6,7 +6,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import aio_pika
 import aiormq
@@ -47,7 +47,7 @@ async def keep(
         reason = "a fault of the daemon"
         try:
             async with connection(settings, name) as opened:
-                return await use(opened)
+                return await _while_it_answers(opened, settings, use)
         except BrokerUnavailable as error:
             reason = str(error)
         except Exception:  # must not end in a daemon that looks well and does nothing
@@ -66,6 +66,36 @@ def try_limit_s(settings: BrokerSettings, more: Queues | None = None) -> float:
     """
     steps = 2 + len(queues(settings)) + len(more or {})
     return 2 * (steps * settings.connect_timeout_s + _CLOSE_TIMEOUT_S + settings.reconnect_max_s)
+
+
+async def _while_it_answers(
+    opened: AbstractConnection,
+    settings: BrokerSettings,
+    use: Callable[[AbstractConnection], Awaitable[None]],
+) -> None:
+    """Run `use` to its end, or until RabbitMQ gives no answer any more; raises BrokerUnavailable then."""
+    using: asyncio.Future[None] = asyncio.ensure_future(use(opened))
+    asking: asyncio.Future[None] = asyncio.ensure_future(_ask(opened, settings.heartbeat_s))
+    try:
+        await asyncio.wait({using, asking}, return_when=asyncio.FIRST_COMPLETED)
+        (using if using.done() else asking).result()
+    finally:
+        for task in (using, asking):
+            task.cancel()
+        await asyncio.wait({using, asking}, timeout=_CLOSE_TIMEOUT_S)
+
+
+async def _ask(connection: AbstractConnection, every_s: float) -> NoReturn:
+    """Ask for an answer again and again: heartbeats alone tell late, and not that what we send arrives."""
+    with translated("RabbitMQ does not answer"):
+        async with asyncio.timeout(every_s):
+            channel = await connection.channel(publisher_confirms=False)
+            underlay = await channel.get_underlay_channel()
+        while True:
+            await asyncio.sleep(every_s)
+            await underlay.connection.ready()  # it reads nothing while it blocks us, and says so
+            async with asyncio.timeout(every_s):
+                await channel.set_qos(prefetch_count=1)
 
 
 def pauses(longest_s: float) -> Iterator[float]:

@@ -3,10 +3,13 @@
 import asyncio
 import platform
 import socket
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from verdictd import __version__
+from pydantic import AwareDatetime
+
+from verdictd import __version__, metrics
 from verdictd.broker import Broker
 from verdictd.history import History, Rate, Verdict
 from verdictd.host import Host
@@ -48,7 +51,8 @@ class DaemonStatus:
     """A daemon at one moment."""
 
     host: str
-    started_at: datetime
+    at: AwareDatetime
+    started_at: AwareDatetime
     ready: bool
     problems: list[str]
     """Why it is not ready; empty where it is."""
@@ -69,6 +73,14 @@ class Watch:
         self._stop = stop
         self._started_at = datetime.now(UTC)
         self.broker: Broker | None = None
+        metrics.INFO.info(
+            {
+                "version": __version__,
+                "sandbox": host.sandbox.name,
+                "sandbox_version": host.sandbox.version,
+                "control_groups": str(host.sandbox.control_groups).lower(),
+            }
+        )
 
     @property
     def stopping(self) -> bool:
@@ -82,9 +94,20 @@ class Watch:
             "stopping": self.stopping,
             "not connected to RabbitMQ": broker is None or not broker.connected,
             "not consuming submissions": broker is None or not broker.consuming,
-            "no box is usable": all(state is BoxState.RETIRED for state in self._host.pool.states.values()),
+            "no box is usable": not self._host.pool.usable,
         }
         return [problem for problem, holds in found.items() if holds]
+
+    def measure(self) -> None:
+        """Set the metrics that are states, for a scrape."""
+        broker = self.broker
+        metrics.READY.set(not self.problems())
+        metrics.BROKER_CONNECTED.set(broker is not None and broker.connected)
+        metrics.CONSUMING.set(broker is not None and broker.consuming)
+        metrics.DRAINING.set(self.stopping)
+        states = Counter(self._host.pool.states.values())
+        for state in BoxState:
+            metrics.BOXES.labels(state).set(states[state])
 
     @property
     def boxes(self) -> list[BoxStatus]:
@@ -103,6 +126,7 @@ class Watch:
         sandbox = self._host.sandbox
         return DaemonStatus(
             host=socket.gethostname(),
+            at=datetime.now(UTC),
             started_at=self._started_at,
             ready=not problems,
             problems=problems,

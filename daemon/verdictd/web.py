@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+from prometheus_client.aiohttp import make_aiohttp_handler
 from pydantic import SecretStr
 
 from verdictd.answers import Health, Offer, OfferedLanguage, Readiness, Refused, answer
@@ -46,6 +47,7 @@ def application(*, settings: Settings, host: Host, submitter: Submitter, watch: 
     app.router.add_post("/submissions/new", intake.submit)
     app.router.add_get("/languages", pages.languages)
     app.router.add_get("/status", pages.status)
+    app.router.add_get("/metrics", pages.metrics)
     app.router.add_get("/healthz", pages.healthz)
     app.router.add_get("/readyz", pages.readyz)
     app.router.add_get("/openapi.json", pages.openapi)
@@ -65,6 +67,7 @@ class _Pages:
         self._document = document(settings)
         self._docs = _DOCS.read_text("utf-8")
         self._asking_versions = asyncio.Lock()
+        self._measured = make_aiohttp_handler()
 
     async def healthz(self, _: web.Request) -> web.Response:
         return answer(Health())
@@ -80,6 +83,10 @@ class _Pages:
         except BrokerUnavailable:
             messages = None
         return answer(self._watch.status(QueueStatus(self._submissions_queue, messages)))
+
+    async def metrics(self, request: web.Request) -> web.StreamResponse:
+        self._watch.measure()
+        return await self._measured(request)
 
     async def languages(self, _: web.Request) -> web.Response:
         # One compiler after the other, once, for programs are being judged meanwhile.

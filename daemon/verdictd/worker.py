@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,11 +11,12 @@ from functools import partial
 
 import structlog
 
+from verdictd import metrics
 from verdictd.aside import aside
 from verdictd.broker import Broker, Delivery, Settlement
 from verdictd.callbacks import Job, Jobs, webhook_id
 from verdictd.codec import decode, encode, peek_id
-from verdictd.errors import BrokerUnavailable, InvalidSubmission, Problem, SandboxBroken
+from verdictd.errors import BrokerUnavailable, InvalidSubmission, Problem, SandboxBroken, SandboxUnusable
 from verdictd.history import History
 from verdictd.judge import Judge
 from verdictd.messages import SUBMISSION_TYPE, Result, Status, Submission
@@ -27,8 +29,15 @@ from verdictd.verdicts import INVALID, internal_error
 log = structlog.get_logger()
 
 
+_EXCUSED = 1_000
+
+
 class Worker:
-    """Turns deliveries into replies. State: the submissions that are in work now, and recent results."""
+    """Turns deliveries into replies.
+
+    State: the submissions that are in work now, recent results, and how often a submission went back because
+    this host could not run any: those deliveries are not held against it.
+    """
 
     def __init__(
         self,
@@ -49,13 +58,17 @@ class Worker:
         self._history = history
         self._callbacks = callbacks
         self._in_work: dict[Key, asyncio.Event] = {}
+        self._excused: OrderedDict[Key, int] = OrderedDict()
 
     async def handle(self, delivery: Delivery) -> Settlement:
         """Judge, reply, and say how the delivery is to be settled."""
         received_at = datetime.now(UTC)
+        if delivery.redelivered:
+            metrics.REDELIVERIES.inc()
         try:
             submission = await self._decode(delivery)
         except InvalidSubmission as error:
+            metrics.INVALID_SUBMISSIONS.labels(metrics.Source.AMQP).inc()
             peek = partial(peek_id, delivery.body, delivery.message_id)
             submission_id = await aside(peek, len(delivery.body))
             result = self._judge.unjudged(submission_id, INVALID, error.problems)
@@ -69,18 +82,18 @@ class Worker:
             except Draining:
                 return Settlement.REQUEUE
             except SandboxBroken as error:
+                if isinstance(error, SandboxUnusable):
+                    self._excuse(key)
                 log.error("submission.not_judged", attempt=delivery.attempt, error=str(error))
                 await asyncio.sleep(self._settings.fault_pause_s)
                 return Settlement.REQUEUE
             given_up = result.status is Status.INTERNAL_ERROR
             wanted = Settlement.DEAD_LETTER if given_up else Settlement.ACK
             job = _job(submission, delivery, digest)
-            settlement = await self._answer(delivery, result, received_at, wanted, job)
             if not given_up:
-                # Only what was confirmed makes the next answer a duplicate.
-                answered = result.duplicate or settlement is Settlement.ACK
-                self._recent.add(key, result.model_copy(update={"duplicate": answered}))
-            return settlement
+                self._recent.add(key, result)
+                return await self._answer(delivery, result, received_at, wanted, key=key, job=job)
+            return await self._answer(delivery, result, received_at, wanted, job=job)
 
     async def _decode(self, delivery: Delivery) -> Submission:
         problems = list(_envelope_problems(delivery))
@@ -111,8 +124,9 @@ class Worker:
         known = self._recent.get(key)
         if known is not None:
             return known
-        if delivery.attempt > self._settings.max_attempts:
-            message = f"Not judged: {delivery.attempt - 1} attempts came to no end."
+        attempts = delivery.attempt - self._excused.get(key, 0)
+        if attempts > self._settings.max_attempts:
+            message = f"Not judged: {attempts - 1} attempts came to no end."
             return self._judge.unjudged(submission.id, internal_error(message), metadata=submission.metadata)
         result = await self._judge.judge(submission)
         if self._recent.has_other(key):
@@ -120,12 +134,19 @@ class Worker:
             result = result.model_copy(update={"message": message})
         return result
 
+    def _excuse(self, key: Key) -> None:
+        self._excused[key] = self._excused.pop(key, 0) + 1
+        if len(self._excused) > _EXCUSED:
+            self._excused.popitem(last=False)
+
     async def _answer(
         self,
         delivery: Delivery,
         result: Result,
         received_at: datetime,
         settlement: Settlement,
+        *,
+        key: Key | None = None,
         job: Job | None = None,
     ) -> Settlement:
         """Publish the result, then its callback; what cannot be published goes back to the queue."""
@@ -143,7 +164,10 @@ class Worker:
         encoding = partial(encode, result, self._model.limits.result_bytes)
         body = await aside(encoding, text_length(result))
         try:
-            await self._replies.reply(body, delivery=delivery, submission_id=result.id)
+            with metrics.STAGES.labels(metrics.Stage.REPLY).time():
+                await self._replies.reply(body, delivery=delivery, submission_id=result.id)
+            if key is not None:
+                self._recent.answered(key)
             if job is not None and self._callbacks is not None:
                 await self._callbacks.add(replace(job, body=body))
         except BrokerUnavailable as error:
@@ -151,6 +175,7 @@ class Worker:
             settlement = Settlement.REQUEUE
         else:
             self._history.add(result)
+            _count(result)
         _log(result, settlement, (datetime.now(UTC) - received_at).total_seconds())
         return settlement
 
@@ -180,6 +205,12 @@ def _envelope_problems(delivery: Delivery) -> Iterator[Problem]:
         yield Problem("", f"content_type is {media_type[:100]!r}, only 'application/json' is taken")
     if (delivery.content_encoding or "").lower() not in {"", "identity", "utf-8"}:
         yield Problem("", f"content_encoding is {delivery.content_encoding!r}, no encoding is taken")
+
+
+def _count(result: Result) -> None:
+    metrics.SUBMISSIONS.labels(result.language.name if result.language else "", result.status).inc()
+    if result.queue_time is not None and not result.duplicate:
+        metrics.QUEUE_TIME.observe(result.queue_time)
 
 
 def _log(result: Result, settlement: Settlement, total_s: float) -> None:

@@ -1,7 +1,6 @@
 """A sandbox that fails: never a verdict, and no box is lost. A script in front of a real one injects it."""
 
 import asyncio
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -10,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from support.faulty import Faulty
 from support.waiting import wait_until
-from verdictd import sandbox as sandbox_package
 from verdictd.checks import check
-from verdictd.errors import SandboxBroken
+from verdictd.errors import SandboxBroken, SandboxUnusable
 from verdictd.host import Host, open_host
 from verdictd.messages import Status, submission_model
 from verdictd.sandbox import BoxId
@@ -24,30 +23,9 @@ from verdictd.settings import SandboxSettings, Settings
 
 pytestmark = pytest.mark.anyio
 
-EMBEDDED = Path(sandbox_package.__file__).parent / "embedded" / "__main__.py"
 FIRST_BOX = 780
 
 Open = Callable[[], AbstractAsyncContextManager[Host]]
-
-
-class Faulty:
-    """An executable that is the embedded sandbox until it is told to do something else."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "isolate"
-        self._instead = folder / "instead"
-        self.path.write_text(
-            f"#!/bin/bash\n[ -e {self._instead} ] && . {self._instead}\n"
-            f'exec {sys.executable} -I -S {EMBEDDED} "$@"\n'
-        )
-        self.path.chmod(0o755)
-
-    def do_instead(self, script: str) -> None:
-        """Run these lines first; `exit` in them replaces the sandbox."""
-        self._instead.write_text(script)
-
-    def work_again(self) -> None:
-        self._instead.unlink()
 
 
 @pytest.fixture
@@ -92,13 +70,16 @@ ON_INIT = 'case " $* " in *" --init "*) {} ;; esac'
 async def test_sandbox_that_fails_is_our_fault_until_it_works_again(
     opened: Open, faulty: Faulty, fault: str
 ) -> None:
-    """Whatever comes out of it, it is no verdict; when the cause is gone both boxes judge again."""
+    """Whatever comes out of it, it is no verdict; nobody waits for a box until the cause is gone."""
     async with opened() as host:
         faulty.do_instead(fault)
         for _ in range(2):
-            with pytest.raises(SandboxBroken):
+            with pytest.raises(SandboxUnusable):
                 await judge(host)
+        with pytest.raises(SandboxUnusable, match="no box is usable"):
+            await judge(host)
         faulty.work_again()
+        await wait_until(lambda: host.pool.usable)
         statuses = await asyncio.gather(*(judge(host) for _ in range(4)))
 
     assert [Status.ACCEPTED] * 4 == statuses
@@ -118,18 +99,16 @@ async def test_sandbox_that_hangs_is_ended_at_the_deadline(
         faulty.work_again()
 
         assert Status.ACCEPTED == await judge(host)
-    assert took_s < 10
+    assert took_s < 30
 
 
 async def test_sandbox_that_is_gone_from_disk_is_our_fault(opened: Open, faulty: Faulty) -> None:
     """A removed executable stops the judging, and does not judge."""
     async with opened() as host:
-        content = faulty.path.read_bytes()
-        faulty.path.unlink()
+        faulty.vanish()
         with pytest.raises(SandboxBroken, match="cannot start"):
             await judge(host)
-        faulty.path.write_bytes(content)
-        faulty.path.chmod(0o755)
+        faulty.come_back()
 
         assert Status.ACCEPTED == await judge(host)
 
@@ -145,6 +124,31 @@ async def test_box_that_cannot_be_reset_is_retired_and_comes_back(opened: Open, 
         await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
 
     assert [Status.ACCEPTED] * 5 == [*first, *second]
+
+
+async def test_box_that_proves_itself_is_used_again_at_once(opened: Open, faulty: Faulty) -> None:
+    """A sandbox that fails under one program, and not under ours, is no reason to rest."""
+    async with opened() as host:
+        faulty.do_instead(ON_RUN.format('[[ "$*" == *main.sh* ]] && kill -9 $$'))
+        with pytest.raises(SandboxBroken) as failure:
+            await judge(host)
+        states = set(host.pool.states.values())
+        faulty.work_again()
+
+        assert Status.ACCEPTED == await judge(host)
+    assert (SandboxBroken, {BoxState.FREE}) == (type(failure.value), states)
+
+
+async def test_full_disk_is_our_fault(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed on a full disk may have failed for that: no verdict, and no box until there is room."""
+    async with opened() as host:
+        with monkeypatch.context() as patch:
+            patch.setattr(box_module, "_LEAST_FREE_BYTES", 2**62)
+            with pytest.raises(SandboxUnusable, match=r"the disk of box 78[01] is full"):
+                await judge(host)
+        await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
+
+        assert Status.ACCEPTED == await judge(host)
 
 
 async def test_boxes_left_in_the_other_mode_are_taken_over(opened: Open, tmp_path: Path) -> None:

@@ -9,13 +9,16 @@ from typing import Any, cast
 import pytest
 
 from verdictd.broker import Broker, Delivery, Settlement
+from verdictd.callbacks import Job, Jobs
 from verdictd.codec import text_fields
-from verdictd.errors import BrokerUnavailable
+from verdictd.egress import Egress
+from verdictd.errors import BrokerUnavailable, FaultKind, SandboxUnusable
 from verdictd.history import History
 from verdictd.host import Host
-from verdictd.messages import Result, submission_model
+from verdictd.judge import Judge
+from verdictd.messages import Result, Submission, submission_model
 from verdictd.recent import Recent
-from verdictd.settings import JudgeSettings, Settings
+from verdictd.settings import CallbackSettings, JudgeSettings, Settings
 from verdictd.verdicts import internal_error
 from verdictd.worker import Worker
 
@@ -47,16 +50,53 @@ def replies() -> Replies:
     return Replies()
 
 
-@pytest.fixture
-def worker(host: Host, settings: Settings, replies: Replies) -> Worker:
+class Callbacks:
+    """Fails to take the first job."""
+
+    def __init__(self) -> None:
+        self.added: list[Job] = []
+        self.failed = False
+
+    async def add(self, job: Job) -> None:
+        await asyncio.sleep(0)
+        if not self.failed:
+            self.failed = True
+            raise BrokerUnavailable(f"no confirm for the callback to {job.url}")
+        self.added.append(job)
+
+
+class Unusable:
+    """A judge on a host where no program can be run, for a while."""
+
+    def __init__(self, judge: Judge, *, failures: int) -> None:
+        self._judge = judge
+        self._failures = failures
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._judge, name)
+
+    async def judge(self, submission: Submission) -> Result:
+        if self._failures:
+            self._failures -= 1
+            raise SandboxUnusable("no box is usable", FaultKind.RUN)
+        return await self._judge.judge(submission)
+
+
+def make_worker(host: Host, settings: Settings, replies: Replies, **parts: Any) -> Worker:
+    own = {"judge": host.judge} | parts
     return Worker(
-        judge=host.judge,
         replies=cast(Broker, replies),
         model=submission_model(settings.limits),
         settings=JudgeSettings(max_attempts=3, fault_pause_s=0.1),
         recent=Recent(count=10, size_bytes=1_000_000),
         history=History(),
+        **own,
     )
+
+
+@pytest.fixture
+def worker(host: Host, settings: Settings, replies: Replies) -> Worker:
+    return make_worker(host, settings, replies)
 
 
 def delivery(body: dict[str, Any] | bytes, *, attempt: int = 1) -> Delivery:
@@ -88,6 +128,41 @@ async def test_result_that_could_not_be_sent_is_kept_for_the_next_delivery(
     assert [Settlement.REQUEUE, Settlement.ACK, Settlement.ACK] == [first, second, third]
     assert 1 == len({result.stdout for result in replies.results})
     assert [(2, False), (3, True)] == [(result.attempt, result.duplicate) for result in replies.results]
+
+
+async def test_reply_that_was_confirmed_makes_the_next_a_duplicate_though_its_callback_failed(
+    host: Host, settings: Settings, replies: Replies
+) -> None:
+    """The submission comes once more for its callback; the second reply says that it repeats the first."""
+    url = "http://127.0.0.1:8080/"
+    callbacks = CallbackSettings(enabled=True, allow_networks=("127.0.0.0/8",))
+    judge = Judge(
+        pool=host.pool,
+        sandbox=host.sandbox,
+        registry=host.registry,
+        settings=settings,
+        egress=Egress(networks=callbacks.allow_networks, hosts=(), ports=callbacks.allow_ports),
+    )
+    jobs = Callbacks()
+    worker = make_worker(host, settings, replies, judge=judge, callbacks=cast(Jobs, jobs))
+    first = await worker.handle(delivery(NANOSECONDS | {"callback_url": url}))
+    second = await worker.handle(delivery(NANOSECONDS | {"callback_url": url}, attempt=2))
+
+    assert [Settlement.REQUEUE, Settlement.ACK] == [first, second]
+    assert [False, True] == [result.duplicate for result in replies.results]
+    assert 1 == len(jobs.added)
+
+
+async def test_host_that_can_run_nothing_uses_up_no_attempts(
+    host: Host, settings: Settings, replies: Replies
+) -> None:
+    """However often it goes back for that, the submission is judged in the end."""
+    judge = Unusable(host.judge, failures=5)
+    worker = make_worker(host, settings, replies, judge=cast(Judge, judge))
+    settlements = [await worker.handle(delivery(NANOSECONDS, attempt=attempt)) for attempt in range(1, 7)]
+
+    assert [*[Settlement.REQUEUE] * 5, Settlement.ACK] == settlements
+    assert [("accepted", 6)] == [(result.status, result.attempt) for result in replies.results]
 
 
 async def test_delivery_of_a_running_submission_waits_for_its_result(
@@ -163,6 +238,15 @@ def test_memory_of_results_is_bounded_by_bytes(result: Callable[..., Result]) ->
         recent.add((name, b""), result(name, "x" * size))
 
     assert [False, False, True] == [recent.get((name, b"")) is not None for name in "abc"]
+
+
+def test_memory_keeps_what_may_come_once_more(result: Callable[..., Result]) -> None:
+    """As many results as can be in work at once stay, however large: all may be delivered again at once."""
+    recent = Recent(count=0, size_bytes=0, at_least=3)
+    for name in "abcd":
+        recent.add((name, b""), result(name, "x" * 100_000))
+
+    assert [False, True, True, True] == [recent.get((name, b"")) is not None for name in "abcd"]
 
 
 def test_memory_tells_one_body_from_another(result: Callable[..., Result]) -> None:

@@ -308,7 +308,7 @@ async def test_cancelled_consume_puts_everything_back(amqp_url: str) -> None:
             await asyncio.sleep(60)
             return Settlement.ACK
 
-        consume = broker.consume(run, prefetch=5, stop=asyncio.Event(), drain_timeout_s=60)
+        consume = broker.consume(run, prefetch=lambda: 5, stop=asyncio.Event(), drain_timeout_s=60)
         task = asyncio.create_task(consume)
         await sender.publish(SUBMISSIONS, b"running")
         await wait_until(lambda: "1 in flight" in repr(broker))

@@ -19,7 +19,6 @@ from support.amqp import (
     peer,
 )
 from verdictd.broker import Broker
-from verdictd.errors import BrokerUnavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -148,18 +147,22 @@ async def test_deleted_results_queue_is_declared_again_for_a_reply(amqp_url: str
     assert b"kept" == reply.body
 
 
-async def test_reply_without_any_queue_is_broker_unavailable(amqp_url: str) -> None:
-    """Where the operator declares and the results queue is missing, the worker learns it."""
+async def test_reply_waits_for_a_queue_that_only_the_operator_may_declare(amqp_url: str) -> None:
+    """Where the results queue is missing and we may not declare it, a result waits, and is not given up."""
     async with connected(broker_settings(amqp_url)), peer(amqp_url) as operator:
         await operator.channel.queue_delete(RESULTS)
     async with peer(amqp_url) as operator:
         await operator.channel.declare_queue(RESULTS, durable=True)
         async with connected(broker_settings(amqp_url, declare=False)) as broker:
             await operator.channel.queue_delete(RESULTS)
-            with pytest.raises(BrokerUnavailable) as failure:
-                await broker.reply(b"{}", delivery=make_delivery(), submission_id="s-1")
+            reply = asyncio.create_task(broker.reply(b"kept", delivery=make_delivery(), submission_id="s-1"))
+            await asyncio.sleep(1)
+            waits = not reply.done()
+            await operator.channel.declare_queue(RESULTS, durable=True)
+            await asyncio.wait_for(reply, 10)
+            body = (await operator.take(RESULTS)).body
 
-    assert "NOT_FOUND - no queue 'verdictd.results'" in str(failure.value)
+    assert (True, b"kept") == (waits, body)
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,17 @@
 """The commands, as a person types them."""
 
-import asyncio
 import json
 import os
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from support.daemon import COMMAND, daemon, environment
+from support import commands
+from support.commands import Ended
+from support.daemon import daemon
 from verdictd.languages import Registry
 from verdictd.messages import Result
 
@@ -21,29 +21,9 @@ PROGRAMS = Path(__file__).parent.parent / "programs"
 OWN_BOXES = {"sandbox__isolate": "embedded", "sandbox__boxes": "2", "sandbox__first_box": "750"}
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-async def command(*arguments: str | Path, cwd: Path | None = None, **settings: str) -> Ended:
-    """Run `verdictd` with these arguments."""
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=cwd,
-        env=environment(**(OWN_BOXES | settings)) | {"COLUMNS": "120"},
-    )
-    async with asyncio.timeout(120):
-        out, err = await process.communicate()
-    return Ended(process.returncode or 0, out.decode(), err.decode())
+async def command(*arguments: str | Path, **settings: str) -> Ended:
+    """Run `verdictd` with these arguments, and boxes of this module."""
+    return await commands.command(*arguments, **(OWN_BOXES | settings))
 
 
 @pytest.fixture

@@ -69,6 +69,15 @@ async def test_submission_is_published_and_its_result_is_on_the_results_queue(
     assert answer.created_at >= sent_at
 
 
+async def test_trace_context_comes_back_with_the_result(shared: Site, client: Peer) -> None:
+    """Whoever traces a request finds its result under the same trace."""
+    trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate": "a=1"}
+    await shared.post(bash(""), headers=trace | {"Content-Type": "application/json"})
+    message = await client.take(RESULTS, 30)
+
+    assert trace == {name: message.headers.get(name) for name in trace}
+
+
 async def test_submission_without_an_id_gets_a_new_one(shared: Site, client: Peer) -> None:
     """The id of the answer is that of the result, and a UUID."""
     _, said = await shared.post(b' {"language": "bash", "source_code": "echo 1"}')

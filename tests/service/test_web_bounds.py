@@ -13,8 +13,9 @@ import aiohttp
 import pytest
 
 from support.amqp import RESULTS, SUBMISSIONS, Peer, broker_settings, peer, wait_until
+from support.faulty import Faulty
 from support.rabbitmq import PrivateBroker
-from support.web import Site, listening, site
+from support.web import Site, listening, site, until_in_box
 from verdictd.errors import BrokerUnavailable
 from verdictd.messages import Result
 from verdictd.sandbox.processes import children
@@ -40,13 +41,6 @@ async def result(client: Peer) -> Result:
     return Result.model_validate_json((await client.take(RESULTS, 30)).body)
 
 
-async def until_in_box(served: Site, count: int) -> None:
-    """Wait until so many submissions are in a box."""
-    async with asyncio.timeout(10):
-        while sum(box["running"] is not None for box in (await served.get("/status"))[1]["boxes"]) < count:
-            await asyncio.sleep(0.02)
-
-
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": token, "Content-Type": "application/json"}
 
@@ -54,7 +48,7 @@ def bearer(token: str) -> dict[str, str]:
 async def test_token_is_needed_where_there_are_any(amqp_url: str, log: Path) -> None:
     """401 that says how, before the body is looked at; any of the tokens will do, and probes need none."""
     async with site(log, broker__url=amqp_url, http__tokens=f"{TOKEN} {OTHER}") as served:
-        paths = ("/languages", "/status", "/nothing", "/healthz", "/readyz", "/openapi.json")
+        paths = ("/languages", "/status", "/metrics", "/nothing", "/healthz", "/readyz", "/openapi.json")
         without = [(await served.get(path))[0] for path in paths]
         refused = [
             (await served.post(b"{", headers=bearer(token)))[0]
@@ -68,7 +62,7 @@ async def test_token_is_needed_where_there_are_any(amqp_url: str, log: Path) -> 
             asks = response.headers["WWW-Authenticate"]
         text = served.daemon.text
 
-    assert [401, 401, 401, 200, 200, 200] == without
+    assert [401, 401, 401, 401, 200, 200, 200] == without
     assert [401] * 5 == refused
     assert [202, 202] == taken
     assert "Bearer" == asks
@@ -251,21 +245,25 @@ async def test_bodies_are_bounded_together(amqp_url: str, log: Path) -> None:
     assert 202 == freed
 
 
-async def test_daemon_without_a_usable_box_is_not_ready(amqp_url: str, log: Path) -> None:
-    """Until the box is taken over again; then the submission is judged, for the one who waited."""
+async def test_daemon_without_a_usable_box_is_not_ready(amqp_url: str, log: Path, tmp_path: Path) -> None:
+    """Until programs run in the box again; then the submission is judged, for the one who waited."""
+    faulty = Faulty(tmp_path)
     few = {"sandbox__boxes": "1", "sandbox__retire_s": "2", "judge__fault_pause_s": "0.2"}
+    few["sandbox__isolate"] = str(faulty.path)
     async with site(log, broker__url=amqp_url, **few) as served:
         waiting = asyncio.create_task(served.post(bash("sleep 1; echo done"), wait=True))
         await until_in_box(served, 1)
+        faulty.do_instead("exit 2")
         for child in children(served.daemon.process.pid):
             os.kill(child, signal.SIGKILL)
         async with asyncio.timeout(10):
             while (ready := await served.get("/readyz"))[0] == 200:
                 await asyncio.sleep(0.02)
+        faulty.work_again()
         await served.ready()
         status, said = await waiting
 
-    assert ["no box is usable"] == ready[1]["problems"]
+    assert "no box is usable" in ready[1]["problems"]
     assert (200, "done\n", 2) == (status, said["stdout"], said["attempt"])
 
 

@@ -24,7 +24,16 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 ROOT = Path(__file__).parent.parent.parent
 CURL_LINES = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("curl ")]
 TOKEN = "the-token-of-these-tests"
-PATHS = {"/submissions/new", "/languages", "/status", "/healthz", "/readyz", "/openapi.json", "/docs"}
+PATHS = {
+    "/submissions/new",
+    "/languages",
+    "/status",
+    "/metrics",
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+    "/docs",
+}
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +96,7 @@ async def test_document_has_every_route_and_the_bounds_in_force(shared: Site) ->
     assert set(document["paths"]) == PATHS
     assert {reference.removeprefix("#/components/schemas/") for reference in references} <= set(schemas)
     assert 60 == schemas["Submission"]["properties"]["cpu_time_limit"]["maximum"]
-    assert {"/submissions/new", "/languages", "/status"} == needs_token
+    assert {"/submissions/new", "/languages", "/status", "/metrics"} == needs_token
     Draft202012Validator.check_schema({"$defs": schemas})
 
 

@@ -75,7 +75,7 @@ async def consuming(
     """A broker that consumes, and what stops it; leaving does, and waits for its end."""
     stop = asyncio.Event()
     task = asyncio.create_task(
-        broker.consume(handle, prefetch=prefetch, stop=stop, drain_timeout_s=drain_timeout_s)
+        broker.consume(handle, prefetch=lambda: prefetch, stop=stop, drain_timeout_s=drain_timeout_s)
     )
     await wait_until(lambda: broker.consuming)
     try:

@@ -79,7 +79,7 @@ async def delivering(
                 connected.consume(
                     deliverer.handle,
                     queue=settings.queue,
-                    prefetch=settings.max_deliveries,
+                    prefetch=lambda: settings.max_deliveries,
                     stop=stop,
                     drain_timeout_s=1,
                 )

@@ -110,7 +110,7 @@ class Receiver:
         headers = {
             name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)
         }
-        body = await reader.readexactly(int(headers["content-length"]))
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
         self.received.append(Received(line, headers, body, time.monotonic()))
         behave = self.behaviours.pop(0) if len(self.behaviours) > 1 else self.behaviours[0]
         await behave(writer)

@@ -65,3 +65,10 @@ async def listening(log: Path, **settings: str) -> AsyncIterator[Site]:
         timeout = aiohttp.ClientTimeout(total=40)
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", timeout=timeout) as client:
             yield Site(daemon, client, port)
+
+
+async def until_in_box(served: Site, count: int) -> None:
+    """Wait until so many submissions are in a box."""
+    async with asyncio.timeout(10):
+        while sum(box["running"] is not None for box in (await served.get("/status"))[1]["boxes"]) < count:
+            await asyncio.sleep(0.02)

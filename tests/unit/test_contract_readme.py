@@ -152,8 +152,8 @@ def test_attempts_are_those_of_the_settings() -> None:
     """
     In a word, as it is a small number.
     """
-    assert 5 == Settings().judge.max_attempts
-    assert "After five attempts" in TEXT
+    assert 3 == Settings().judge.max_attempts
+    assert "After three attempts" in TEXT
 
 
 def test_python_in_the_text_compiles() -> None:

@@ -2,7 +2,10 @@
 
 import json
 import logging
+import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -83,3 +86,46 @@ def test_terminal_escapes_do_nothing(
     structlog.get_logger().info("x", reply_to="\x1b[2J")
 
     assert "\x1b" not in capsys.readouterr().err
+
+
+def test_terminal_escapes_in_an_error_do_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """The message of an error may quote what a sender wrote."""
+    telemetry.configure("info", "console")
+    try:
+        raise ValueError("\x1b[2J")
+    except ValueError:
+        structlog.get_logger().exception("delivery.failed")
+    said = capsys.readouterr().err
+
+    assert "\x1b" not in said
+    assert "ValueError: \\x1b[2J" in said
+
+
+@pytest.mark.parametrize(
+    ("level", "priority"), [("debug", 7), ("info", 6), ("warning", 4), ("error", 3), ("critical", 2)]
+)
+def test_line_for_the_journal_begins_with_its_priority(
+    level: str, priority: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`journalctl -p warning` shows what matters."""
+    with (tmp_path / "journal").open("w+") as stream:
+        status = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        monkeypatch.setattr(sys, "stderr", stream)
+        telemetry.configure("debug", "auto")
+        getattr(structlog.get_logger(), level)("x.happened")
+    line = (tmp_path / "journal").read_text()
+
+    assert f"<{priority}>" == line[:3]
+    assert "x.happened" == json.loads(line[3:])["event"]
+
+
+def test_line_for_anything_else_has_no_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable is inherited by who sends its output elsewhere."""
+    with (tmp_path / "file").open("w+") as stream:
+        monkeypatch.setenv("JOURNAL_STREAM", "1:1")
+        monkeypatch.setattr(sys, "stderr", stream)
+        telemetry.configure("info", "auto")
+        structlog.get_logger().info("x.happened")
+
+    assert "{" == (tmp_path / "file").read_text()[0]

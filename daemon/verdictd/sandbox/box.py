@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from verdictd.archives import File
-from verdictd.errors import SandboxBroken
+from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.sandbox import BoxId, Command, Report
 from verdictd.sandbox.files import place, take
 from verdictd.sandbox.isolate import Sandbox, cleanup_argv, init_argv, report, run_argv
@@ -17,6 +17,8 @@ from verdictd.sandbox.processes import execute
 _MANAGE_DEADLINE_S = 60.0
 _RUN_ALLOWANCE_S = 30.0  # beyond the wall limit: setting up, and the walk through the files afterwards
 _META_BYTES = 64 * 1024
+_LEAST_FREE_BYTES = 16 * 1024 * 1024
+_LEAST_FREE_FILES = 1_000
 
 
 class Box:
@@ -45,7 +47,9 @@ class Box:
         output = await self._manage(init_argv(self.sandbox, self.number, control_groups=with_groups))
         root = Path(output.strip())
         if not root.is_absolute():
-            raise SandboxBroken(f"--init of box {self.number} printed {output!r} in place of a directory")
+            raise SandboxBroken(
+                f"--init of box {self.number} printed {output!r} in place of a directory", FaultKind.MANAGE
+            )
         self._root, self._with_groups, self.used = root, with_groups, False
         return root
 
@@ -73,7 +77,9 @@ class Box:
         outcome = await execute(argv, stdin=b"", output_bytes=_META_BYTES, deadline_s=_MANAGE_DEADLINE_S)
         if outcome.returncode != 0:
             said = outcome.stderr.data[-500:].decode(errors="replace").strip()
-            raise SandboxBroken(f"{argv[-1]} of box {self.number} ended with {outcome.returncode}: {said}")
+            raise SandboxBroken(
+                f"{argv[-1]} of box {self.number} ended with {outcome.returncode}: {said}", FaultKind.MANAGE
+            )
         return os.fsdecode(outcome.stdout.data)
 
     async def place(self, files: Sequence[File], *, mode: int = 0o644) -> None:
@@ -84,7 +90,9 @@ class Box:
             try:
                 await asyncio.to_thread(place, directory, files, mode=mode)
             except OSError as error:
-                raise SandboxBroken(f"cannot write into box {self.number}: {error}") from error
+                raise SandboxBroken(
+                    f"cannot write into box {self.number}: {error}", FaultKind.FILES
+                ) from error
 
     async def run(self, command: Command) -> Report:
         """Run one command; raises SandboxBroken when that says nothing about the command."""
@@ -99,6 +107,7 @@ class Box:
             output_bytes=constraints.output_bytes,
             deadline_s=constraints.wall_time_s + _RUN_ALLOWANCE_S,
         )
+        self._check_space()
         return report(
             outcome.returncode,
             self._read_meta(),
@@ -106,6 +115,15 @@ class Box:
             outcome.stderr,
             output_exceeded=outcome.overflowed,
         )
+
+    def _check_space(self) -> None:
+        """Raise SandboxBroken where the disk is full: what failed then may have failed for that."""
+        if self._root is None:
+            return
+        disk = os.statvfs(self._root)
+        has_files = disk.f_files == 0 or disk.f_favail >= _LEAST_FREE_FILES  # 0: not counted there
+        if disk.f_bavail * disk.f_frsize < _LEAST_FREE_BYTES or not has_files:
+            raise SandboxBroken(f"the disk of box {self.number} is full", FaultKind.FILES)
 
     def _read_meta(self) -> str:
         """The meta file lies in a directory of ours, outside the box; its message may hold any byte."""
@@ -121,18 +139,20 @@ class Box:
             try:
                 return await asyncio.to_thread(take, directory, patterns, max_bytes)
             except OSError as error:
-                raise SandboxBroken(f"cannot read from box {self.number}: {error}") from error
+                raise SandboxBroken(
+                    f"cannot read from box {self.number}: {error}", FaultKind.FILES
+                ) from error
 
     @contextmanager
     def _directory(self) -> Iterator[int]:
         """The working directory, open; its parents belong to the sandbox, it is no link."""
         if self._root is None:
-            raise SandboxBroken(f"box {self.number} was not initialised")
+            raise SandboxBroken(f"box {self.number} was not initialised", FaultKind.FILES)
         try:
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             directory = os.open(self._root / "box", flags)
         except OSError as error:
-            raise SandboxBroken(f"cannot open box {self.number}: {error}") from error
+            raise SandboxBroken(f"cannot open box {self.number}: {error}", FaultKind.FILES) from error
         try:
             yield directory
         finally:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from verdictd.errors import SandboxBroken
+from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.sandbox import SMALL, BoxId, Command, Ending
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.isolate import Sandbox
@@ -115,5 +115,5 @@ async def _try(box: Box) -> Path:
         with contextlib.suppress(SandboxBroken):
             await finish(box.cleanup())
     if report.ending is not Ending.EXITED or report.stdout.data != b"ready\n":
-        raise SandboxBroken(f"cannot run /bin/echo: {report}")
+        raise SandboxBroken(f"cannot run /bin/echo: {report}", FaultKind.RUN)
     return root.parent

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from verdictd.errors import SandboxBroken
+from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.sandbox import BoxId, Captured, Command, Ending, Report
 
 
@@ -105,7 +105,7 @@ def report(
     """
     if exit_code not in {0, 1}:
         said = stderr.data[-500:].decode(errors="replace").strip()
-        raise SandboxBroken(f"the sandbox ended with {exit_code}: {said or meta_text[:500]!r}")
+        raise SandboxBroken(f"the sandbox ended with {exit_code}: {said or meta_text[:500]!r}", FaultKind.RUN)
     meta = read_meta(meta_text)
     try:
         ending, exit_status, signal = _ending(meta, output_exceeded=output_exceeded)
@@ -122,7 +122,9 @@ def report(
             stderr=stderr,
         )
     except (KeyError, ValueError) as error:
-        raise SandboxBroken(f"the sandbox left an unusable meta file: {meta_text[:500]!r}") from error
+        raise SandboxBroken(
+            f"the sandbox left an unusable meta file: {meta_text[:500]!r}", FaultKind.RUN
+        ) from error
 
 
 def _ending(meta: dict[str, str], *, output_exceeded: bool) -> tuple[Ending, int | None, int | None]:

@@ -7,12 +7,14 @@ import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextvars import Context
 from enum import StrEnum
 from pathlib import Path
 
 import structlog
 
-from verdictd.errors import SandboxBroken, VerdictdError
+from verdictd import metrics
+from verdictd.errors import FaultKind, SandboxBroken, SandboxUnusable, VerdictdError
 from verdictd.sandbox import BoxId
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.isolate import Sandbox
@@ -91,22 +93,37 @@ class BoxPool:
         """The state of each box, by its number."""
         return dict(self._states)
 
+    @property
+    def usable(self) -> int:
+        """The number of boxes that are not retired."""
+        return sum(state is not BoxState.RETIRED for state in self._states.values())
+
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[Box]:
         """A clean box, for as long as the block lasts; raises Draining once `drain` was called.
 
-        A box whose block ends with SandboxBroken is retired, any other is reset and leased again.
+        A box whose block ends with SandboxBroken must prove that it works before it is leased again. Where it
+        does not, the block was not to blame, and what is raised is SandboxUnusable; so it is where all boxes
+        are retired.
         """
         async with self._changed:
-            await self._changed.wait_for(lambda: self._free or self._draining)
+            with metrics.STAGES.labels(metrics.Stage.WAIT).time():
+                await self._changed.wait_for(lambda: self._free or self._draining or not self.usable)
             if self._draining:
                 raise Draining
+            if not self._free:
+                raise SandboxUnusable("no box is usable", FaultKind.MANAGE)
             box = self._free.popleft()
         self._states[box.number] = BoxState.LEASED
         try:
             yield box
         except SandboxBroken as error:
-            self._tasks.create_task(self._retire(box, error), name=f"retire-{box.number}")
+            metrics.SANDBOX_FAULTS.labels(error.kind).inc()
+            self._states[box.number] = BoxState.RESETTING
+            # A task of the pool: who is cancelled meanwhile does not wait for it.
+            proving = self._tasks.create_task(self._recover(box), name=f"prove-{box.number}")
+            if not await asyncio.shield(proving):
+                raise SandboxUnusable(str(error), error.kind) from error
             raise
         except BaseException:
             self._tasks.create_task(self._give_back(box), name=f"reset-{box.number}")
@@ -142,36 +159,49 @@ class BoxPool:
         try:
             await box.reset()
         except SandboxBroken as error:
-            await self._retire(box, error)
+            self._retire(box, error)
         else:
             await self._release(box)
 
     async def _release(self, box: Box) -> None:
+        if not self.usable:
+            log.info("sandbox.usable", box=box.number)
         self._states[box.number] = BoxState.FREE
         async with self._changed:
             self._free.append(box)
             self._changed.notify()
 
-    async def _retire(self, box: Box, error: SandboxBroken) -> None:
+    def _retire(self, box: Box, error: SandboxBroken) -> None:
         """Leave the box alone for a while, then take it over as at the start; until that succeeds."""
+        was_usable = self.usable
         self._states[box.number] = BoxState.RETIRED
-        log.error("box.retired", box=box.number, error=str(error), again_in_s=self._retire_s)
+        log.error("box.retired", box=box.number, kind=error.kind, error=str(error), again_in_s=self._retire_s)
+        metrics.SANDBOX_FAULTS.labels(error.kind).inc()
+        if was_usable and not self.usable:
+            log.error("sandbox.unusable", error=str(error))
+        # In a context of its own: what the log says of the box is not about the submission that was in it.
+        self._tasks.create_task(self._rest(box), name=f"retired-{box.number}", context=Context())
+
+    async def _rest(self, box: Box) -> None:
+        async with self._changed:
+            self._changed.notify_all()  # who waits for a box is told where none is usable any more
         try:
             async with asyncio.timeout(self._retire_s):
                 await self._closed.wait()
         except TimeoutError:
             self._tasks.create_task(self._recover(box), name=f"recover-{box.number}")
 
-    async def _recover(self, box: Box) -> None:
-        self._states[box.number] = BoxState.RESETTING
+    async def _recover(self, box: Box) -> bool:
+        """Take the box over, which proves that programs run in it; whether that succeeded."""
         try:
             killed = await recover(box)
         except SandboxBroken as error:
-            self._tasks.create_task(self._retire(box, error), name=f"retire-{box.number}")
-        else:
-            if killed:
-                log.warning("box.survivors_killed", box=box.number, processes=killed)
-            await self._release(box)
+            self._retire(box, error)
+            return False
+        if killed:
+            log.warning("box.survivors_killed", box=box.number, processes=killed)
+        await self._release(box)
+        return True
 
 
 @asynccontextmanager

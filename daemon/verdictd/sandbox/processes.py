@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from verdictd.aside import aside
-from verdictd.errors import SandboxBroken
+from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.sandbox import Captured
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ async def execute(argv: list[str], *, stdin: bytes, output_bytes: int, deadline_
             try:
                 process = await asyncio.create_subprocess_exec(*argv, stdin=stdin_fd, stdout=out, stderr=err)
             except OSError as error:
-                raise SandboxBroken(f"cannot start {argv[0]}: {error}") from error
+                raise SandboxBroken(f"cannot start {argv[0]}: {error}", FaultKind.START) from error
             finally:
                 os.close(out)
                 os.close(err)
@@ -73,9 +73,11 @@ async def _wait(process: asyncio.subprocess.Process, overflow: asyncio.Event, de
         if not ended.done():
             await finish(_end(process, ended))
     if not done:
-        raise SandboxBroken(f"the sandbox did not end within {deadline_s:.1f} s")
+        raise SandboxBroken(f"the sandbox did not end within {deadline_s:.1f} s", FaultKind.DEADLINE)
     if process.returncode is None:
-        raise SandboxBroken(f"the sandbox's process {process.pid} does not end, not even when killed")
+        raise SandboxBroken(
+            f"the sandbox's process {process.pid} does not end, not even when killed", FaultKind.SURVIVORS
+        )
     return process.returncode
 
 
@@ -173,7 +175,9 @@ async def _drained(*pipes: _Pipe) -> None:
             for pipe in pipes:
                 await pipe.done.wait()
     except TimeoutError:
-        raise SandboxBroken("a program outlived its sandbox: it still holds an output stream") from None
+        raise SandboxBroken(
+            "a program outlived its sandbox: it still holds an output stream", FaultKind.SURVIVORS
+        ) from None
 
 
 @asynccontextmanager
@@ -182,7 +186,10 @@ async def _readable(content: bytes) -> AsyncIterator[int]:
     if not content:
         fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     else:
-        fd = await aside(partial(_unlinked, content), len(content), large_bytes=_LARGE_BYTES)
+        try:
+            fd = await aside(partial(_unlinked, content), len(content), large_bytes=_LARGE_BYTES)
+        except OSError as error:
+            raise SandboxBroken(f"cannot keep the input: {error}", FaultKind.FILES) from error
     try:
         yield fd
     finally:

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from verdictd.errors import SandboxBroken
+from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.sandbox import SMALL, BoxId, Command, Ending
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.embedded.faults import BoxError
@@ -85,23 +85,23 @@ def _empty(root: Path) -> None:
         except FileNotFoundError:
             continue
         except (OSError, BoxError) as error:
-            raise SandboxBroken(f"cannot empty {root / directory}: {error}") from error
+            raise SandboxBroken(f"cannot empty {root / directory}: {error}", FaultKind.FILES) from error
 
 
 async def _uid(box: Box) -> int:
     report = await box.run(_WHO_AM_I)
     text = report.stdout.data.decode(errors="replace").strip()
     if report.ending is not Ending.EXITED or report.exit_code != 0 or not text.isdigit():
-        raise SandboxBroken(f"cannot tell the user id of box {box.number}: {report}")
+        raise SandboxBroken(f"cannot tell the user id of box {box.number}: {report}", FaultKind.RUN)
     if int(text) == 0:
-        raise SandboxBroken(f"programs in box {box.number} run as root")
+        raise SandboxBroken(f"programs in box {box.number} run as root", FaultKind.RUN)
     return int(text)
 
 
 async def _kill_all(uid: int) -> int:
     """Kill every process of a user id that belongs to one box alone; returns how many."""
     if uid not in _ORDINARY_UIDS:
-        raise SandboxBroken(f"programs run as the system's user {uid}")
+        raise SandboxBroken(f"programs run as the system's user {uid}", FaultKind.RUN)
     killed: set[int] = set()
     for _ in range(_PASSES):
         survivors = await asyncio.to_thread(_processes_of, uid)
@@ -111,7 +111,7 @@ async def _kill_all(uid: int) -> int:
             _send(pid, signal.SIGKILL)
         killed |= set(survivors)
         await asyncio.sleep(_PAUSE_S)
-    raise SandboxBroken(f"processes of user {uid} cannot be killed: {sorted(killed)}")
+    raise SandboxBroken(f"processes of user {uid} cannot be killed: {sorted(killed)}", FaultKind.SURVIVORS)
 
 
 def _processes_of(uid: int) -> list[int]:

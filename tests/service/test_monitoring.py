@@ -1,0 +1,138 @@
+"""The alert rules and the dashboard in systemd/ fit what a running daemon says on /metrics."""
+
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support.metrics import scrape
+from support.promql import TARGET_LABELS, grouping_labels, missing, selectors
+from support.rabbitmq import PrivateBroker
+from support.web import site
+from verdictd.messages import Status
+from verdictd.settings import Settings
+from verdictd.webhooks import Ending
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+
+ROOT = Path(__file__).parents[2]
+RULES = [
+    rule
+    for group in yaml.safe_load((ROOT / "systemd" / "alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
+]
+DASHBOARD = json.loads((ROOT / "systemd" / "grafana-dashboard.json").read_text())
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+QUERIES = [(panel["title"], target["expr"]) for panel in PANELS for target in panel["targets"]]
+LEGENDS = [
+    (target["expr"], target["legendFormat"])
+    for panel in PANELS
+    for target in panel["targets"]
+    if target["legendFormat"]
+]
+
+Known = dict[str, dict[str, set[str]]]
+
+
+@pytest.fixture(scope="module")
+async def known(broker: PrivateBroker, tmp_path_factory: pytest.TempPathFactory) -> Known:
+    """What a daemon says that has judged one submission; most series are there from the start."""
+    log = tmp_path_factory.mktemp("monitoring") / "daemon.log"
+    async with site(log, broker__url=broker.fresh_vhost(), sandbox__first_box="882") as served:
+        submission = {"language": "bash", "source_code": "echo 1"}
+        assert 200 == (await served.post(submission, wait=True))[0]
+        found = (await scrape(served)).known
+    found["verdictd_submissions_total"]["status"] |= set(Status)  # as they come
+    return found
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
+async def test_alert_asks_for_what_is_there(known: Known, rule: dict[str, Any]) -> None:
+    """Every metric, label and value of it, and what its text shows of them."""
+    shown = re.findall(r"\$labels\.(\w+)", " ".join(rule["annotations"].values()))
+    of_metrics = {label for selector in selectors(rule["expr"]) for label in known.get(selector.metric, {})}
+
+    assert [] == missing(rule["expr"], known)
+    assert set(shown) <= (grouping_labels(rule["expr"]) or of_metrics | TARGET_LABELS)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
+def test_alert_says_how_bad_it_is_and_what_to_look_at(rule: dict[str, Any]) -> None:
+    """A severity, a summary of one line, and a description whose settings and log events there are."""
+    sections = {
+        f"{section}.{name}"
+        for section, field in Settings.model_fields.items()
+        for name in field.annotation.model_fields  # type: ignore[union-attr]
+    }
+    sources = "".join(file.read_text() for file in (ROOT / "daemon").rglob("*.py"))
+    events = set(re.findall(r'log\.\w+\(\s*"([a-z_.]+)"', sources))
+    description = rule["annotations"]["description"]
+    named = set(re.findall(r"\b[a-z]+\.[a-z_]+\b", description)) - {"isolate.service"}
+
+    assert rule["labels"]["severity"] in {"critical", "warning"}
+    assert "\n" not in rule["annotations"]["summary"]
+    assert len(description) > 80
+    assert set() == named - sections - events
+
+
+def test_alerts_have_names_of_their_own() -> None:
+    """Among them those that no installation can do without."""
+    names = [rule["alert"] for rule in RULES]
+
+    assert len(names) == len(set(names))
+    assert {"VerdictdDown", "VerdictdNotReady", "VerdictdInternalErrors"} <= set(names)
+
+
+@pytest.mark.parametrize(("title", "query"), QUERIES)
+async def test_panel_asks_for_what_is_there(known: Known, title: str, query: str) -> None:
+    """Every metric, label and value of it; only of the daemons that were chosen."""
+    del title
+    chosen = {("job", "=", "$job"), ("instance", "=~", "$instance")}
+
+    assert [] == missing(query, known)
+    assert all(chosen <= set(selector.matchers) for selector in selectors(query))
+
+
+@pytest.mark.parametrize(("query", "legend"), LEGENDS)
+def test_legend_shows_labels_that_are_left(query: str, legend: str) -> None:
+    """A label that the query sums over would be empty."""
+    shown = set(re.findall(r"\{\{(\w+)\}\}", legend))
+
+    assert shown <= (grouping_labels(query) or TARGET_LABELS)
+
+
+async def test_dashboard_shows_every_metric_of_the_daemon(known: Known) -> None:
+    """Whatever a daemon measures of itself can be seen somewhere."""
+    shown = {selector.metric for _, query in QUERIES for selector in selectors(query)}
+    families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in known if name.startswith("verdictd_")}
+
+    assert set() == families - {re.sub(r"_(bucket|sum|count)$", "", name) for name in shown}
+
+
+def test_panels_have_their_own_place_and_the_chosen_data_source() -> None:
+    """It can be imported anywhere: no data source of ours is in it, and no panel lies on another."""
+    places = [
+        {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        for at in (panel["gridPos"] for panel in DASHBOARD["panels"])
+    ]
+    sources = [panel["datasource"] for panel in PANELS]
+    sources += [target["datasource"] for panel in PANELS for target in panel["targets"]]
+    sources += [
+        variable["datasource"] for variable in DASHBOARD["templating"]["list"] if variable["type"] == "query"
+    ]
+
+    assert all(one.isdisjoint(other) for one, other in itertools.combinations(places, 2))
+    assert max(x for place in places for x, _ in place) < 24
+    assert len(places) == len({panel["id"] for panel in DASHBOARD["panels"]})
+    assert all({"type": "prometheus", "uid": "${datasource}"} == source for source in sources)
+    assert "datasource" in {variable["name"] for variable in DASHBOARD["templating"]["list"]}
+
+
+async def test_outcome_of_every_try_is_there_from_the_start(known: Known) -> None:
+    """A series that began with 1 would have no increase to see."""
+    assert set(Ending) <= known["verdictd_callbacks_total"]["outcome"]
+    assert {"ack", "requeue", "dead_letter", "taken_back"} == known["verdictd_deliveries_total"]["settlement"]

@@ -1,0 +1,190 @@
+"""RabbitMQ away, short of memory, or refusing: the daemon is late, but nothing is lost or run twice."""
+
+import asyncio
+import os
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import orjson
+import pytest
+
+from support.amqp import RESULTS, SUBMISSIONS, Peer, peer, vhost
+from support.daemon import Daemon, daemon
+from support.rabbitmq import PrivateBroker
+from support.waiting import wait_until
+from verdictd.messages import Result
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+
+IN_WORK = 4
+"""Two boxes and the reserve."""
+
+
+@pytest.fixture(scope="module")
+def module_broker() -> Iterator[PrivateBroker]:
+    with PrivateBroker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def rabbitmq(module_broker: PrivateBroker) -> PrivateBroker:
+    """A broker that tests may stop, running when a test begins."""
+    if not module_broker.running:
+        module_broker.start()
+    return module_broker
+
+
+@asynccontextmanager
+async def running_at(url: str, folder: Path) -> AsyncIterator[Daemon]:
+    """A daemon with default timeouts, which remembers no more results than it must."""
+    settings = {
+        "broker__url": url,
+        "sandbox__isolate": "embedded",
+        "sandbox__boxes": "2",
+        "sandbox__first_box": "870",
+        "service__remembered_results": "0",
+    }
+    async with daemon(folder / "log", **settings) as running:
+        yield running
+
+
+async def send(client: Peer, source: str, count: int) -> set[str]:
+    ids = {f"s-{number}" for number in range(count)}
+    for name in ids:
+        fields = {"id": name, "language": "bash", "source_code": source, "max_output_size": 8192}
+        await client.publish(SUBMISSIONS, orjson.dumps(fields))
+    return ids
+
+
+async def runs(client: Peer, ids: set[str], queue: str = RESULTS) -> dict[str, set[str]]:
+    """What the runs of each submission wrote, once all are answered and nothing is left."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    async with asyncio.timeout(60):
+        while set(found) != ids or await client.count(SUBMISSIONS) or await client.count(queue):
+            result = Result.model_validate_json((await client.take(queue, 60)).body)
+            found[result.id].add(result.stdout[-40:])
+    return found
+
+
+def cpu_s(running: Daemon) -> float:
+    fields = Path(f"/proc/{running.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def test_results_wait_for_a_broker_that_is_away(rabbitmq: PrivateBroker, tmp_path: Path) -> None:
+    """Large results wait in memory; the daemon idles, and is back within 10 s of the broker's return."""
+    url = rabbitmq.fresh_vhost()
+    async with running_at(url, tmp_path) as running:
+        async with peer(url) as client:
+            ids = await send(client, "sleep 2; head -c 4000000 /dev/zero | tr '\\0' x; date +%s%N", 8)
+            await wait_until(lambda: len(running.logged("broker.consuming")) == 1)
+            await asyncio.sleep(1)
+        await asyncio.to_thread(rabbitmq.kill)
+        await asyncio.sleep(8)  # all that is in work is judged by then
+        before_s, began_s = cpu_s(running), time.monotonic()
+        await asyncio.sleep(10)
+        idle = (cpu_s(running) - before_s) / (time.monotonic() - began_s)
+        answered = len(running.logged("submission.answered"))
+        await asyncio.to_thread(rabbitmq.start)
+        back_s = await wait_until(lambda: len(running.logged("broker.consuming")) == 2)
+        async with peer(url) as client:
+            found = await runs(client, ids)
+
+    assert dict.fromkeys(ids, 1) == {name: len(outputs) for name, outputs in found.items()}
+    assert answered == 0
+    assert idle < 0.02
+    assert back_s < 10
+
+
+async def test_memory_alarm_stops_consumption_when_results_are_full(
+    rabbitmq: PrivateBroker, tmp_path: Path
+) -> None:
+    """Judging goes on until as many results wait as can be in work; then the queue keeps the rest."""
+    url = rabbitmq.fresh_vhost()
+    async with peer(url) as client, running_at(url, tmp_path) as running:
+        ids = await send(client, "sleep 1.5; date +%s%N", 12)
+        async with memory_alarm(rabbitmq):
+            await until_waiting(client, 12 - IN_WORK)
+            await asyncio.sleep(3)
+            waiting = await client.count(SUBMISSIONS)
+        found = await runs(client, ids)
+        answers = running.logged("submission.answered")
+
+    assert 12 - IN_WORK == waiting
+    assert dict.fromkeys(ids, 1) == {name: len(outputs) for name, outputs in found.items()}
+    assert [1] * 12 == [line["attempt"] for line in answers]
+
+
+async def until_waiting(client: Peer, count: int) -> None:
+    async with asyncio.timeout(30):
+        while await client.count(SUBMISSIONS) != count:
+            await asyncio.sleep(0.05)
+
+
+async def revoke(rabbitmq: PrivateBroker, name: str) -> None:
+    await asyncio.to_thread(rabbitmq.ctl, "set_permissions", "-p", name, "guest", "^$", "^$", "^$")
+
+
+async def grant(rabbitmq: PrivateBroker, name: str) -> None:
+    await asyncio.to_thread(rabbitmq.ctl, "set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+
+
+async def delete(rabbitmq: PrivateBroker, name: str) -> None:
+    await asyncio.to_thread(rabbitmq.ctl, "delete_vhost", name)
+
+
+async def create(rabbitmq: PrivateBroker, name: str) -> None:
+    await asyncio.to_thread(rabbitmq.ctl, "add_vhost", name)
+    await grant(rabbitmq, name)
+
+
+Change = Callable[[PrivateBroker, str], Awaitable[None]]
+
+
+@pytest.mark.parametrize(
+    ("take_away", "give_back", "reason"),
+    [(revoke, grant, "ACCESS_REFUSED"), (delete, create, "the virtual host does not exist")],
+)
+async def test_lost_rights_are_said_until_they_are_back(
+    rabbitmq: PrivateBroker, tmp_path: Path, take_away: Change, give_back: Change, reason: str
+) -> None:
+    """Without rights or a virtual host the log says why, again and again; with them the daemon is back."""
+    url = rabbitmq.fresh_vhost()
+    async with running_at(url, tmp_path) as running:
+        async with peer(url) as client:
+            await send(client, "echo before", 1)
+            await runs(client, {"s-0"})
+            await take_away(rabbitmq, vhost(url))
+            if take_away is revoke:  # RabbitMQ asks for rights when something is done, not before
+                await close_connections(rabbitmq, vhost(url))
+        await wait_until(lambda: len(reasons(running, reason)) >= 3, within_s=40)
+        await give_back(rabbitmq, vhost(url))
+        consumed = len(running.logged("broker.consuming"))
+        back_s = await wait_until(lambda: len(running.logged("broker.consuming")) > consumed)
+        async with peer(url) as client:
+            await send(client, "echo after", 1)
+            found = await runs(client, {"s-0"})
+
+    assert {"s-0": {"after\n"}} == found
+    assert back_s < 15
+
+
+def reasons(running: Daemon, words: str) -> list[str]:
+    found = [line for line in running.logged("broker.lost") if line["connection"] == "verdictd consume"]
+    return [line["reason"] for line in found if words in line["reason"]]
+
+
+async def close_connections(rabbitmq: PrivateBroker, name: str) -> None:
+    await asyncio.to_thread(rabbitmq.ctl, "close_all_connections", "-p", name, "test")
+
+
+@asynccontextmanager
+async def memory_alarm(rabbitmq: PrivateBroker) -> AsyncIterator[None]:
+    await asyncio.to_thread(rabbitmq.ctl, "set_vm_memory_high_watermark", "absolute", "1MB")
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(rabbitmq.ctl, "set_vm_memory_high_watermark", "absolute", "4GB")

@@ -1,0 +1,157 @@
+"""How the daemon ends: in good order at the first signal, at once at the second, and never with a loss."""
+
+import asyncio
+import os
+import signal
+import time
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from support.amqp import RESULTS, SUBMISSIONS, Peer, peer
+from support.daemon import daemon, launched, sandbox_setting
+from support.processes import alive
+from support.waiting import wait_until
+from support.web import site
+from verdictd.messages import Result
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(params=["isolate", "embedded"])
+def own(request: pytest.FixtureRequest, amqp_url: str) -> dict[str, str]:
+    """Settings of a daemon with two boxes on this test's own virtual host."""
+    isolate = sandbox_setting(request.param)
+    if isolate is None:
+        pytest.skip("isolate is not installed")
+    first_box = "866" if isolate == "embedded" else "868"
+    return {
+        "broker__url": amqp_url,
+        "sandbox__isolate": isolate,
+        "sandbox__boxes": "2",
+        "sandbox__first_box": first_box,
+    }
+
+
+@pytest.fixture
+async def client(amqp_url: str) -> AsyncIterator[Peer]:
+    """A publisher and consumer."""
+    async with peer(amqp_url) as client:
+        yield client
+
+
+async def send(client: Peer, source: str) -> None:
+    fields = {"id": str(uuid.uuid4()), "language": "bash", "source_code": source, "wall_time_limit": 100}
+    await client.publish(SUBMISSIONS, orjson.dumps(fields))
+
+
+def long_lived() -> list[str]:
+    """A program whose processes can be told from all others."""
+    return ["sleep", str(uuid.uuid4().int % 10**7 + 10**6)]
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+async def test_second_signal_ends_at_once_and_loses_nothing(
+    own: dict[str, str], client: Peer, tmp_path: Path, second: int
+) -> None:
+    """Programs are ended, everything is back in the queue, exit code 0; the boxes can be used again."""
+    program = long_lived()
+    async with daemon(tmp_path / "log", **own) as running:
+        for _ in range(6):
+            await send(client, f"{' '.join(program)} & wait")
+        await wait_until(lambda: len(alive(program)) == 2)
+        os.kill(running.process.pid, signal.SIGTERM)
+        await wait_until(lambda: running.logged("service.draining"))
+        began_s = time.monotonic()
+        os.kill(running.process.pid, second)
+        await asyncio.sleep(0.01)
+        code = await running.end(second, within_s=10)
+        took_s = time.monotonic() - began_s
+        survivors = alive(program)
+        events = [event for event in ("service.hurried", "service.stopped") if running.logged(event)]
+        text = running.text
+    left = await client.count(SUBMISSIONS), await client.count(RESULTS)
+
+    assert (0, [], (6, 0)) == (code, survivors, left)
+    assert ["service.hurried", "service.stopped"] == events
+    assert "Traceback" not in text
+    assert took_s < 5
+
+
+async def test_first_signal_runs_nothing_twice(own: dict[str, str], client: Peer, tmp_path: Path) -> None:
+    """What is in a box is finished and answered once; all else was never started."""
+    async with daemon(tmp_path / "one", **own) as first:
+        for number in range(10):
+            await send(client, f"sleep 0.4; echo {number}")
+        await wait_until(lambda: first.logged("submission.answered"))
+        code = await first.end()
+    async with daemon(tmp_path / "two", **own):
+        answers = [await client.take(RESULTS, 60) for _ in range(10)]
+        await asyncio.sleep(0.5)
+        left = await client.count(SUBMISSIONS), await client.count(RESULTS)
+    outputs = sorted(Result.model_validate_json(answer.body).stdout for answer in answers)
+
+    assert (0, (0, 0)) == (code, left)
+    assert [f"{number}\n" for number in range(10)] == outputs
+
+
+async def test_killed_daemon_leaves_nothing_behind(own: dict[str, str], client: Peer, tmp_path: Path) -> None:
+    """The next daemon ends what still runs, whatever it has forked, and has all boxes; no group is left."""
+    program = long_lived()
+    words = " ".join(program)
+    async with daemon(tmp_path / "one", **own) as first:
+        for _ in range(2):
+            await send(client, f"trap '' TERM HUP INT; setsid {words} & (nohup {words} &) & exec {words}")
+        await wait_until(lambda: len(alive(program)) == 6)
+        await first.end(signal.SIGKILL)
+    async with daemon(tmp_path / "two", **own, judge__max_attempts="1"):
+        gone_s = await wait_until(lambda: not alive(program))
+        given_up = [await result(client) for _ in range(2)]
+        began_s = time.monotonic()
+        for _ in range(2):
+            await send(client, "sleep 1")
+        judged = [await result(client) for _ in range(2)]
+        usable_s = time.monotonic() - began_s
+    boxes = [int(own["sandbox__first_box"]) + number for number in range(2)]
+    groups = [path for box in boxes for path in Path("/sys/fs/cgroup").rglob(f"*box-{box}")]
+
+    assert ["internal_error"] * 2 == [str(answer.status) for answer in given_up]
+    assert [("accepted", box) for box in boxes] == sorted(
+        (str(answer.status), answer.worker.box) for answer in judged
+    )
+    assert gone_s < 3
+    assert usable_s < 10
+    assert groups == []
+
+
+async def result(client: Peer) -> Result:
+    return Result.model_validate_json((await client.take(RESULTS, 60)).body)
+
+
+async def test_second_signal_waits_for_no_request(own: dict[str, str], tmp_path: Path) -> None:
+    """Who waits over HTTP for a result is told that it comes later."""
+    program = long_lived()
+    async with site(tmp_path / "log", **own) as served:
+        submission = {"language": "bash", "source_code": f"exec {' '.join(program)}", "wall_time_limit": 100}
+        request = asyncio.create_task(served.post(submission, wait=True))
+        await wait_until(lambda: alive(program))
+        os.kill(served.daemon.process.pid, signal.SIGTERM)
+        await wait_until(lambda: served.daemon.logged("service.draining"))
+        code = await served.daemon.end(within_s=10)
+        status, _ = await request
+
+    assert (0, 202, []) == (code, status, alive(program))
+
+
+async def test_second_signal_ends_a_start_too(own: dict[str, str], tmp_path: Path) -> None:
+    """Nobody waits for a start that hangs; it takes no broker to stop."""
+    own |= {"broker__url": "amqp://guest:guest@127.0.0.1:1/"}
+    async with launched(tmp_path / "log", **own) as running:
+        await wait_until(lambda: running.logged("broker.unavailable"))
+        os.kill(running.process.pid, signal.SIGTERM)
+        code = await running.end(within_s=10)
+
+    assert code == 0

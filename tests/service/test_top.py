@@ -1,0 +1,291 @@
+"""`verdictd top`, as an operator and a script run it: against real daemons, and against what is none."""
+
+import asyncio
+import fcntl
+import json
+import os
+import re
+import signal
+import struct
+import sys
+import termios
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from support.certificates import make_certificate, needs_openssl
+from support.commands import Ended, command
+from support.daemon import COMMAND, DIES_WITH_US, environment
+from support.rabbitmq import PrivateBroker, free_ports
+from support.receiver import Behave, Receiver, answers, dies, never_answers
+from support.waiting import wait_until
+from support.web import Site, site, until_in_box
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+
+TOKEN = "a-token-for-the-tests-of-top"
+LEFT_SCREEN = "\x1b[?1049l"
+
+
+@pytest.fixture(scope="module")
+async def served(broker: PrivateBroker, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    """A daemon that wants a token."""
+    log = tmp_path_factory.mktemp("top") / "daemon.log"
+    settings = {"broker__url": broker.fresh_vhost(), "http__tokens": TOKEN, "sandbox__first_box": "880"}
+    async with site(log, **settings) as served:
+        served.client.headers["Authorization"] = f"Bearer {TOKEN}"
+        yield served
+
+
+@asynccontextmanager
+async def judging(served: Site) -> AsyncIterator[str]:
+    """The id of a submission that runs in a box for as long as the block lasts, and is accepted then."""
+    key = str(uuid.uuid4())
+    submission = {"id": key, "language": "bash", "source_code": "sleep 8", "wall_time_limit": 60}
+    posting = asyncio.create_task(served.post(submission, wait=True))
+    await until_in_box(served, 1)
+    yield key
+    status, said = await posting
+    assert (200, "accepted") == (status, said["status"])
+
+
+async def once(*daemons: str, token: str = TOKEN, **settings: str) -> tuple[Ended, list[list[str]]]:
+    """How `top --once` ended, and the columns that it printed."""
+    ended = await command("top", "--once", *daemons, http__tokens=token, **settings)
+    return ended, [line.split("\t") for line in ended.out.splitlines()]
+
+
+async def test_script_gets_what_runs_and_what_was_judged(served: Site) -> None:
+    """While a submission is in its box, and after its verdict; all are ready, so it ends with 0."""
+    daemon = f"http://127.0.0.1:{served.port}"
+    async with judging(served) as submission:
+        during, facts = await once(daemon)
+    after, later = await once(daemon)
+    (running,) = (fact for fact in facts if fact[-1] == submission)
+    (verdict,) = (fact for fact in later if fact[-1] == submission)
+
+    assert (0, "", 0) == (during.code, during.err, after.code)
+    assert [daemon, "ready", "yes"] == facts[0]
+    assert ["box", "leased", "bash"] == [running[1], running[3], running[5]]
+    assert 0 <= float(running[4]) < 60
+    assert ["verdict", "accepted", "bash"] == [verdict[1], verdict[3], verdict[6]]
+    assert [daemon, "boxes", "leased", "1"] in facts
+    assert ["verdictd.submissions"] == [fact[2] for fact in facts if fact[1] == "queue" and fact[3].isdigit()]
+
+
+async def test_output_for_scripts_is_plain(served: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text and tabs, also where a variable asks for colours."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    ended, facts = await once(f"127.0.0.1:{served.port}")
+
+    assert facts
+    assert all(character.isprintable() or character in "\t\n" for character in ended.out)
+
+
+async def test_daemon_that_is_down_does_not_disturb_the_other(served: Site) -> None:
+    """One of two: exit code 1, its reason, and everything of the other."""
+    up, down = f"http://127.0.0.1:{served.port}", f"http://127.0.0.1:{free_ports(1)[0]}"
+    ended, facts = await once(down, up)
+
+    assert (1, "") == (ended.code, ended.err)
+    assert [
+        [down, "ready", "no"],
+        [down, "problem", "cannot connect: Connection refused"],
+        [up, "ready", "yes"],
+    ] == facts[:3]
+
+
+async def test_daemon_of_the_settings_is_looked_at_without_arguments(served: Site) -> None:
+    """On its judge box the command needs no address."""
+    ended, facts = await once(http__port=str(served.port))
+
+    assert 0 == ended.code
+    assert [f"http://127.0.0.1:{served.port}", "ready", "yes"] == facts[0]
+
+
+async def test_script_of_the_readme_counts_what_waits(served: Site) -> None:
+    """The line that is printed there, as a shell runs it."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (line,) = re.findall(r"^verdictd top --once \|.*", readme, re.MULTILINE)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    process = await asyncio.create_subprocess_exec(
+        "bash",
+        "-c",
+        line,
+        stdout=asyncio.subprocess.PIPE,
+        env=environment(http__tokens=TOKEN, http__port=str(served.port)) | {"PATH": path},
+    )
+    async with asyncio.timeout(30):
+        out, _ = await process.communicate()
+
+    assert b"0\n" == out
+
+
+@pytest.mark.parametrize(
+    ("token", "reason"),
+    [("", "wants a token; see http.tokens"), ("x" * 20, "does not know our token; see http.tokens")],
+)
+async def test_token_that_is_missing_or_wrong_is_told(served: Site, token: str, reason: str) -> None:
+    """401 is a reason like any other."""
+    ended, facts = await once(f"127.0.0.1:{served.port}", token=token)
+
+    assert (1, ["problem", reason]) == (ended.code, facts[1][1:])
+
+
+async def endless(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
+    while True:
+        writer.write(b"[" * 65_536)
+        await writer.drain()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        (never_answers, "no answer within 5 s"),
+        (endless, "answers with more than 4194304 bytes"),
+        (dies, r"ServerDisconnectedError: .+"),
+        (answers(404), "answers with HTTP status 404"),
+        (answers(302, "Location: http://127.0.0.1:1/"), "answers with HTTP status 302"),
+        (answers(200, body=b"<html>"), r"not the status of a verdictd [0-9.]+: Invalid JSON: .+"),
+        (answers(200, body=b'{"host": "a"}'), r"not the status of a verdictd [0-9.]+: at: Field required"),
+    ],
+)
+async def test_what_is_no_daemon_of_this_version_is_told(behaviour: Behave, reason: str) -> None:
+    """Silence, floods, other servers, other versions: each is one line."""
+    async with Receiver(behaviour).up() as other:
+        ended, facts = await once(f"http://127.0.0.1:{other.port}/path/")
+
+    assert (1, "", 2) == (ended.code, ended.err, len(facts))
+    assert re.fullmatch(reason, facts[1][2])
+    assert "GET /path/status HTTP/1.1" == other.received[0].line
+    assert f"Bearer {TOKEN}" == other.received[0].headers["authorization"]
+
+
+async def test_status_of_a_later_version_may_have_more(served: Site) -> None:
+    """What is not known here is left out; text in it is only text."""
+    _, said = await served.get("/status")
+    said |= {"new": 1, "host": "evil\x1b[2J\n", "ready": False, "problems": ["\u202ea\tb"]}
+    body = json.dumps(said).encode()
+    async with Receiver(answers(200, body=body)).up() as other:
+        ended, facts = await once(f"127.0.0.1:{other.port}")
+
+    assert (1, "") == (ended.code, ended.err)
+    assert [["ready", "no"], ["problem", " a b"], ["host", "evil [2J "]] == [fact[1:] for fact in facts[:3]]
+
+
+@needs_openssl
+async def test_certificate_that_is_not_trusted_is_told(tmp_path: Path) -> None:
+    """No token goes over such a connection."""
+    certificate = make_certificate(tmp_path, "stranger", "-addext", "subjectAltName=IP:127.0.0.1")
+    async with Receiver(certificate=certificate).up() as other:
+        ended, facts = await once(f"https://127.0.0.1:{other.port}")
+
+    assert 1 == ended.code
+    assert "certificate verify failed" in facts[1][2]
+    assert [] == other.received
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["http://user:hidden@judge-1"], "http.tokens"), (["ftp://judge-1"], "http or https"), ([], "--once")],
+)
+async def test_what_cannot_be_done_is_a_usage_error(arguments: list[str], said: str) -> None:
+    """An address that is none; and a live view where there is no terminal to draw on."""
+    ended = await command("top", *arguments)
+
+    assert (2, "") == (ended.code, ended.out)
+    assert said in ended.err
+
+
+class Terminal:
+    """A terminal with a command on it, and what was drawn so far."""
+
+    def __init__(self, fd: int, process: asyncio.subprocess.Process) -> None:
+        self._fd = fd
+        self.process = process
+        self.text = ""
+
+    def read(self) -> str:
+        """All that was drawn so far."""
+        try:
+            while data := os.read(self._fd, 65_536):
+                self.text += data.decode(errors="replace")
+        except (BlockingIOError, OSError):  # no more for now, or for ever
+            pass
+        return self.text
+
+    def type(self, keys: str) -> None:
+        """Press keys."""
+        os.write(self._fd, keys.encode())
+
+
+@pytest.fixture
+def pseudo_terminal() -> Iterator[tuple[int, int]]:
+    """Both ends of a terminal of 30 lines with 120 columns."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
+    os.set_blocking(ours, False)
+    yield ours, theirs
+    os.close(ours)
+    os.close(theirs)
+
+
+@asynccontextmanager
+async def watching(ends: tuple[int, int], *arguments: str) -> AsyncIterator[Terminal]:
+    """Run `verdictd top` on a terminal, which is gone when the block has ended."""
+    ours, theirs = ends
+    process = await asyncio.create_subprocess_exec(
+        *("setsid", "--ctty"),
+        *DIES_WITH_US,
+        *COMMAND,
+        "top",
+        *arguments,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment(http__tokens=TOKEN) | {"TERM": "xterm-256color"},
+    )
+    try:
+        yield Terminal(ours, process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def test_live_view_follows_what_runs_and_ends_at_ctrl_c(
+    served: Site, pseudo_terminal: tuple[int, int]
+) -> None:
+    """Two daemons, one down: what runs appears, then its verdict; the terminal is left as it was."""
+    down = free_ports(1)[0]
+    daemons = (f"127.0.0.1:{served.port}", f"127.0.0.1:{down}")
+    async with watching(pseudo_terminal, *daemons, "--interval", "0.2") as terminal:
+        await wait_until(lambda: "1 of 2 ready" in terminal.read(), 30)
+        async with judging(served) as submission:
+            await wait_until(lambda: submission in terminal.read())
+        await wait_until(lambda: re.search(rf"accepted.*{submission}", terminal.read()))
+        terminal.type("\x03")
+        async with asyncio.timeout(10):
+            code = await terminal.process.wait()
+
+    assert 0 == code
+    assert "cannot connect: Connection refused" in terminal.text
+    assert terminal.read().count(LEFT_SCREEN) == 1
+    assert "Traceback" not in terminal.text
+
+
+async def test_live_view_ends_at_sigterm_while_a_daemon_is_silent(pseudo_terminal: tuple[int, int]) -> None:
+    """Nobody waits for an answer that does not come."""
+    silent = Receiver(never_answers)
+    async with silent.up(), watching(pseudo_terminal, f"127.0.0.1:{silent.port}") as terminal:
+        await wait_until(lambda: silent.received and "asking" in terminal.read(), 30)
+        terminal.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(4):
+            code = await terminal.process.wait()
+
+    assert 0 == code
+    assert terminal.read().count(LEFT_SCREEN) == 1

@@ -1,0 +1,42 @@
+"""What a running daemon says on /metrics, read as Prometheus reads it."""
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from support.web import Site
+
+
+class Scrape:
+    """The samples of one scrape."""
+
+    def __init__(self, text: str) -> None:
+        self.samples = [
+            sample for family in text_string_to_metric_families(text) for sample in family.samples
+        ]
+
+    def value(self, name: str, **labels: str) -> float:
+        """The sum of the samples that have these labels; 0 where there are none."""
+        return sum(
+            sample.value
+            for sample in self.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    @property
+    def known(self) -> dict[str, dict[str, set[str]]]:
+        """The metrics with their labels, and the values that these have."""
+        found: dict[str, dict[str, set[str]]] = {}
+        for sample in self.samples:
+            labels = found.setdefault(sample.name, {})
+            for label, value in sample.labels.items():
+                labels.setdefault(label, set()).add(value)
+        return found
+
+    def labels(self, name: str) -> set[str]:
+        """The names of the labels that a metric has."""
+        return {label for sample in self.samples if sample.name == name for label in sample.labels}
+
+
+async def scrape(site: Site) -> Scrape:
+    async with site.client.get("/metrics") as response:
+        assert 200 == response.status
+        return Scrape(await response.text())

@@ -1,0 +1,204 @@
+"""Daemons on a terminal and as facts: pure functions of what they said."""
+
+import io
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+from yarl import URL
+
+from verdictd import glances
+from verdictd.glances import Glance
+from verdictd.history import Rate, Verdict
+from verdictd.judge import Running
+from verdictd.messages import Status
+from verdictd.sandbox import BoxId
+from verdictd.sandbox.pool import BoxState
+from verdictd.settings import HttpSettings
+from verdictd.tables import screen
+from verdictd.top import facts
+from verdictd.watch import BoxStatus, DaemonStatus, QueueStatus, Versions
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+HERE, THERE = URL("http://127.0.0.1:8080"), URL("http://judge-2:8080")
+HOSTILE = "a\x1b[2J\tb\nc\u202e[red]d"
+
+
+def ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+def verdict(submission: str, status: Status = Status.ACCEPTED, ago_s: float = 1) -> Verdict:
+    return Verdict(
+        id=submission,
+        language="python",
+        status=status,
+        time=0.125,
+        memory=9_000,
+        box=0,
+        attempt=1,
+        finished_at=ago(ago_s),
+    )
+
+
+def status(
+    *,
+    boxes: Sequence[BoxStatus] = (),
+    verdicts: Sequence[Verdict] = (),
+    problems: Sequence[str] = (),
+    messages: int | None = 7,
+) -> DaemonStatus:
+    return DaemonStatus(
+        host="judge-1",
+        at=NOW,
+        started_at=ago(2 * 3_600 + 13 * 60),
+        ready=not problems,
+        problems=list(problems),
+        queue=QueueStatus("verdictd.submissions", messages),
+        boxes=list(boxes),
+        rates=[Rate(60, 30, 0.5, {Status.ACCEPTED: 30}), Rate(300, 75, 0.25, {Status.ACCEPTED: 75})],
+        verdicts=list(verdicts),
+        versions=Versions(verdictd="0.1.0", sandbox="isolate 2.6", python="3.12.1", kernel="6.1"),
+    )
+
+
+def busy(number: int, submission: str, for_s: float) -> BoxStatus:
+    return BoxStatus(BoxId(number), BoxState.LEASED, Running(submission, "python", ago(for_s)))
+
+
+def drawn(seen: Sequence[Glance], *, height: int = 40, width: int = 160) -> list[str]:
+    """The lines of a terminal of this size."""
+    console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True)
+    console.print(screen(seen, height))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def test_facts_are_one_a_line_in_columns_for_cut_and_awk() -> None:
+    """Every fact of a daemon, a dash where there is none."""
+    boxes = [busy(3, "long", 12.34), BoxStatus(BoxId(4), BoxState.RETIRED, None)]
+    lines = facts([Glance(HERE, status(boxes=boxes, verdicts=[verdict("last")], messages=None))])
+
+    assert """\
+ready\tyes
+host\tjudge-1
+up\t7980
+version\tverdictd\t0.1.0
+version\tsandbox\tisolate 2.6
+version\tpython\t3.12.1
+version\tkernel\t6.1
+queue\tverdictd.submissions\t-
+boxes\tfree\t0
+boxes\tleased\t1
+boxes\tresetting\t0
+boxes\tretired\t1
+box\t3\tleased\t12.3\tpython\tlong
+box\t4\tretired\t-\t-\t-
+rate\t60\t30\t0.5
+answered\t60\taccepted\t30
+rate\t300\t75\t0.25
+answered\t300\taccepted\t75
+verdict\t1.0\taccepted\t0.125\t9000\tpython\tlast
+""" == "".join(line.removeprefix(f"{HERE}\t") for line in lines.splitlines(keepends=True))
+
+
+def test_facts_of_others_are_theirs() -> None:
+    """A daemon that is not ready, and one that is down: no line of them could be another's."""
+    seen = [Glance(HERE, status(problems=["stopping"])), Glance(THERE, reason="cannot connect: refused")]
+    lines = [line.split("\t") for line in facts(seen).splitlines()]
+
+    assert [[str(HERE), "ready", "no"], [str(HERE), "problem", "stopping"]] == lines[:2]
+    assert [
+        [str(THERE), "ready", "no"],
+        [str(THERE), "problem", "cannot connect: refused"],
+    ] == lines[-2:]
+
+
+def test_text_of_strangers_is_only_text() -> None:
+    """Escapes, markup, tabs and line ends in an id make no other fact and do nothing to a terminal."""
+    seen = [Glance(HERE, status(boxes=[busy(3, HOSTILE, 1)], verdicts=[verdict(HOSTILE)]))]
+    lines = [line.split("\t") for line in facts(seen).splitlines()]
+    screen_text = "\n".join(drawn(seen))
+
+    assert {"a [2J b c [red]d"} == {line[-1] for line in lines if line[1] in {"box", "verdict"}}
+    assert 2 == screen_text.count("a [2J b c [red]d")
+    assert "\x1b[2J" not in screen_text
+    assert "\u202e" not in screen_text
+
+
+def test_screen_shows_all_daemons_and_what_they_do() -> None:
+    """Each daemon in a line, then what runs, the longest first, then the newest verdicts of all."""
+    first = status(
+        boxes=[busy(0, "short", 2), busy(1, "long", 75), BoxStatus(BoxId(2), BoxState.FREE, None)],
+        verdicts=[verdict("older", Status.WRONG_ANSWER, 65)],
+    )
+    second = status(boxes=[BoxStatus(BoxId(5), BoxState.RETIRED, None)], verdicts=[verdict("newer")])
+    down = Glance(URL("http://judge-3:8080"), reason="no answer within 5 s")
+    lines = drawn([Glance(HERE, first), Glance(THERE, second), down])
+    where = {
+        word: next(number for number, line in enumerate(lines) if word in line)
+        for word in ("no answer", "long", "short", "newer", "older")
+    }
+
+    assert "2 of 3 ready" in lines[0]
+    assert "150 accepted" in lines[0]
+    assert any("127.0.0.1:8080" in line and "2h13m" in line and "2 of 3" in line for line in lines)
+    assert any("judge-2:8080" in line and ", 1 retired" in line for line in lines)
+    assert "judge-3:8080" in lines[where["no answer"]]
+    assert "1m15s" in lines[where["long"]]
+    assert where["long"] < where["short"] < where["newer"] < where["older"]
+
+
+@pytest.mark.parametrize("height", [12, 24, 50])
+def test_screen_fits_its_terminal(height: int) -> None:
+    """However much there is, no line is lost below the last; what is left out is counted."""
+    boxes = [busy(number, f"run-{number}", number) for number in range(100)]
+    verdicts = [verdict(f"verdict-{number}", ago_s=number) for number in range(50)]
+    lines = drawn([Glance(HERE, status(boxes=boxes, verdicts=verdicts))], height=height, width=80)
+    shown = sum("run-" in line for line in lines)
+
+    assert len(lines) <= height
+    assert any(f"{100 - shown} more" in line for line in lines)
+    assert any("verdict-0" in line for line in lines)
+
+
+def test_screen_of_nobody_is_there() -> None:
+    """No answer yet, or none at all: the daemons and why."""
+    lines = drawn([Glance(HERE, reason="asking")])
+
+    assert "0 of 1 ready" in lines[0]
+    assert any("127.0.0.1:8080" in line and "asking" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("given", "daemon"),
+    [
+        ("judge-1:8080", "http://judge-1:8080"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("https://judges.example/one", "https://judges.example/one"),
+    ],
+)
+def test_address_is_a_url_or_a_host_with_a_port(given: str, daemon: str) -> None:
+    """Behind a proxy a daemon may have a path."""
+    assert URL(daemon) == glances.parse(given)
+
+
+@pytest.mark.parametrize(
+    "given", ["", "ftp://judge-1", "http://user:password@judge-1", "judge-1/status?x=1", "http://a:port"]
+)
+def test_other_addresses_are_refused(given: str) -> None:
+    """A password in particular, for every user of a host sees the arguments of a command."""
+    with pytest.raises(ValueError, match=r".") as refused:
+        glances.parse(given)
+
+    assert "password@" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "daemon"),
+    [("127.0.0.1", "http://127.0.0.1:99"), ("0.0.0.0", "http://127.0.0.1:99"), ("::", "http://[::1]:99")],  # noqa: S104
+)
+def test_own_daemon_is_where_the_settings_say(host: str, daemon: str) -> None:
+    """One that listens everywhere is asked on loopback."""
+    assert URL(daemon) == glances.own(HttpSettings(host=host, port=99))
