@@ -90,6 +90,7 @@ def say(began_s: float, text: str) -> None:
 def show(began_s: float, check: Check, box: JudgeBox) -> bool:
     """Try a check and show its row; False if it failed."""
     try:
+        box.start()  # where the check before has failed in the middle
         outcome, found, style = "passed", check(box), "green"
     except Skipped as skipped:
         outcome, found, style = "skipped", str(skipped), "yellow"

@@ -131,7 +131,8 @@ class JudgeBox:
         prefix = "" if url is None else f"URL={shlex.quote(url)} "
         command = f"{prefix}{_PYTHON} {_CLIENT} collect {within_s:g} {' '.join(ids)}"
         ended = self.machine.try_(command, within_s + 60)
-        results = [json.loads(line) for line in ended.out.splitlines() if line.startswith("{")]
+        lines = (json.loads(line) for line in ended.out.splitlines() if line.startswith("{"))
+        results = [line for line in lines if line["id"] in ids]
         missing = set(ids) - {result["id"] for result in results}
         require(not missing, f"{len(missing)} of {len(ids)} have no result within {within_s:g} s")
         return results
