@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -53,6 +54,7 @@ console = Console(highlight=False, soft_wrap=True)
 
 def main() -> int:
     """Run the checks; 0 if none failed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the machine too, as Ctrl-C does
     parser = argparse.ArgumentParser(prog="make systemd-test", description=__doc__)
     parser.add_argument(
         "--isolate", type=Path, help="a folder with a built isolate; else its checks are skipped"
