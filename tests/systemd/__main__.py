@@ -71,7 +71,7 @@ def main() -> int:
             say(began_s, "starting the machine; it is emulated, and slow")
             with machine(made, FOLDER / "run") as running:
                 box = JudgeBox(running, has_isolate=made.has_isolate)
-                running.run("rabbitmqctl -q await_startup", 600)
+                running.run("systemctl start rabbitmq-server && rabbitmqctl -q await_startup", 600)
                 say(began_s, "installing the service as systemd/README.md says")
                 box.install(Path(folder))
                 failed = [check for check in wanted if not show(began_s, check, box)]
