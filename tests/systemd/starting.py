@@ -86,8 +86,8 @@ def settings_error_is_final_and_in_the_status(box: JudgeBox) -> str:
         require(found == ["failed", "78", "0"], found)
         status = box.machine.try_("systemctl status --no-pager verdictd").out
         require(re.search(r'Status: ".*sandbox\.boxes', status), status)
-        said = [entry["MESSAGE"] for entry in box.journal(cursor) if "sandbox.boxes" in str(entry["MESSAGE"])]
-        require(said, "nothing in the journal")
+        said = [entry for entry in box.journal(cursor) if "sandbox.boxes" in str(entry["MESSAGE"])]
+        require([entry["PRIORITY"] for entry in said] == ["3"], f"in the journal: {said}")
         text = box.show("StatusText")
     box.start()
     return f"failed with 78 and no restart; status: {text}"
