@@ -3,16 +3,19 @@
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean setup
+.PHONY: help demo test systemd-test lint format clean setup
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup ## see real programs judged through a real RabbitMQ
 	@cd tests && ../$(BIN)/python -m demo
 
 test: lint ## check the code, then run every test
 	$(BIN)/pytest
+
+systemd-test: setup ## try the service in a virtual machine with systemd; ISOLATE_DIR=... names a built isolate
+	@cd tests && ../$(BIN)/python -m systemd $(if $(ISOLATE_DIR),--isolate $(abspath $(ISOLATE_DIR))) $(if $(ONLY),--only $(ONLY))
 
 lint: setup ## check style, formatting, types and the order of imports
 	$(BIN)/ruff check

@@ -85,7 +85,7 @@ def main() -> None:
 
 def _fail(error: Exception, exit_code: int) -> NoReturn:
     """Say what is wrong on the terminal or in the journal, and in `systemctl status`."""
-    err.print(Text(f"verdictd: {error}"))
+    err.print(Text(f"{telemetry.error_prefix()}verdictd: {error}"))
     systemd.notify(systemd.status(str(error)))
     sys.exit(exit_code)
 

@@ -54,6 +54,11 @@ def configure(level: str, style: Literal["auto", "console", "json"]) -> None:
         logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
+def error_prefix() -> str:
+    """What an error begins with that is written beside the log, before or without one."""
+    return f"<{_PRIORITIES[logging.ERROR]}>" if _journald_reads(sys.stderr) else ""
+
+
 class _JournalFormatter(structlog.stdlib.ProcessorFormatter):
     """Begins each line with its priority, after sd-daemon(3)."""
 

@@ -221,7 +221,7 @@ async def test_old_isolate_is_refused_unless_allowed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], *([name, "--help"] for name in ("serve", "run", "submit", "check"))]
+    "arguments", [["--help"], *([name, "--help"] for name in ("serve", "run", "submit", "check", "systemd"))]
 )
 async def test_help_is_there(arguments: list[str]) -> None:
     """Every command explains itself."""

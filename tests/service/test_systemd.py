@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aio_pika.abc import AbstractConnection
 
-from support.amqp import SUBMISSIONS, peer
+from support.amqp import SUBMISSIONS, broker_settings, peer
 from support.daemon import daemon, launched
 from support.manager import Manager, manager
 from support.rabbitmq import PrivateBroker
 from support.waiting import wait_until
+from verdictd.pulse import Pulse
+from verdictd.topology import keep
 
 pytestmark = pytest.mark.anyio
 
@@ -52,6 +55,29 @@ async def test_daemon_is_ready_when_it_consumes_and_not_before(
         await wait_until(lambda: len(listening.states("WATCHDOG")) > signs + 10)
 
     assert ["READY=1"] == listening.states("READY")
+
+
+async def test_tries_to_connect_are_progress_and_one_without_end_is_none(own_broker: PrivateBroker) -> None:
+    """
+    The watchdog ends a consumer that is stuck, not one whose broker is away.
+    """
+    pulse, connected = Pulse(limit_s=3), asyncio.Event()
+
+    async def hang(_: AbstractConnection) -> None:
+        connected.set()
+        await asyncio.Event().wait()
+
+    settings = broker_settings(own_broker.url, connect_timeout_s=1)
+    own_broker.stop()
+    keeping = asyncio.create_task(keep(settings, "verdictd test", hang, pulse))
+    for _ in range(50):
+        await asyncio.sleep(0.1)
+        assert not pulse.overdue
+    await asyncio.to_thread(own_broker.start)
+    await asyncio.wait_for(connected.wait(), 60)
+    await wait_until(lambda: pulse.overdue)
+    keeping.cancel()
+    await asyncio.wait([keeping])
 
 
 async def test_stop_is_told_and_extended_until_the_box_is_free(

@@ -120,6 +120,19 @@ def test_line_for_the_journal_begins_with_its_priority(
     assert "x.happened" == json.loads(line[3:])["event"]
 
 
+def test_error_without_a_log_is_one_for_the_journal_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`journalctl -p err` shows why a start failed; a terminal gets the bare text."""
+    with (tmp_path / "journal").open("w") as stream:
+        status = os.fstat(stream.fileno())
+        monkeypatch.setattr(sys, "stderr", stream)
+        elsewhere = telemetry.error_prefix()
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+
+        assert ("", "<3>") == (elsewhere, telemetry.error_prefix())
+
+
 def test_line_for_anything_else_has_no_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The variable is inherited by who sends its output elsewhere."""
     with (tmp_path / "file").open("w+") as stream:

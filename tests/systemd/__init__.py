@@ -1,0 +1,1 @@
+"""The service on a real systemd, in a throw-away virtual machine: `make systemd-test`."""

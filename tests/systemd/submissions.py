@@ -1,0 +1,59 @@
+"""Programs to judge in the machine, where everything takes ten times as long."""
+
+HELLO = {"language": "python", "source_code": "print(6 * 7)", "expected_output": "42", "cpu_time_limit": 20}
+
+SLEEP = {
+    "language": "bash",
+    "source_code": "sleep 6; echo done",
+    "expected_output": "done",
+    "wall_time_limit": 60,
+}
+
+CHILDREN_TAKE_MEMORY = {
+    "language": "c",
+    "source_code": """
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+int main(void)
+{
+    for (int i = 0; i < 4; i++) {
+        if (fork() == 0) {
+            volatile char *memory = malloc(40 << 20);
+            for (int byte = 0; byte < 40 << 20; byte += 4096)
+                memory[byte] = 1;
+            sleep(3);
+            _exit(0);
+        }
+    }
+    while (wait(NULL) > 0)
+        ;
+    return 0;
+}
+""",
+    "memory_limit": 100_000,
+    "cpu_time_limit": 20,
+}
+"""Each of four processes is below the limit; all together are not, and the first one ends with 0."""
+
+TAKES_MEMORY = {
+    "language": "c",
+    "source_code": """
+#include <stdio.h>
+#include <stdlib.h>
+
+int main(void)
+{
+    volatile char *memory = malloc(40 << 20);
+    for (int byte = 0; byte < 40 << 20; byte += 4096)
+        memory[byte] = 1;
+    puts("42");
+    return 0;
+}
+""",
+    "expected_output": "42",
+    "memory_limit": 100_000,
+    "cpu_time_limit": 20,
+}
+"""40 MiB, which fit."""
