@@ -244,3 +244,13 @@ def test_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
         pass
 
     assert not (tmp_path / "elsewhere").exists()
+
+
+async def test_box_that_is_being_reset_is_removed_after_that(opened: Open, faulty: Faulty) -> None:
+    """A daemon that stops right after a submission leaves no box behind, and finds none in use."""
+    async with opened() as host:
+        faulty.do_instead(ON_INIT.format("sleep 1"))
+        async with host.pool.lease() as box:
+            left = host.sandbox.box_root / str(box.number)
+
+    assert not left.exists()

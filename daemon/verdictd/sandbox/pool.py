@@ -70,7 +70,7 @@ def _lock(path: Path, number: int) -> int:
 
 
 class BoxPool:
-    """Leases boxes. Mutable state: the free boxes, the state of each, whether it drains.
+    """Leases boxes. Mutable state: the free boxes, the state of each and its reset, whether it drains.
 
     Made by `open_pool`, whose task group owns the resets.
     """
@@ -84,6 +84,7 @@ class BoxPool:
         self._changed = asyncio.Condition()
         self._draining = False
         self._closed = asyncio.Event()
+        self._resets: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         return f"BoxPool({self._states})"
@@ -126,10 +127,10 @@ class BoxPool:
                 raise SandboxUnusable(str(error), error.kind) from error
             raise
         except BaseException:
-            self._tasks.create_task(self._give_back(box), name=f"reset-{box.number}")
+            self._begin_reset(box)
             raise
         else:
-            self._tasks.create_task(self._give_back(box), name=f"reset-{box.number}")
+            self._begin_reset(box)
 
     async def drain(self) -> None:
         """Lease no box any more; who waits for one is told so."""
@@ -147,12 +148,19 @@ class BoxPool:
         """Try retired boxes no more, and remove those that are not in use."""
         self._closed.set()
         await self.drain()
+        if self._resets:  # or a cleanup would find its box in use
+            await asyncio.wait(self._resets)
         for box in self._boxes:
             if self._states[box.number] is not BoxState.RETIRED:
                 try:
                     await box.cleanup()
                 except SandboxBroken as error:
                     log.warning("box.not_removed", box=box.number, error=str(error))
+
+    def _begin_reset(self, box: Box) -> None:
+        task = self._tasks.create_task(self._give_back(box), name=f"reset-{box.number}")
+        self._resets.add(task)
+        task.add_done_callback(self._resets.discard)
 
     async def _give_back(self, box: Box) -> None:
         self._states[box.number] = BoxState.RESETTING
