@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from support.amqp import RESULTS, SUBMISSIONS, Peer, broker_settings, peer, wait_until
+from support.faulty import Faulty
 from support.rabbitmq import PrivateBroker
 from support.web import Site, listening, site
 from verdictd.errors import BrokerUnavailable
@@ -251,21 +252,26 @@ async def test_bodies_are_bounded_together(amqp_url: str, log: Path) -> None:
     assert 202 == freed
 
 
-async def test_daemon_without_a_usable_box_is_not_ready(amqp_url: str, log: Path) -> None:
+async def test_daemon_without_a_usable_box_is_not_ready(amqp_url: str, log: Path, tmp_path: Path) -> None:
     """Until the box is taken over again; then the submission is judged, for the one who waited."""
-    few = {"sandbox__boxes": "1", "sandbox__retire_s": "2", "judge__fault_pause_s": "0.2"}
+    faulty = Faulty(tmp_path)
+    few = {"sandbox__boxes": "1", "sandbox__retire_s": "1", "judge__fault_pause_s": "0.2"}
+    few |= {"sandbox__isolate": str(faulty.path)}
     async with site(log, broker__url=amqp_url, **few) as served:
         waiting = asyncio.create_task(served.post(bash("sleep 1; echo done"), wait=True))
         await until_in_box(served, 1)
+        faulty.vanish()
         for child in children(served.daemon.process.pid):
             os.kill(child, signal.SIGKILL)
         async with asyncio.timeout(10):
-            while (ready := await served.get("/readyz"))[0] == 200:
+            while "no box is usable" not in (await served.get("/status"))[1]["problems"]:
                 await asyncio.sleep(0.02)
+        ready = await served.get("/readyz")
+        faulty.come_back()
         await served.ready()
         status, said = await waiting
 
-    assert ["no box is usable"] == ready[1]["problems"]
+    assert 503 == ready[0]
     assert (200, "done\n", 2) == (status, said["stdout"], said["attempt"])
 
 
