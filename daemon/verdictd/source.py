@@ -14,8 +14,8 @@ from pamqp import commands
 from verdictd import topology
 from verdictd.errors import BrokerUnavailable
 
-# How often conditions are looked at that no event tells of. Below the pause before a message is put back for a
-# fault: what is put back while a consumer still waits, and then ends, is counted twice.
+# How often conditions are looked at that no event tells of. Below the pause before a message is put back for
+# a fault: what is put back while a consumer still waits, and then ends, is counted twice.
 _LOOK_S = 0.1
 
 
