@@ -14,7 +14,9 @@ from pamqp import commands
 from verdictd import topology
 from verdictd.errors import BrokerUnavailable
 
-_LOOK_S = 0.5  # conditions that no event of ours tells of are looked at so often
+# How often conditions are looked at that no event tells of. Below the pause before a message is put back for
+# a fault: what is put back while a consumer still waits, and then ends, is counted twice.
+_LOOK_S = 0.1
 
 
 class Source:
