@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import structlog
+
 from verdictd import __version__, languages
 from verdictd.aside import aside
 from verdictd.builds import build, clash
@@ -24,6 +26,8 @@ from verdictd.settings import Settings
 from verdictd.verdicts import Verdict, verdict
 
 _LARGE_BYTES = 1024 * 1024  # of output; comparing is fast
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,7 @@ class Judge:
         async with self._pool.lease() as box:
             started_at = datetime.now(UTC)
             self._running[box.number] = Running(submission.id, language.name, started_at)
+            log.debug("submission.started", id=submission.id, box=box.number)
             try:
                 judged = await self._within_time(box, language, submission)
             finally:
