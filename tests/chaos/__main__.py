@@ -24,7 +24,7 @@ from chaos.scenarios import SCENARIOS, Lane, Scenario
 from support.daemon import sandbox_setting
 from support.rabbitmq import BrokerFailed, PrivateBroker
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 150)
 
 
 def main() -> int:
@@ -103,14 +103,13 @@ async def run(scenario: Scenario, arguments: argparse.Namespace, folder: Path, b
     row = Row(scenario.name)
     began_s = time.monotonic()
     try:
-        async with asyncio.timeout(scenario.limit_s):
+        async with asyncio.timeout(scenario.limit_s) as limit:
             await scenario.run(rig, row)
     except Skipped as error:
         row.skipped = str(error)
-    except TimeoutError:
-        row.failed(f"did not end within {scenario.limit_s:g} s")
     except (Exception, BaseExceptionGroup, pytest.fail.Exception) as error:
-        row.failed(f"{type(error).__name__}: {error}")
+        late = f"did not end within {scenario.limit_s:g} s"
+        row.failed(late if limit.expired() else f"{type(error).__name__}: {error}")
         (own / "traceback").write_text("".join(traceback.format_exception(error)))
     row.took_s = time.monotonic() - began_s
     word = "skipped" if row.skipped else "passed" if row.passed else "FAILED"

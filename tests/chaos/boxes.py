@@ -6,6 +6,7 @@ import shutil
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from chaos.faults import fill, kill_a_sandbox, small_disk, stopped
+from chaos.faults import fill, hold, kill, small_disk
 from chaos.ledger import Ledger
 from chaos.mixture import mixture, sleepers
 from chaos.rig import BOXES, Rig
@@ -26,28 +27,51 @@ from verdictd.sandbox.embedded import __file__ as embedded
 
 
 async def killed(rig: Rig, row: Row) -> None:
-    """Sandboxes are killed at random for a minute, and some held up."""
+    """Sandboxes are killed at random for a minute, and some held up; no submission is hit more than twice."""
     url = await rig.vhost()
-    minute_s, kills, holds = 60, 0, 0
     async with Ledger.open(url) as ledger, rig.daemon(url, sandbox__retire_s="1") as running:
-        began_s = time.monotonic()
-        while time.monotonic() - began_s < minute_s:
-            if ledger.missing < 100:
-                await ledger.publish_all(mixture(100, rig.random))
-            await asyncio.sleep(rig.random.uniform(0.1, 0.8))
-            found = sandboxes(running.process.pid)
-            if found and rig.random.random() < 0.2:
-                async with stopped(rig.random.choice(found), 0.5):
-                    holds += 1
-            kills += kill_a_sandbox(running, rig.random)
+        hits = await torment(rig, ledger, running, 60)
         await ledger.complete(within_s=120)
-        row.books(ledger.account(rig.starts()), reruns=kills)
+        row.books(ledger.account(rig.starts()), reruns=hits.total())
         ledger.forget()
         await ledger.publish_all(sleepers(2 * BOXES, 1))
         await ledger.complete(within_s=60)
         row.equal("boxes that are still used", BOXES, len(ledger.boxes()))
-    row.note("sandboxes killed, held up", f"{kills}, {holds}")
-    row.note("submissions put back", len(running.logged("submission.not_judged")))
+        row.at_least("sandboxes killed under a submission", 20, hits.total())
+        row.note("submissions put back", len(running.logged("submission.not_judged")))
+
+
+async def torment(rig: Rig, ledger: Ledger, running: Daemon, seconds: float) -> Counter[str]:
+    """Kill the sandboxes of submissions, hold others up; how often each submission was hit.
+
+    After more hits than `judge.max_attempts` its answer would rightly be an internal error.
+    """
+    hits: Counter[str] = Counter()
+    began_s = time.monotonic()
+    while time.monotonic() - began_s < seconds:
+        if ledger.missing < 100:
+            await ledger.publish_all(mixture(100, rig.random))
+        await asyncio.sleep(rig.random.uniform(0.1, 0.8))
+        keepers = sandboxes(running.process.pid)
+        if not keepers:
+            continue
+        victim = rig.random.choice(keepers)
+        name = submission_in(running, victim)
+        if rig.random.random() < 0.2:
+            await hold(victim, 0.5)
+        elif name is not None and hits[name] < 2:
+            hits[name] += kill(victim)
+    return hits
+
+
+def submission_in(running: Daemon, keeper: int) -> str | None:
+    """The submission that was given the box of a sandbox last."""
+    with suppress(OSError, StopIteration):
+        words = Path(f"/proc/{keeper}/cmdline").read_text().split("\0")
+        box = int(next(word for word in words if word.startswith("--box-id=")).partition("=")[2])
+        started = [line for line in running.logged("submission.started") if line["box"] == box]
+        return str(started[-1]["id"]) if started else None
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +154,10 @@ async def _unusable(rig: Rig, row: Row, fault: Fault) -> None:
             def tries() -> int:
                 return len(running.logged("submission.not_judged"))
 
-            await ledger.publish_all(sleepers(100, 0.2))
-            await ledger.next_answer(within_s=30)
             row.equal("ready before", True, await ready())
             notified()
-            fault.hurt()
+            fault.hurt()  # while the boxes are empty: what is in one would still have its place on a full disk
+            await ledger.publish_all(sleepers(100, 0.2))
             row.at_most("not ready after", 15, await seconds_until(unready, 30), " s")
             row.at_most("everything is in the queue after", 15, await seconds_until(holds_nothing, 30), " s")
             before = tries()

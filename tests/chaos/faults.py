@@ -2,16 +2,13 @@
 
 import asyncio
 import os
-import random
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from chaos.row import Skipped
-from support.daemon import Daemon
-from support.processes import sandboxes
 from support.rabbitmq import PrivateBroker
 
 
@@ -22,27 +19,24 @@ async def restart(broker: PrivateBroker, *, kill: bool = False, away_s: float = 
     await asyncio.to_thread(broker.start)
 
 
-@asynccontextmanager
-async def stopped(pid: int, seconds: float) -> AsyncIterator[None]:
-    """A process that is held by SIGSTOP, and goes on when the block has ended."""
+async def hold(pid: int, seconds: float) -> None:
+    """Stop a process with SIGSTOP for a while."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
     try:
         await asyncio.sleep(seconds)
-        yield
     finally:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
 
 
-def kill_a_sandbox(daemon: Daemon, chance: random.Random) -> bool:
-    """Kill the process that keeps one of the programs that run; False where there was none."""
-    found = sandboxes(daemon.process.pid)
-    with suppress(ProcessLookupError):
-        if found:
-            os.kill(chance.choice(found), signal.SIGKILL)
-            return True
-    return False
+def kill(pid: int) -> bool:
+    """Kill a process; False where it has ended meanwhile."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What a scenario works with: daemons, brokers, a random generator with a known seed."""
 
 import asyncio
+import itertools
 import math
 import os
 from collections import Counter
@@ -38,12 +39,12 @@ class Rig:
         full: bool = False,
     ) -> None:
         self._broker = broker
-        self._folder = folder
         self._first_box = first_box
         self.random = random
         self.sandbox = sandbox
         self.full = full
         self.daemons: list[Daemon] = []
+        self._logs = (folder / f"daemon-{number}.log" for number in itertools.count())
 
     async def vhost(self) -> str:
         """The URL of an empty virtual host of the shared broker."""
@@ -83,9 +84,8 @@ class Rig:
             "log__level": "debug",
             "log__format": "json",
         }
-        log = self._folder / f"daemon-{len(self.daemons)}.log"
         run = daemon if ready else launched
-        async with run(log, within=within, **(own | settings)) as running:
+        async with run(next(self._logs), within=within, **(own | settings)) as running:
             self.daemons.append(running)
             yield running
 
