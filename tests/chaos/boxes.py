@@ -156,7 +156,7 @@ async def _unusable(rig: Rig, row: Row, fault: Fault) -> None:
 
             row.equal("ready before", True, await ready())
             notified()
-            fault.hurt()  # while the boxes are empty: what is in one would still have its place on a full disk
+            fault.hurt()  # while the boxes are empty: what is in one would keep its place on a full disk
             await ledger.publish_all(sleepers(100, 0.2))
             row.at_most("not ready after", 15, await seconds_until(unready, 30), " s")
             row.at_most("everything is in the queue after", 15, await seconds_until(holds_nothing, 30), " s")

@@ -36,11 +36,9 @@ async def long_queue(rig: Rig, row: Row) -> None:
             while await client.count(SUBMISSIONS) < queued:
                 await asyncio.sleep(0.2)
         async with rig.daemon(url, boxes=BOXES, service__remembered_results=str(REMEMBERED)) as running:
-            answered = running.logged("submission.answered")
 
             def done() -> int:
-                running.logged("submission.answered")
-                return len(answered)
+                return len(running.logged("submission.answered"))
 
             await wait_until(lambda: done() >= 2 * REMEMBERED, within_s=120)
             before_kib = memory_kib(running)
