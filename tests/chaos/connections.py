@@ -9,11 +9,11 @@ from itertools import chain, pairwise
 from chaos.account import Entry, settle
 from chaos.ledger import Ledger
 from chaos.mixture import sleepers
-from chaos.proxy import Proxy
 from chaos.rig import BOXES, Rig, elapsed
 from chaos.row import Row
 from support.amqp import SUBMISSIONS, broker_settings, peer, vhost
 from support.daemon import Daemon
+from support.proxy import Proxy
 from support.waiting import wait_until
 from verdictd import topology
 

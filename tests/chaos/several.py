@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from chaos.ledger import Ledger
 from chaos.mixture import sleepers
-from chaos.proxy import Proxy
 from chaos.rig import Rig
 from chaos.row import Row, Skipped
 from support.daemon import Daemon
+from support.proxy import Proxy
 
 NETWORK = "198.18"  # for benchmarks: no other network has it
 
