@@ -62,7 +62,7 @@ def parse() -> argparse.Namespace:
     names = [scenario.name for scenario in SCENARIOS]
     parser.add_argument("scenario", nargs="*", choices=[*names, []], help="the ones to run; else all")
     parser.add_argument("--list", action="store_true", help="say what there is")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--seed", default=str(random.SystemRandom().randrange(10**6)))
     parser.add_argument("--full", action="store_true", help="the figures of a long run")
     parser.add_argument(
         "--sandbox",
@@ -94,8 +94,7 @@ async def run(scenario: Scenario, arguments: argparse.Namespace, folder: Path, b
     rig = Rig(
         broker=broker,
         folder=own,
-        # Of the name too, so that a scenario does the same alone as in the whole run.
-        random=random.Random(f"{arguments.seed} {scenario.name}"),  # noqa: S311 - no secret
+        random=scenario.chance(arguments.seed),
         sandbox=arguments.sandbox,
         first_box=scenario.lane.value,
         full=arguments.full,

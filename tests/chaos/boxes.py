@@ -42,26 +42,31 @@ async def killed(rig: Rig, row: Row) -> None:
 
 
 async def torment(rig: Rig, ledger: Ledger, running: Daemon, seconds: float) -> Counter[str]:
-    """Kill the sandboxes of submissions, hold others up; how often each submission was hit.
-
-    After more hits than `judge.max_attempts` its answer would rightly be an internal error.
-    """
+    """Kill the sandboxes of submissions, hold others up; how often each submission was hit."""
     hits: Counter[str] = Counter()
     began_s = time.monotonic()
     while time.monotonic() - began_s < seconds:
         if ledger.missing < 100:
             await ledger.publish_all(mixture(100, rig.random))
         await asyncio.sleep(rig.random.uniform(0.1, 0.8))
-        keepers = sandboxes(running.process.pid)
-        if not keepers:
-            continue
-        victim = rig.random.choice(keepers)
-        name = submission_in(running, victim)
-        if rig.random.random() < 0.2:
-            await hold(victim, 0.5)
-        elif name is not None and hits[name] < 2:
-            hits[name] += kill(victim)
+        await strike(rig, running, hits)
     return hits
+
+
+async def strike(rig: Rig, running: Daemon, hits: Counter[str]) -> None:
+    """Kill one sandbox, or hold it up, and enter into `hits` which submission was hit.
+
+    None is hit more than twice: after `judge.max_attempts` its answer would rightly be an internal error.
+    """
+    keepers = sandboxes(running.process.pid)
+    if not keepers:
+        return
+    victim = rig.random.choice(keepers)
+    name = submission_in(running, victim)
+    if rig.random.random() < 0.2:
+        await hold(victim, 0.5)
+    elif name is not None and hits[name] < 2:
+        hits[name] += kill(victim)
 
 
 def submission_in(running: Daemon, keeper: int) -> str | None:

@@ -43,7 +43,7 @@ async def _stalled(rig: Rig, row: Row, name: str, *, up: bool, down: bool, offse
         asyncio.TaskGroup() as tasks,
     ):
         tasks.create_task(ledger.publish_all(sleepers(100, 0.2), pause_s=4))
-        await ledger.next_answer(within_s=30)
+        await ledger.more_answers(1, within_s=30)
         before = len(running.logged("broker.lost"))
 
         def noticed() -> bool:
@@ -70,7 +70,7 @@ async def cut(rig: Rig, row: Row) -> None:
         asyncio.TaskGroup() as tasks,
     ):
         tasks.create_task(ledger.publish_all(sleepers(100, 0.2), pause_s=1))
-        await ledger.next_answer(within_s=30)
+        await ledger.more_answers(1, within_s=30)
         cuts = 0
         while cuts < 10:
             await wait_until(lambda: running.logged("broker.consuming"))
@@ -139,7 +139,7 @@ async def revoked(rig: Rig, row: Row) -> None:
     async with Ledger.open(url) as ledger, AsyncExitStack() as stack:
         running = await stack.enter_async_context(rig.daemon(as_user))
         await ledger.publish_all(sleepers(3 * BOXES, 1))
-        await ledger.next_answer(within_s=30)
+        await ledger.more_answers(1, within_s=30)
         await rig.ctl("set_permissions", "-p", name, user, *nothing)
         await rig.ctl("close_all_connections", "--vhost", name, "for a test")
         revoked_at = datetime.now(UTC)

@@ -4,13 +4,13 @@ import asyncio
 import os
 import signal
 import time
-from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 
 from chaos.faults import restart
 from chaos.ledger import Ledger
 from chaos.mixture import bash, mixture, sleepers
-from chaos.rig import BOXES, Rig, elapsed
+from chaos.rig import BOXES, Phoenix, Rig, elapsed
 from chaos.row import Row
 from support.amqp import DEAD, SUBMISSIONS, peer
 from support.daemon import Daemon
@@ -30,24 +30,20 @@ async def killed_under_load(rig: Rig, row: Row) -> None:
         rig.own_broker() as broker,
         Ledger.open(broker.url) as ledger,
         asyncio.TaskGroup() as tasks,
-        AsyncExitStack() as life,
+        Phoenix(partial(rig.daemon, broker.url)) as daemon,
     ):
         tasks.create_task(ledger.publish_all(cases, pause_s=0.2))
-        running = await life.enter_async_context(rig.daemon(broker.url))
         for fault in faults:
-            progress = ledger.answered + rig.random.randint(20, submissions // len(faults))
-            await wait_until(lambda: ledger.answered >= progress, within_s=60)  # noqa: B023 - awaited here
+            await ledger.more_answers(rig.random.randint(20, submissions // len(faults)), within_s=60)
             began_s = time.monotonic()
             if fault == "kill":
-                running.process.kill()
-                await life.aclose()
-                running = await life.enter_async_context(rig.daemon(broker.url))
+                await daemon.kill()
             else:
                 await restart(broker, kill=rig.random.random() < 0.5)
-            await ledger.next_answer(within_s=60)
+            await ledger.more_answers(1, within_s=60)
             recoveries_s.append(time.monotonic() - began_s)
         await ledger.complete(within_s=180)
-        code = await running.end()
+        code = await daemon.running.end()
         async with peer(broker.url) as client:
             left, dead = await client.count(SUBMISSIONS), await client.count(DEAD)
     row.equal(
@@ -108,7 +104,7 @@ async def told_to_stop(rig: Rig, row: Row) -> None:
             if ledger.missing < 20:
                 await ledger.publish_all(sleepers(60, 0.2))
             async with rig.daemon(url) as running:
-                await ledger.next_answer(within_s=30)
+                await ledger.more_answers(1, within_s=30)
                 await asyncio.sleep(rig.random.uniform(0, 0.5))
                 began_s = time.monotonic()
                 codes.append(await running.end(within_s=90))

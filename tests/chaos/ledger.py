@@ -98,10 +98,10 @@ class Ledger:
                     await asyncio.sleep(0.02)
         await asyncio.sleep(1)
 
-    async def next_answer(self, within_s: float) -> float:
-        """Wait for one more answer; the seconds that it took."""
-        before = self.answered
-        return await wait_until(lambda: self.answered > before, within_s)
+    async def more_answers(self, count: int, within_s: float) -> float:
+        """Wait until so many more submissions are answered, or all are; the seconds that it took."""
+        wanted = self.answered + count
+        return await wait_until(lambda: self.answered >= wanted or not self.missing, within_s)
 
     def account(self, starts: dict[str, int]) -> Account:
         """Balance the books."""

@@ -47,7 +47,7 @@ async def away(rig: Rig, row: Row) -> None:
         rig.daemon(broker.url) as running,
     ):
         await ledger.publish_all(sleepers(5 * BOXES, 1))
-        await ledger.next_answer(within_s=30)
+        await ledger.more_answers(1, within_s=30)
         before_kib = memory_kib(running)
         await asyncio.to_thread(broker.stop)
         starts = len(running.logged("submission.started"))
@@ -71,7 +71,7 @@ async def out_of_memory(rig: Rig, row: Row) -> None:
     async with rig.own_broker() as broker, Ledger.open(broker.url) as ledger, peer(broker.url) as client:
         await ledger.publish_all(sleepers(60, 0.3))
         async with rig.daemon(broker.url) as running:
-            await ledger.next_answer(within_s=30)
+            await ledger.more_answers(1, within_s=30)
             await asyncio.to_thread(broker.ctl, "set_vm_memory_high_watermark", "absolute", "1MB")
             await asyncio.sleep(1)  # the alarm takes a moment to reach the connections
             answered, starts = ledger.answered, len(running.logged("submission.started"))
@@ -82,7 +82,7 @@ async def out_of_memory(rig: Rig, row: Row) -> None:
             row.equal("answers during the alarm", 0, ledger.answered - answered)
             row.at_least("left to others meanwhile", 1, await client.count(SUBMISSIONS))
             await asyncio.to_thread(broker.ctl, "set_vm_memory_high_watermark", "absolute", "4GB")
-            row.at_most("until the next answer", 30, await ledger.next_answer(within_s=60), " s")
+            row.at_most("until the next answer", 30, await ledger.more_answers(1, within_s=60), " s")
             await ledger.complete(within_s=60)
     row.books(ledger.account(rig.starts()), reruns=0)
 

@@ -4,13 +4,14 @@ import asyncio
 import itertools
 import math
 import os
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -110,6 +111,28 @@ class Rig:
     def starts(self) -> dict[str, int]:
         """How many runs were begun of each submission."""
         return Counter(line["id"] for line in self.logged("submission.started"))
+
+
+class Phoenix:
+    """A daemon that is started again whenever it was killed. State: the one that runs now."""
+
+    def __init__(self, start: Callable[[], AbstractAsyncContextManager[Daemon]]) -> None:
+        self._start = start
+        self._life = AsyncExitStack()
+        self.running: Daemon
+
+    async def __aenter__(self) -> Self:
+        self.running = await self._life.enter_async_context(self._start())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._life.aclose()
+
+    async def kill(self) -> None:
+        """End the daemon with SIGKILL; the next one consumes when this returns."""
+        await self.running.end(signal.SIGKILL)
+        await self._life.aclose()
+        self.running = await self._life.enter_async_context(self._start())
 
 
 async def elapsed(condition: Callable[[], object], limit_s: float) -> float:

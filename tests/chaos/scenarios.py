@@ -3,9 +3,10 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
+from random import Random
 from typing import Final
 
-from chaos import boxes, connections, deaths, load, outages, several
+from chaos import boxes, connections, deaths, load, outages, several, storms
 from chaos.rig import Rig
 from chaos.row import Row
 
@@ -35,8 +36,13 @@ class Scenario:
         """What goes wrong, in a line."""
         return (self.run.__doc__ or "").strip().partition("\n")[0]
 
+    def chance(self, seed: str) -> Random:
+        """What decides for this scenario; the same whether it runs alone or with others."""
+        return Random(f"{seed} {self.name}")  # noqa: S311 - no secret
+
 
 SCENARIOS: Final = (
+    Scenario("storm", storms.storm, Lane.BUSY, 300),
     Scenario("killed-under-load", deaths.killed_under_load, Lane.BUSY, 600),
     Scenario("killed-while-busy", deaths.killed_while_busy, Lane.BUSY, 120),
     Scenario("told-to-stop", deaths.told_to_stop, Lane.BUSY, 300),
