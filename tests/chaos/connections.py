@@ -49,7 +49,7 @@ async def _stalled(rig: Rig, row: Row, name: str, *, up: bool, down: bool, offse
         def noticed() -> bool:
             return {line["connection"] for line in running.logged("broker.lost")[before:]} >= CONNECTIONS
 
-        proxy.stall(up=up, down=down)
+        proxy.stall(to_broker=up, to_client=down)
         row.at_most(f"{name}noticed", 3 * HEARTBEAT_S + LATE_S, await elapsed(noticed, 6 * HEARTBEAT_S), " s")
         await asyncio.sleep(3)
         consuming = len(running.logged("broker.consuming"))

@@ -56,6 +56,6 @@ async def storm(rig: Rig, row: Row) -> None:
 async def stall(rig: Rig, proxy: Proxy) -> None:
     """Let nothing pass for longer than heartbeats allow: both ways, or one of them."""
     up, down = rig.random.choice([(True, True), (True, False), (False, True)])
-    proxy.stall(up=up, down=down)
+    proxy.stall(to_broker=up, to_client=down)
     await asyncio.sleep(STALL_S)
     proxy.heal()

@@ -165,7 +165,7 @@ async def test_reply_whose_confirm_was_lost_is_sent_again_and_says_so(rabbitmq: 
     """RabbitMQ has the result, but the connection ends before it can say so: the second one is marked."""
     url = rabbitmq.fresh_vhost()
     async with Proxy.open(url) as proxy, connected(broker_settings(proxy.url)) as broker, peer(url) as reader:
-        proxy.stall(up=False)
+        proxy.stall(to_broker=False)
         reply = asyncio.create_task(
             broker.reply(b"first", delivery=make_delivery(), submission_id="s-1", again=lambda: b"again")
         )

@@ -1,99 +1,103 @@
-"""A TCP proxy that can cut connections, and hold back what goes one way or the other."""
+"""A TCP proxy in front of RabbitMQ that lets nothing pass when it is told to."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
-from support.rabbitmq import HOST, free_ports
+HEADER = rb"AMQP\x00"
+"""The first bytes of a connection."""
 
-CHUNK_BYTES = 64 * 1024
+
+def method(class_id: int, method_id: int) -> bytes:
+    """A pattern for a frame that carries this method of AMQP."""
+    return rb"\x01..\x00..." + re.escape(class_id.to_bytes(2) + method_id.to_bytes(2))
 
 
 class Proxy:
-    """Forwards a port of its own to the broker. State: which ways are open, and the connections."""
+    """Passes bytes on, over many connections. State: which ways are open, and what is to close them."""
 
-    def __init__(self, url: str, host: str) -> None:
-        self._target = urlsplit(url)
-        self._host = host
-        self._port = free_ports(1)[0]
-        self._up, self._down = asyncio.Event(), asyncio.Event()
-        self._serving: set[asyncio.Task[None]] = set()
-        self._writers: set[asyncio.StreamWriter] = set()
+    def __init__(self, host: str, port: int) -> None:
+        self._broker = host, port
+        self._to_broker = asyncio.Event()
+        self._to_client = asyncio.Event()
+        self._pattern: re.Pattern[bytes] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.url = ""
         self.heal()
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, host: str = HOST) -> AsyncIterator[Self]:
-        """A proxy in front of the broker of a URL; all its connections end with the block."""
-        proxy = cls(url, host)
-        server = await asyncio.start_server(proxy._accept, host, proxy._port)
+    async def open(cls, url: str, host: str = "127.0.0.1") -> AsyncIterator[Self]:
+        """A proxy for a broker on an address of ours; `url` of it is the broker's, by way of the proxy."""
+        parts = urlsplit(url)
+        proxy = cls(parts.hostname or "", parts.port or 5672)
+        server = await asyncio.start_server(proxy._accept, host, 0)
+        port = server.sockets[0].getsockname()[1]
+        proxy.url = url.replace(f"{parts.hostname}:{parts.port}/", f"{host}:{port}/")
         try:
             yield proxy
         finally:
             server.close()
-            for task in proxy._serving:
+            for task in proxy._tasks:
                 task.cancel()
-            await asyncio.gather(*proxy._serving, return_exceptions=True)
-            await server.wait_closed()
+            if proxy._tasks:
+                await asyncio.wait(proxy._tasks, timeout=5)
 
     @property
-    def url(self) -> str:
-        """The URL of the broker by way of this proxy."""
-        user = f"{self._target.username}:{self._target.password}"
-        return urlunsplit(self._target._replace(netloc=f"{user}@{self._host}:{self._port}"))
+    def stalled(self) -> bool:
+        """Whether nothing passes, one way at least."""
+        return not (self._to_broker.is_set() and self._to_client.is_set())
 
-    def stall(self, *, up: bool = True, down: bool = True) -> None:
-        """Let nothing pass to the broker (`up`), from it (`down`), or either; no connection is closed."""
-        if up:
-            self._up.clear()
-        if down:
-            self._down.clear()
+    def stall(self, *, to_broker: bool = True, to_client: bool = True) -> None:
+        """Let nothing pass these ways, on old and new connections; the connections stay."""
+        if to_broker:
+            self._to_broker.clear()
+        if to_client:
+            self._to_client.clear()
+
+    def stall_at(self, pattern: bytes) -> None:
+        """Stall as soon as a client sends such bytes, which do not pass."""
+        self._pattern = re.compile(pattern, re.DOTALL)
 
     def heal(self) -> None:
-        """Let everything pass, also what was held back."""
-        self._up.set()
-        self._down.set()
+        """Let everything pass, what was held back too."""
+        self._pattern = None
+        self._to_broker.set()
+        self._to_client.set()
 
     def cut(self) -> int:
-        """Reset every connection; how many there were."""
-        for writer in self._writers:
-            writer.transport.abort()
-        return len(self._writers) // 2
+        """Close every connection, on both sides; how many there were."""
+        for task in self._tasks:
+            task.cancel()
+        return len(self._tasks)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
-        # A cancelled task would be reported by asyncio's server: the end of the block is no error.
-        with suppress(OSError, asyncio.CancelledError):
-            await self._forward(reader, writer)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        with suppress(OSError):
+            answers, requests = await asyncio.open_connection(*self._broker)
+            await asyncio.gather(
+                self._pass_on(reader, requests, self._to_broker, sent=True),
+                self._pass_on(answers, writer, self._to_client, sent=False),
+                return_exceptions=True,
+            )
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers = {writer}
+    async def _pass_on(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, way: asyncio.Event, *, sent: bool
+    ) -> None:
         try:
-            onward, back = await asyncio.open_connection(self._target.hostname, self._target.port)
-            writers.add(back)
-            self._writers |= writers
-            async with asyncio.TaskGroup() as ways:
-                ways.create_task(_pump(reader, back, self._up))
-                ways.create_task(_pump(onward, writer, self._down))
-        except* OSError:
-            pass  # one side is gone, and so is the other
+            while data := await source.read(65_536):
+                if sent and self._pattern is not None and self._pattern.search(data):
+                    self._pattern = None
+                    self.stall()
+                await way.wait()
+                target.write(data)
+                await target.drain()
+            await way.wait()
         finally:
-            self._writers -= writers
-            for each in writers:
-                each.transport.abort()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_open: asyncio.Event) -> None:
-    """Forward one way, the end of it too; nothing passes while the way is not open."""
-    while True:
-        data = await reader.read(CHUNK_BYTES)
-        await is_open.wait()
-        if not data:
-            raise ConnectionResetError("the other side has closed")
-        writer.write(data)
-        await writer.drain()
+            target.close()
