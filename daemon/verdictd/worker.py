@@ -161,11 +161,12 @@ class Worker:
                 "redelivered": delivery.redelivered,
             }
         )
-        encoding = partial(encode, result, self._model.limits.result_bytes)
-        body = await aside(encoding, text_length(result))
+        limit_bytes = self._model.limits.result_bytes
+        again = partial(encode, result.model_copy(update={"duplicate": True}), limit_bytes)
+        body = await aside(partial(encode, result, limit_bytes), text_length(result))
         try:
             with metrics.STAGES.labels(metrics.Stage.REPLY).time():
-                await self._replies.reply(body, delivery=delivery, submission_id=result.id)
+                await self._replies.reply(body, delivery=delivery, submission_id=result.id, again=again)
             if key is not None:
                 self._recent.answered(key)
             if job is not None and self._callbacks is not None:

@@ -34,8 +34,11 @@ class Replies:
         self.results: list[Result] = []
         self.failures = 0
 
-    async def reply(self, body: bytes, *, delivery: Delivery, submission_id: str) -> None:
+    async def reply(
+        self, body: bytes, *, delivery: Delivery, submission_id: str, again: Callable[[], bytes]
+    ) -> None:
         await asyncio.sleep(0)
+        self.again = Result.model_validate_json(again())
         if self.failures:
             self.failures -= 1
             raise BrokerUnavailable(f"no confirm for {submission_id} ({delivery.attempt})")
@@ -258,3 +261,12 @@ def test_memory_tells_one_body_from_another(result: Callable[..., Result]) -> No
     assert recent.has_other(("a", b"two"))
     assert not recent.has_other(("a", b"one"))
     assert not recent.has_other(("b", b"one"))
+
+
+async def test_result_that_is_sent_again_says_so(worker: Worker, replies: Replies) -> None:
+    """Where a confirm was lost the first may have arrived: the second differs by its flag alone."""
+    await worker.handle(delivery({"id": "twice", "language": "bash", "source_code": "echo 42"}))
+    (first,) = replies.results
+
+    assert not first.duplicate
+    assert first.model_copy(update={"duplicate": True}) == replies.again

@@ -23,6 +23,7 @@ from support.amqp import (
     vhost,
     wait_until,
 )
+from support.proxy import Proxy
 from support.rabbitmq import PrivateBroker
 from verdictd.broker import Delivery, Settlement
 from verdictd.errors import BrokerUnavailable
@@ -158,6 +159,24 @@ async def test_frozen_broker_is_left_by_heartbeat_and_found_again(rabbitmq: Priv
             body = (await reader.take(RESULTS)).body
 
     assert (True, b"kept") == (waits, body)
+
+
+async def test_reply_whose_confirm_was_lost_is_sent_again_and_says_so(rabbitmq: PrivateBroker) -> None:
+    """RabbitMQ has the result, but the connection ends before it can say so: the second one is marked."""
+    url = rabbitmq.fresh_vhost()
+    async with Proxy.open(url) as proxy, connected(broker_settings(proxy.url)) as broker, peer(url) as reader:
+        proxy.stall(to_broker=False)
+        reply = asyncio.create_task(
+            broker.reply(b"first", delivery=make_delivery(), submission_id="s-1", again=lambda: b"again")
+        )
+        while not await reader.count(RESULTS):
+            await asyncio.sleep(0.05)
+        proxy.cut()
+        proxy.heal()
+        await asyncio.wait_for(reply, 20)
+        bodies = [(await reader.take(RESULTS)).body for _ in range(2)]
+
+    assert [b"first", b"again"] == bodies
 
 
 async def test_memory_alarm_delays_replies_and_no_settlement(rabbitmq: PrivateBroker) -> None:
