@@ -70,6 +70,11 @@ class Judge:
         """What runs now, by the number of its box."""
         return dict(self._running)
 
+    @property
+    def usable(self) -> bool:
+        """Whether there is a box to judge in."""
+        return self._pool.usable > 0
+
     def check(self, submission: Submission) -> Language:
         """The submission's language; raises InvalidSubmission where this host cannot do what it asks for."""
         language = self._registry.get(submission.language)

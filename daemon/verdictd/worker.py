@@ -36,7 +36,7 @@ class Worker:
     """Turns deliveries into replies.
 
     State: the submissions that are in work now, recent results, and how often a submission went back because
-    this host could not run any: those deliveries are not held against it.
+    this host could not run any: so many as `excuses` of those deliveries are not held against it.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Worker:
         recent: Recent,
         history: History,
         callbacks: Jobs | None = None,
+        excuses: int = 0,
     ) -> None:
         self._judge = judge
         self._replies = replies
@@ -57,6 +58,7 @@ class Worker:
         self._recent = recent
         self._history = history
         self._callbacks = callbacks
+        self._excuses = excuses
         self._in_work: dict[Key, asyncio.Event] = {}
         self._excused: OrderedDict[Key, int] = OrderedDict()
 
@@ -82,10 +84,11 @@ class Worker:
             except Draining:
                 return Settlement.REQUEUE
             except SandboxBroken as error:
-                if isinstance(error, SandboxUnusable):
-                    self._excuse(key)
                 log.error("submission.not_judged", attempt=delivery.attempt, error=str(error))
                 await asyncio.sleep(self._settings.fault_pause_s)
+                # A host fails in all its boxes, but not in all at the same moment.
+                if isinstance(error, SandboxUnusable) or not self._judge.usable:
+                    self._excuse(key)
                 return Settlement.REQUEUE
             given_up = result.status is Status.INTERNAL_ERROR
             wanted = Settlement.DEAD_LETTER if given_up else Settlement.ACK
@@ -124,7 +127,7 @@ class Worker:
         known = self._recent.get(key)
         if known is not None:
             return known
-        attempts = delivery.attempt - self._excused.get(key, 0)
+        attempts = delivery.attempt - min(self._excused.get(key, 0), self._excuses)
         if attempts > self._settings.max_attempts:
             message = f"Not judged: {attempts - 1} attempts came to no end."
             return self._judge.unjudged(submission.id, internal_error(message), metadata=submission.metadata)
