@@ -3,17 +3,14 @@
 import asyncio
 import math
 import shutil
-import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import aiohttp
 
 from chaos.faults import fill, hold, kill, small_disk
 from chaos.ledger import Ledger
@@ -22,7 +19,10 @@ from chaos.rig import BOXES, Rig
 from chaos.row import Row
 from support.amqp import DEAD, SUBMISSIONS, peer
 from support.daemon import Daemon
+from support.manager import manager
+from support.metrics import scrape
 from support.processes import sandboxes
+from support.web import reached
 from verdictd.sandbox.embedded import __file__ as embedded
 
 
@@ -136,31 +136,33 @@ async def disk_full(rig: Rig, row: Row) -> None:
 async def _unusable(rig: Rig, row: Row, fault: Fault) -> None:
     """The daemon says that it is unhealthy, takes no work, and is well again by itself."""
     url = await rig.vhost()
-    with rig.scratch() as folder, notifications(folder / "notify") as notified:
+    with rig.scratch() as folder, manager(folder) as service_manager:
         settings: dict[str, Any] = fault.settings | {
             "http__enabled": "true",
             "http__port": "0",
             "sandbox__retire_s": "2",
         }
-        within = ["env", f"NOTIFY_SOCKET={folder / 'notify'}"]
+        within = ["env", f"NOTIFY_SOCKET={service_manager.address}"]
         async with (
             Ledger.open(url) as ledger,
-            peer(url) as client,
+            peer(url) as operator,
             rig.daemon(url, within=within, **settings) as running,
-            health(running) as ready,
+            reached(running) as site,
         ):
+
+            async def ready() -> bool:
+                return (await site.get("/readyz"))[0] == 200
 
             async def unready() -> bool:
                 return not await ready()
 
             async def holds_nothing() -> bool:
-                return await client.count(SUBMISSIONS) == ledger.missing
+                return await operator.count(SUBMISSIONS) == ledger.missing
 
             def tries() -> int:
                 return len(running.logged("submission.not_judged"))
 
             row.equal("ready before", True, await ready())
-            notified()
             fault.hurt()  # while the boxes are empty: what is in one would keep its place on a full disk
             await ledger.publish_all(sleepers(100, 0.2))
             row.at_most("not ready after", 15, await seconds_until(unready, 30), " s")
@@ -168,44 +170,16 @@ async def _unusable(rig: Rig, row: Row, fault: Fault) -> None:
             before = tries()
             await asyncio.sleep(10)
             row.at_most("submissions tried in 10 s then", BOXES, tries() - before)
-            said = [line for line in notified() if line.startswith("STATUS=")]
-            row.at_least("times that the service manager was told", 1, len(said))
-            row.note("what it was told", said[0] if said else "nothing")
+            row.equal("metric verdictd_ready", 0, (await scrape(site)).value("verdictd_ready"))
+            said = service_manager.states("STATUS")[-1]
+            row.equal("STATUS says that it is not judging", True, "not judging" in said)
+            row.note("STATUS", said.removeprefix("STATUS="))
             fault.mend()
             row.at_most("ready after it was mended", 30, await seconds_until(ready, 60), " s")
             await ledger.complete(within_s=60)
-            row.equal("dead-lettered", 0, await client.count(DEAD))
+            row.equal("dead-lettered", 0, await operator.count(DEAD))
             row.note("submissions put back", tries())
     row.books(ledger.account(rig.starts()), reruns=tries())
-
-
-@contextmanager
-def notifications(path: Path) -> Iterator[Callable[[], list[str]]]:
-    """A service manager's socket; calling what is given returns the lines that came since the last call."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as channel:
-        channel.bind(str(path))
-
-        def arrived() -> list[str]:
-            lines: list[str] = []
-            with suppress(BlockingIOError):
-                while True:
-                    lines += channel.recv(4_096).decode().splitlines()
-            return lines
-
-        yield arrived
-
-
-@asynccontextmanager
-async def health(running: Daemon) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
-    """Asks a daemon whether it is ready."""
-    port = running.logged("http.listening")[0]["port"]
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as client:
-
-        async def ready() -> bool:
-            async with client.get(f"http://127.0.0.1:{port}/readyz") as response:
-                return response.status == 200
-
-        yield ready
 
 
 async def seconds_until(holds: Callable[[], Awaitable[bool]], limit_s: float) -> float:

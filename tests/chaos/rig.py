@@ -20,7 +20,7 @@ from support.rabbitmq import PrivateBroker
 from support.waiting import wait_until
 
 BOXES = 4
-LANE_BOXES = 16
+LANE_BOXES = 12
 
 
 class Rig:

@@ -25,6 +25,7 @@ from support.amqp import (
 )
 from support.proxy import Proxy
 from support.rabbitmq import PrivateBroker
+from verdictd import topology
 from verdictd.broker import Delivery, Settlement
 from verdictd.errors import BrokerUnavailable
 
@@ -110,6 +111,22 @@ async def test_deleted_queue_is_consumed_again_within_15_s(rabbitmq: PrivateBrok
         left = await operator.count(SUBMISSIONS)
 
     assert 0 == left
+
+
+@pytest.mark.parametrize("times", [2, 3])
+async def test_replaced_queue_is_consumed_again_within_15_s(rabbitmq: PrivateBroker, times: int) -> None:
+    """RabbitMQ mostly does not tell a consumer that its queue went, where others take its place at once."""
+    url = rabbitmq.fresh_vhost()
+    arguments = dict(topology.queues(broker_settings(url))[SUBMISSIONS])
+    async with connected(broker_settings(url)) as broker, consuming(broker, accept), peer(url) as operator:
+        await asyncio.sleep(0.5)  # until it waits for the next message
+        for _ in range(times):
+            await operator.channel.queue_delete(SUBMISSIONS)
+            await operator.channel.declare_queue(SUBMISSIONS, durable=True, arguments=arguments)
+        await operator.publish(SUBMISSIONS)
+        async with asyncio.timeout(15):
+            while await operator.count(SUBMISSIONS):
+                await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
