@@ -104,7 +104,7 @@ class JudgeBox:
 
     def journal(self, cursor: str, unit: str = "verdictd") -> list[dict[str, Any]]:
         """What the service and systemd wrote about it since then."""
-        # Not with `-u`: the first entry after a cursor is then left out where the cursor's own is of another unit.
+        # Not with `-u`, which leaves the first entry out where that at the cursor is of another unit.
         out = self.machine.run(f"journalctl --sync; journalctl -o json --after-cursor={shlex.quote(cursor)}")
         entries = (json.loads(line) for line in out.splitlines() if line.startswith("{"))
         of_unit = f"{unit}.service"
