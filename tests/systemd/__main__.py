@@ -84,9 +84,9 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def say(began_s: float, text: str) -> None:
+def say(began_s: float, text: str, style: str = "") -> None:
     """One line, with the time since the start."""
-    console.print(Text(f"{time.monotonic() - began_s:6.0f} s  {text}"))
+    console.print(Text(f"{time.monotonic() - began_s:6.0f} s  {text}", style))
 
 
 def show(began_s: float, check: Check, box: JudgeBox) -> bool:
@@ -99,8 +99,7 @@ def show(began_s: float, check: Check, box: JudgeBox) -> bool:
     except (CheckFailed, MachineFailed) as error:
         outcome, found, style = "FAILED", str(error), "bold red"
     name = check.__name__.replace("_", " ")
-    say(began_s, f"{name:<44} ")
-    console.print(Text(f"{'':10} {outcome}: {found}", style))
+    say(began_s, f"{outcome:<8} {name:<41} {found}", style)
     return outcome != "FAILED"
 
 

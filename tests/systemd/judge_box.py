@@ -104,8 +104,11 @@ class JudgeBox:
 
     def journal(self, cursor: str, unit: str = "verdictd") -> list[dict[str, Any]]:
         """What the service and systemd wrote about it since then."""
-        command = f"journalctl --sync; journalctl -o json --after-cursor={shlex.quote(cursor)} -u {unit}"
-        return [json.loads(line) for line in self.machine.run(command).splitlines() if line.startswith("{")]
+        # Not with `-u`, which leaves the first entry out where that at the cursor is of another unit.
+        out = self.machine.run(f"journalctl --sync; journalctl -o json --after-cursor={shlex.quote(cursor)}")
+        entries = (json.loads(line) for line in out.splitlines() if line.startswith("{"))
+        of_unit = f"{unit}.service"
+        return [entry for entry in entries if of_unit in {entry.get("_SYSTEMD_UNIT"), entry.get("UNIT")}]
 
     def events(self, cursor: str, event: str, unit: str = "verdictd") -> list[dict[str, Any]]:
         """The log lines of an event since then."""
