@@ -205,6 +205,7 @@ async def test_mixed_submissions_all_get_their_own_verdicts(start: Start, client
             expected[submission["id"]] = status
             await send(client, submission)
         answers = await results(client, 60)
+        await wait_until(lambda: len(running.logged("submission.answered")) >= 60)  # after the result
         lines = running.logged("submission.answered")
 
     assert expected == {answer.id: answer.status for answer in answers}
