@@ -3,7 +3,7 @@
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test systemd-test lint format clean setup
+.PHONY: help demo test chaos systemd-test lint format clean setup
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ demo: setup ## see real programs judged through a real RabbitMQ
 
 test: lint ## check the code, then run every test
 	$(BIN)/pytest
+
+chaos: setup ## break all that the daemon stands on, and balance the books: SCENARIO=name SEED=number FULL=1
+	@cd tests && ../$(BIN)/python -m chaos $(SCENARIO) $(if $(SEED),--seed $(SEED)) $(if $(FULL),--full)
 
 systemd-test: setup ## try the service in a virtual machine with systemd; ISOLATE_DIR=... names a built isolate
 	@cd tests && ../$(BIN)/python -m systemd $(if $(ISOLATE_DIR),--isolate $(abspath $(ISOLATE_DIR))) $(if $(ONLY),--only $(ONLY))

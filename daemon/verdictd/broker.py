@@ -159,8 +159,12 @@ class Broker:
                 await self._drain(drain_timeout_s)
             keeping.cancel()
 
-    async def reply(self, body: bytes, *, delivery: Delivery, submission_id: str) -> None:
+    async def reply(
+        self, body: bytes, *, delivery: Delivery, submission_id: str, again: Callable[[], bytes] | None = None
+    ) -> None:
         """Publish a result until RabbitMQ confirms it, across reconnects; a lost confirm makes a duplicate.
+
+        `again` makes the body of such a duplicate, which says what it is.
 
         Where its `reply_to` is refused or nobody is there, the results queue gets it, with headers that say
         so. Waits for that if it is missing too. Raises BrokerUnavailable after `reply_timeout_s` in all.
@@ -168,6 +172,7 @@ class Broker:
         await self._replies.publish(
             Reply(
                 body=body,
+                again=again or (lambda: body),
                 submission_id=submission_id,
                 reply_to=delivery.reply_to,
                 correlation_id=delivery.correlation_id,

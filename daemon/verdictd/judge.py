@@ -28,6 +28,8 @@ from verdictd.verdicts import Verdict, verdict
 
 _LARGE_BYTES = 1024 * 1024  # of output; comparing is fast
 
+log = structlog.get_logger()
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -67,6 +69,11 @@ class Judge:
     def running(self) -> dict[BoxId, Running]:
         """What runs now, by the number of its box."""
         return dict(self._running)
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is a box to judge in."""
+        return self._pool.usable > 0
 
     def check(self, submission: Submission) -> Language:
         """The submission's language; raises InvalidSubmission where this host cannot do what it asks for."""
@@ -122,6 +129,7 @@ class Judge:
             # For the rest of the caller's task, and of the tasks it starts: what retires the box is one.
             structlog.contextvars.bind_contextvars(language=language.name, box=box.number)
             self._running[box.number] = Running(submission.id, language.name, started_at)
+            log.debug("submission.started", id=submission.id)
             try:
                 judged = await self._within_time(box, language, submission)
             finally:

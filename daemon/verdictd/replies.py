@@ -3,7 +3,7 @@
 import asyncio
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -32,6 +32,8 @@ class Reply:
     """A result, and the properties of its submission that decide where it goes and what it carries."""
 
     body: bytes
+    again: Callable[[], bytes]
+    """Makes the body of every try but the first: an earlier one may have arrived."""
     submission_id: str
     reply_to: str | None
     correlation_id: str | None
@@ -68,7 +70,7 @@ class Replies:
         Waits for that if it is missing too. Raises BrokerUnavailable after `timeout_s` in all.
         """
         headers = _headers(reply)
-        make = partial(_message, reply, headers)
+        make = partial(_message, reply, headers, _bodies(reply))
         try:
             async with asyncio.timeout(self._timeout_s):
                 problem = self.problem(reply.reply_to)
@@ -80,6 +82,7 @@ class Replies:
                     log.warning("reply.undelivered", reply_to=reply.reply_to, reason=problem)
                     headers["undelivered_reply_to"] = reply.reply_to or ""
                     headers["undelivered_reason"] = problem
+                    make = partial(_message, reply, headers, _bodies(reply))
                 await self._publish_to_own(self._settings.results_queue, make)
         except TimeoutError as error:
             raise BrokerUnavailable(f"no confirm for a reply in {self._timeout_s:g} s") from error
@@ -129,13 +132,13 @@ class Replies:
             try:
                 with topology.translated(f"cannot publish to {queue!r}"):
                     async with asyncio.timeout(self._settings.publish_timeout_s):
-                        return await self._try_publish(channel, queue, make())
+                        return await self._try_publish(channel, queue, make)
             except BrokerUnavailable as error:
                 log.warning("reply.delayed", reason=str(error))
             await asyncio.sleep(next(pauses_s))
 
     async def _try_publish(
-        self, channel: AbstractChannel, queue: str, message: aio_pika.Message
+        self, channel: AbstractChannel, queue: str, make: Callable[[], aio_pika.Message]
     ) -> str | None:
         # While the broker blocks us, tries would only pile up copies; aio-pika itself cannot tell.
         underlay = await channel.get_underlay_channel()
@@ -145,7 +148,7 @@ class Replies:
         if direct and not await topology.has_queue(underlay.connection, queue):
             return "nobody waits there"
         try:
-            await channel.default_exchange.publish(message, queue, mandatory=not direct)
+            await channel.default_exchange.publish(make(), queue, mandatory=not direct)
         except PublishError:
             return "no such queue"
         except DeliveryError:
@@ -184,12 +187,20 @@ def trace_headers(headers: Mapping[str, object]) -> dict[str, str]:
     }
 
 
-def _message(reply: Reply, headers: dict[str, str]) -> aio_pika.Message:
+def _bodies(reply: Reply) -> Iterator[bytes]:
+    """The body of each try."""
+    yield reply.body
+    again = reply.again()
+    while True:
+        yield again
+
+
+def _message(reply: Reply, headers: dict[str, str], bodies: Iterator[bytes]) -> aio_pika.Message:
     correlation_id = reply.correlation_id or ""
     if not 0 < len(correlation_id.encode()) <= _SHORT_STRING_BYTES:
         correlation_id = reply.submission_id
     message = aio_pika.Message(
-        reply.body,
+        next(bodies),
         content_type="application/json",
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
         correlation_id=correlation_id,

@@ -96,6 +96,8 @@ async def _consume(
         settings=settings.judge,
         history=history,
         callbacks=Jobs(broker, settings.callbacks),
+        # It is answered before RabbitMQ gives it up by itself.
+        excuses=settings.broker.delivery_limit - settings.judge.max_attempts,
         recent=Recent(
             count=settings.service.remembered_results,
             size_bytes=settings.service.remembered_bytes,

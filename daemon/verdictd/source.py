@@ -1,6 +1,7 @@
 """The messages of one queue, taken one at a time, and only where there is room for them."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,7 +15,11 @@ from pamqp import commands
 from verdictd import topology
 from verdictd.errors import BrokerUnavailable
 
-_LOOK_S = 0.5  # conditions that no event of ours tells of are looked at so often
+# How often conditions are looked at that no event tells of. Below the pause before a message is put back for
+# a fault: what is put back while a consumer still waits, and then ends, is counted twice.
+_LOOK_S = 0.1
+# RabbitMQ 3.10 lets a consumer wait for ever whose quorum queue was deleted and at once declared again.
+_LONGEST_WAIT_S = 10
 
 
 class Source:
@@ -57,7 +62,7 @@ class Source:
         return cls(channel, underlay, queue, news, timeout_s)
 
     async def take(self, unless: Callable[[], bool]) -> DeliveredMessage | None:
-        """The next message, as soon as there is one; None when `unless` holds before that."""
+        """The next message, as soon as there is one; None when `unless` holds, or it has taken long."""
         if not self._arrived:
             with topology.translated("cannot fetch"):
                 async with asyncio.timeout(self._timeout_s):
@@ -76,7 +81,7 @@ class Source:
                     await self._news.wait()
 
     async def _wait_for_one(self, unless: Callable[[], bool]) -> None:
-        """Register a consumer until it has brought a message."""
+        """Register a consumer until it has brought a message, or has waited for long."""
 
         async def receive(message: DeliveredMessage) -> None:
             self._arrived.append(message)
@@ -87,7 +92,8 @@ class Source:
         with topology.translated("cannot consume"):
             async with asyncio.timeout(self._timeout_s):
                 consumer: Any = await self._underlay.basic_consume(self.queue, receive)
-        await self.until(lambda: bool(self._arrived) or unless())
+        enough_s = time.monotonic() + _LONGEST_WAIT_S
+        await self.until(lambda: bool(self._arrived) or unless() or time.monotonic() > enough_s)
         if self.end.done():
             raise BrokerUnavailable(self.end.result())
         with topology.translated("cannot stop to consume"):

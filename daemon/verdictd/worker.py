@@ -36,7 +36,7 @@ class Worker:
     """Turns deliveries into replies.
 
     State: the submissions that are in work now, recent results, and how often a submission went back because
-    this host could not run any: those deliveries are not held against it.
+    this host could not run any: so many as `excuses` of those deliveries are not held against it.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Worker:
         recent: Recent,
         history: History,
         callbacks: Jobs | None = None,
+        excuses: int = 0,
     ) -> None:
         self._judge = judge
         self._replies = replies
@@ -57,6 +58,7 @@ class Worker:
         self._recent = recent
         self._history = history
         self._callbacks = callbacks
+        self._excuses = excuses
         self._in_work: dict[Key, asyncio.Event] = {}
         self._excused: OrderedDict[Key, int] = OrderedDict()
 
@@ -82,10 +84,11 @@ class Worker:
             except Draining:
                 return Settlement.REQUEUE
             except SandboxBroken as error:
-                if isinstance(error, SandboxUnusable):
-                    self._excuse(key)
                 log.error("submission.not_judged", attempt=delivery.attempt, error=str(error))
                 await asyncio.sleep(self._settings.fault_pause_s)
+                # A host fails in all its boxes, but not in all at the same moment.
+                if isinstance(error, SandboxUnusable) or not self._judge.usable:
+                    self._excuse(key)
                 return Settlement.REQUEUE
             given_up = result.status is Status.INTERNAL_ERROR
             wanted = Settlement.DEAD_LETTER if given_up else Settlement.ACK
@@ -124,7 +127,7 @@ class Worker:
         known = self._recent.get(key)
         if known is not None:
             return known
-        attempts = delivery.attempt - self._excused.get(key, 0)
+        attempts = delivery.attempt - min(self._excused.get(key, 0), self._excuses)
         if attempts > self._settings.max_attempts:
             message = f"Not judged: {attempts - 1} attempts came to no end."
             return self._judge.unjudged(submission.id, internal_error(message), metadata=submission.metadata)
@@ -161,11 +164,12 @@ class Worker:
                 "redelivered": delivery.redelivered,
             }
         )
-        encoding = partial(encode, result, self._model.limits.result_bytes)
-        body = await aside(encoding, text_length(result))
+        limit_bytes = self._model.limits.result_bytes
+        again = partial(encode, result.model_copy(update={"duplicate": True}), limit_bytes)
+        body = await aside(partial(encode, result, limit_bytes), text_length(result))
         try:
             with metrics.STAGES.labels(metrics.Stage.REPLY).time():
-                await self._replies.reply(body, delivery=delivery, submission_id=result.id)
+                await self._replies.reply(body, delivery=delivery, submission_id=result.id, again=again)
             if key is not None:
                 self._recent.answered(key)
             if job is not None and self._callbacks is not None:

@@ -51,6 +51,13 @@ async def judge(host: Host, source: str = "echo fine") -> Status:
     return (await host.judge.judge(model(language="bash", source_code=source, wall_time_limit=1))).status
 
 
+async def failure(host: Host) -> type[SandboxBroken]:
+    """What judging comes to where it must fail."""
+    with pytest.raises(SandboxBroken) as raised:
+        await judge(host)
+    return raised.type
+
+
 ON_RUN = 'case " $* " in *" --run "*) {} ;; esac'
 ON_INIT = 'case " $* " in *" --init "*) {} ;; esac'
 
@@ -73,15 +80,14 @@ async def test_sandbox_that_fails_is_our_fault_until_it_works_again(
     """Whatever comes out of it, it is no verdict; nobody waits for a box until the cause is gone."""
     async with opened() as host:
         faulty.do_instead(fault)
-        for _ in range(2):
-            with pytest.raises(SandboxUnusable):
-                await judge(host)
+        broken = [await failure(host) for _ in range(2)]
         with pytest.raises(SandboxUnusable, match="no box is usable"):
             await judge(host)
         faulty.work_again()
         await wait_until(lambda: host.pool.usable)
         statuses = await asyncio.gather(*(judge(host) for _ in range(4)))
 
+    assert [SandboxBroken, SandboxUnusable] == broken
     assert [Status.ACCEPTED] * 4 == statuses
 
 
@@ -144,7 +150,7 @@ async def test_full_disk_is_our_fault(opened: Open, monkeypatch: pytest.MonkeyPa
     async with opened() as host:
         with monkeypatch.context() as patch:
             patch.setattr(box_module, "_LEAST_FREE_BYTES", 2**62)
-            with pytest.raises(SandboxUnusable, match=r"the disk of box 78[01] is full"):
+            with pytest.raises(SandboxBroken, match=r"the disk of box 78[01] is full"):
                 await judge(host)
         await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
 

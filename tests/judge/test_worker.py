@@ -34,8 +34,11 @@ class Replies:
         self.results: list[Result] = []
         self.failures = 0
 
-    async def reply(self, body: bytes, *, delivery: Delivery, submission_id: str) -> None:
+    async def reply(
+        self, body: bytes, *, delivery: Delivery, submission_id: str, again: Callable[[], bytes]
+    ) -> None:
         await asyncio.sleep(0)
+        self.again = Result.model_validate_json(again())
         if self.failures:
             self.failures -= 1
             raise BrokerUnavailable(f"no confirm for {submission_id} ({delivery.attempt})")
@@ -90,6 +93,7 @@ def make_worker(host: Host, settings: Settings, replies: Replies, **parts: Any) 
         settings=JudgeSettings(max_attempts=3, fault_pause_s=0.1),
         recent=Recent(count=10, size_bytes=1_000_000),
         history=History(),
+        excuses=5,
         **own,
     )
 
@@ -156,13 +160,24 @@ async def test_reply_that_was_confirmed_makes_the_next_a_duplicate_though_its_ca
 async def test_host_that_can_run_nothing_uses_up_no_attempts(
     host: Host, settings: Settings, replies: Replies
 ) -> None:
-    """However often it goes back for that, the submission is judged in the end."""
+    """It goes back for that as often as RabbitMQ lets it, and is judged in the end."""
     judge = Unusable(host.judge, failures=5)
     worker = make_worker(host, settings, replies, judge=cast(Judge, judge))
     settlements = [await worker.handle(delivery(NANOSECONDS, attempt=attempt)) for attempt in range(1, 7)]
 
     assert [*[Settlement.REQUEUE] * 5, Settlement.ACK] == settlements
     assert [("accepted", 6)] == [(result.status, result.attempt) for result in replies.results]
+
+
+async def test_host_that_never_runs_anything_is_answered_for_in_the_end(
+    host: Host, settings: Settings, replies: Replies
+) -> None:
+    """Before RabbitMQ gives the submission up unanswered; the last three attempts count as always."""
+    worker = make_worker(host, settings, replies, judge=cast(Judge, Unusable(host.judge, failures=99)))
+    settlements = [await worker.handle(delivery(NANOSECONDS, attempt=attempt)) for attempt in range(1, 10)]
+
+    assert [*[Settlement.REQUEUE] * 8, Settlement.DEAD_LETTER] == settlements
+    assert "3 attempts" in replies.results[0].message
 
 
 async def test_delivery_of_a_running_submission_waits_for_its_result(
@@ -258,3 +273,12 @@ def test_memory_tells_one_body_from_another(result: Callable[..., Result]) -> No
     assert recent.has_other(("a", b"two"))
     assert not recent.has_other(("a", b"one"))
     assert not recent.has_other(("b", b"one"))
+
+
+async def test_result_that_is_sent_again_says_so(worker: Worker, replies: Replies) -> None:
+    """Where a confirm was lost the first may have arrived: the second differs by its flag alone."""
+    await worker.handle(delivery({"id": "twice", "language": "bash", "source_code": "echo 42"}))
+    (first,) = replies.results
+
+    assert not first.duplicate
+    assert first.model_copy(update={"duplicate": True}) == replies.again

@@ -23,7 +23,9 @@ from support.amqp import (
     vhost,
     wait_until,
 )
+from support.proxy import Proxy
 from support.rabbitmq import PrivateBroker
+from verdictd import topology
 from verdictd.broker import Delivery, Settlement
 from verdictd.errors import BrokerUnavailable
 
@@ -111,6 +113,22 @@ async def test_deleted_queue_is_consumed_again_within_15_s(rabbitmq: PrivateBrok
     assert 0 == left
 
 
+@pytest.mark.parametrize("times", [2, 3])
+async def test_replaced_queue_is_consumed_again_within_15_s(rabbitmq: PrivateBroker, times: int) -> None:
+    """RabbitMQ mostly does not tell a consumer that its queue went, where others take its place at once."""
+    url = rabbitmq.fresh_vhost()
+    arguments = dict(topology.queues(broker_settings(url))[SUBMISSIONS])
+    async with connected(broker_settings(url)) as broker, consuming(broker, accept), peer(url) as operator:
+        await asyncio.sleep(0.5)  # until it waits for the next message
+        for _ in range(times):
+            await operator.channel.queue_delete(SUBMISSIONS)
+            await operator.channel.declare_queue(SUBMISSIONS, durable=True, arguments=arguments)
+        await operator.publish(SUBMISSIONS)
+        async with asyncio.timeout(15):
+            while await operator.count(SUBMISSIONS):
+                await asyncio.sleep(0.05)
+
+
 @pytest.mark.parametrize("end", ["stop", "kill"])
 async def test_restart_under_load_answers_every_submission(rabbitmq: PrivateBroker, end: str) -> None:
     """Within 10 s of its return a broker is consumed again, and every submission is answered."""
@@ -158,6 +176,24 @@ async def test_frozen_broker_is_left_by_heartbeat_and_found_again(rabbitmq: Priv
             body = (await reader.take(RESULTS)).body
 
     assert (True, b"kept") == (waits, body)
+
+
+async def test_reply_whose_confirm_was_lost_is_sent_again_and_says_so(rabbitmq: PrivateBroker) -> None:
+    """RabbitMQ has the result, but the connection ends before it can say so: the second one is marked."""
+    url = rabbitmq.fresh_vhost()
+    async with Proxy.open(url) as proxy, connected(broker_settings(proxy.url)) as broker, peer(url) as reader:
+        proxy.stall(to_broker=False)
+        reply = asyncio.create_task(
+            broker.reply(b"first", delivery=make_delivery(), submission_id="s-1", again=lambda: b"again")
+        )
+        while not await reader.count(RESULTS):
+            await asyncio.sleep(0.05)
+        proxy.cut()
+        proxy.heal()
+        await asyncio.wait_for(reply, 20)
+        bodies = [(await reader.take(RESULTS)).body for _ in range(2)]
+
+    assert [b"first", b"again"] == bodies
 
 
 async def test_memory_alarm_delays_replies_and_no_settlement(rabbitmq: PrivateBroker) -> None:

@@ -15,11 +15,10 @@ import pytest
 
 from support.amqp import DEAD, RESULTS, SUBMISSIONS, Peer, peer
 from support.daemon import Daemon, daemon, launched, sandbox_setting
-from support.processes import alive
+from support.processes import alive, sandboxes
 from support.rabbitmq import PrivateBroker
 from support.waiting import wait_until
 from verdictd.messages import Result
-from verdictd.sandbox.processes import children
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
@@ -206,6 +205,7 @@ async def test_mixed_submissions_all_get_their_own_verdicts(start: Start, client
             expected[submission["id"]] = status
             await send(client, submission)
         answers = await results(client, 60)
+        await wait_until(lambda: len(running.logged("submission.answered")) >= 60)  # after the result
         lines = running.logged("submission.answered")
 
     assert expected == {answer.id: answer.status for answer in answers}
@@ -260,8 +260,7 @@ async def test_sigterm_finishes_what_is_in_a_box_and_puts_the_rest_back(start: S
 
 def keepers(running: Daemon) -> list[int]:
     """The sandboxes that run submissions now, by process id."""
-    found = children(running.process.pid)
-    return [pid for pid in found if "main.sh" in Path(f"/proc/{pid}/cmdline").read_text()]
+    return sandboxes(running.process.pid, "main.sh")
 
 
 def kill_keepers(running: Daemon) -> None:

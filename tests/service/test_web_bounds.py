@@ -246,24 +246,25 @@ async def test_bodies_are_bounded_together(amqp_url: str, log: Path) -> None:
 
 
 async def test_daemon_without_a_usable_box_is_not_ready(amqp_url: str, log: Path, tmp_path: Path) -> None:
-    """Until programs run in the box again; then the submission is judged, for the one who waited."""
+    """Until the box is taken over again; then the submission is judged, for the one who waited."""
     faulty = Faulty(tmp_path)
-    few = {"sandbox__boxes": "1", "sandbox__retire_s": "2", "judge__fault_pause_s": "0.2"}
-    few["sandbox__isolate"] = str(faulty.path)
+    few = {"sandbox__boxes": "1", "sandbox__retire_s": "1", "judge__fault_pause_s": "0.2"}
+    few |= {"sandbox__isolate": str(faulty.path)}
     async with site(log, broker__url=amqp_url, **few) as served:
         waiting = asyncio.create_task(served.post(bash("sleep 1; echo done"), wait=True))
         await until_in_box(served, 1)
-        faulty.do_instead("exit 2")
+        faulty.vanish()
         for child in children(served.daemon.process.pid):
             os.kill(child, signal.SIGKILL)
         async with asyncio.timeout(10):
-            while (ready := await served.get("/readyz"))[0] == 200:
+            while "no box is usable" not in (await served.get("/status"))[1]["problems"]:
                 await asyncio.sleep(0.02)
-        faulty.work_again()
+        ready = await served.get("/readyz")
+        faulty.come_back()
         await served.ready()
         status, said = await waiting
 
-    assert "no box is usable" in ready[1]["problems"]
+    assert 503 == ready[0]
     assert (200, "done\n", 2) == (status, said["stdout"], said["attempt"])
 
 

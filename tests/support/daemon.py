@@ -6,8 +6,9 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,30 @@ class Daemon:
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self.process = process
         self._log = log
+        # State: how much of the log was read, and what was in it.
+        self._read_bytes = 0
+        self._events: dict[str, list[dict[str, Any]]] = {}
 
     @property
     def text(self) -> str:
         """All that it has written."""
         return self._log.read_text()
 
-    def logged(self, event: str) -> list[dict[str, Any]]:
-        """The log lines of one event."""
-        lines = (json.loads(line) for line in self.text.splitlines() if line.startswith("{"))
-        return [line for line in lines if line["event"] == event]
+    def logged(self, event: str | None = None) -> list[dict[str, Any]]:
+        """The log lines of one event, in their order; without one, all lines."""
+        self._read()
+        return [*chain.from_iterable(self._events.values())] if event is None else self._events.get(event, [])
+
+    def _read(self) -> None:
+        """Take in the lines that came since the last time: some tests look a hundred times a second."""
+        with self._log.open("rb") as log:
+            log.seek(self._read_bytes)
+            lines, newline, _ = log.read().rpartition(b"\n")
+        self._read_bytes += len(lines + newline)
+        for line in lines.split(b"\n"):
+            if line.startswith(b"{"):
+                event = json.loads(line)
+                self._events.setdefault(event["event"], []).append(event)
 
     async def end(self, number: int = signal.SIGTERM, within_s: float = 30) -> int:
         """Send a signal and wait for the exit code."""
@@ -56,20 +71,24 @@ class Daemon:
 
 
 @asynccontextmanager
-async def daemon(log: Path, **settings: str) -> AsyncIterator[Daemon]:
+async def daemon(log: Path, *, within: Sequence[str] = (), **settings: str) -> AsyncIterator[Daemon]:
     """Run the daemon; it is consuming when the block begins, and gone when it has ended."""
-    async with launched(log, **settings) as running:
+    async with launched(log, within=within, **settings) as running:
         await wait_until(lambda: running.logged("broker.consuming") or running.process.returncode is not None)
         assert running.process.returncode is None, running.text
         yield running
 
 
 @asynccontextmanager
-async def launched(log: Path, **settings: str) -> AsyncIterator[Daemon]:
-    """Run the daemon, which may fail to start; it is gone when the block has ended."""
+async def launched(log: Path, *, within: Sequence[str] = (), **settings: str) -> AsyncIterator[Daemon]:
+    """Run the daemon, which may fail to start; it is gone when the block has ended.
+
+    `within` is a command that becomes the one given to it, such as `nsenter --net=...`.
+    """
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
             *DIES_WITH_US,
+            *within,
             *COMMAND,
             "serve",
             stdin=asyncio.subprocess.DEVNULL,

@@ -4,6 +4,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from verdictd.sandbox.processes import children
+
 
 def alive(program: Sequence[str | bytes]) -> list[int]:
     """The ids, outside, of processes with exactly this command line; not those that only pass it on."""
@@ -13,6 +15,12 @@ def alive(program: Sequence[str | bytes]) -> list[int]:
         for entry in Path("/proc").iterdir()
         if entry.name.isdigit() and _cmdline(entry) == wanted
     ]
+
+
+def sandboxes(daemon: int, word: str = "--run") -> list[int]:
+    """The sandboxes that a daemon has running with this word in their command line, by process id."""
+    wanted = word.encode()
+    return [pid for pid in children(daemon) if wanted in _cmdline(Path(f"/proc/{pid}")).split(b"\0")]
 
 
 def _cmdline(process: Path) -> bytes:

@@ -30,13 +30,13 @@ class Proxy:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str) -> AsyncIterator[Self]:
-        """A proxy for a broker; `url` of it is the broker's, by way of the proxy."""
+    async def open(cls, url: str, host: str = "127.0.0.1") -> AsyncIterator[Self]:
+        """A proxy for a broker on an address of ours; `url` of it is the broker's, by way of the proxy."""
         parts = urlsplit(url)
         proxy = cls(parts.hostname or "", parts.port or 5672)
-        server = await asyncio.start_server(proxy._accept, "127.0.0.1", 0)
+        server = await asyncio.start_server(proxy._accept, host, 0)
         port = server.sockets[0].getsockname()[1]
-        proxy.url = url.replace(f":{parts.port}/", f":{port}/")
+        proxy.url = url.replace(f"{parts.hostname}:{parts.port}/", f"{host}:{port}/")
         try:
             yield proxy
         finally:
@@ -67,6 +67,12 @@ class Proxy:
         self._pattern = None
         self._to_broker.set()
         self._to_client.set()
+
+    def cut(self) -> int:
+        """Close every connection, on both sides; how many there were."""
+        for task in self._tasks:
+            task.cancel()
+        return len(self._tasks)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +50,7 @@ class PrivateBroker:
         self._parent = ThreadPoolExecutor(max_workers=1, thread_name_prefix="private-broker")
         self._epmd: subprocess.Popen[bytes] | None = None
         self._node: subprocess.Popen[bytes] | None = None
+        self._making_vhosts = threading.Lock()
         self._vhosts_made = 0
         self._vhosts_free: list[str] = []
 
@@ -85,9 +87,10 @@ class PrivateBroker:
 
     def fresh_vhost(self) -> str:
         """The URL of a virtual host never used before; made in batches, as a command costs half a second."""
-        if not self._vhosts_free:
-            self._vhosts_free = self._make_vhosts()
-        return self.url + self._vhosts_free.pop(0)
+        with self._making_vhosts:
+            if not self._vhosts_free:
+                self._vhosts_free = self._make_vhosts()
+            return self.url + self._vhosts_free.pop(0)
 
     def start(self) -> None:
         """Start the node, with the data it had if it ran before, and wait until it takes connections."""

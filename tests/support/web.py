@@ -61,10 +61,17 @@ async def listening(log: Path, **settings: str) -> AsyncIterator[Site]:
     async with launched(log, **(own | settings)) as daemon:
         await wait_until(lambda: daemon.logged("http.listening") or daemon.process.returncode is not None)
         assert daemon.process.returncode is None, daemon.text
-        port = daemon.logged("http.listening")[0]["port"]
-        timeout = aiohttp.ClientTimeout(total=40)
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", timeout=timeout) as client:
-            yield Site(daemon, client, port)
+        async with reached(daemon) as served:
+            yield served
+
+
+@asynccontextmanager
+async def reached(daemon: Daemon) -> AsyncIterator[Site]:
+    """A client of a daemon that listens."""
+    port = daemon.logged("http.listening")[0]["port"]
+    timeout = aiohttp.ClientTimeout(total=40)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", timeout=timeout) as client:
+        yield Site(daemon, client, port)
 
 
 async def until_in_box(served: Site, count: int) -> None:

@@ -103,9 +103,8 @@ class BoxPool:
     async def lease(self) -> AsyncIterator[Box]:
         """A clean box, for as long as the block lasts; raises Draining once `drain` was called.
 
-        A box whose block ends with SandboxBroken must prove that it works before it is leased again. Where it
-        does not, the block was not to blame, and what is raised is SandboxUnusable; so it is where all boxes
-        are retired.
+        A box whose block ends with SandboxBroken must prove that it works before it is leased again. Where
+        none does any more SandboxUnusable is raised.
         """
         async with self._changed:
             with metrics.STAGES.labels(metrics.Stage.WAIT).time():
@@ -123,7 +122,7 @@ class BoxPool:
             self._states[box.number] = BoxState.RESETTING
             # A task of the pool: who is cancelled meanwhile does not wait for it.
             proving = self._tasks.create_task(self._recover(box), name=f"prove-{box.number}")
-            if not await asyncio.shield(proving):
+            if not await asyncio.shield(proving) and not self.usable:
                 raise SandboxUnusable(str(error), error.kind) from error
             raise
         except BaseException:

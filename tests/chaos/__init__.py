@@ -1,0 +1,1 @@
+"""Break everything that verdictd stands on, and see that no submission is lost or misjudged: `make chaos`."""
