@@ -69,11 +69,11 @@ async def away(rig: Rig, row: Row) -> None:
 async def out_of_memory(rig: Rig, row: Row) -> None:
     """The broker is short of memory and takes no results for a while."""
     async with rig.own_broker() as broker, Ledger.open(broker.url) as ledger, peer(broker.url) as client:
-        await ledger.publish_all(sleepers(60, 0.3))
+        await ledger.publish_all(sleepers(10 * BOXES, 1))  # more than is judged before the alarm
         async with rig.daemon(broker.url) as running:
             await ledger.more_answers(1, within_s=30)
             await asyncio.to_thread(broker.ctl, "set_vm_memory_high_watermark", "absolute", "1MB")
-            await asyncio.sleep(1)  # the alarm takes a moment to reach the connections
+            await asyncio.sleep(2)  # the alarm takes a moment to reach the connections
             answered = ledger.answered
             await still(running)
             waiting = len(running.logged("submission.started")) - ledger.answered

@@ -79,13 +79,16 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        with suppress(OSError):
-            answers, requests = await asyncio.open_connection(*self._broker)
-            await asyncio.gather(
-                self._pass_on(reader, requests, self._to_broker, sent=True),
-                self._pass_on(answers, writer, self._to_client, sent=False),
-                return_exceptions=True,
-            )
+        try:
+            with suppress(OSError):
+                answers, requests = await asyncio.open_connection(*self._broker)
+                await asyncio.gather(
+                    self._pass_on(reader, requests, self._to_broker, sent=True),
+                    self._pass_on(answers, writer, self._to_client, sent=False),
+                    return_exceptions=True,
+                )
+        finally:
+            writer.transport.abort()  # also where there is no broker to pass anything on to
 
     async def _pass_on(
         self, source: asyncio.StreamReader, target: asyncio.StreamWriter, way: asyncio.Event, *, sent: bool
