@@ -26,10 +26,9 @@ from verdictd.sandbox.pool import Draining
 from verdictd.settings import JudgeSettings
 from verdictd.verdicts import INVALID, internal_error
 
+_EXCUSED = 1_000  # submissions
+
 log = structlog.get_logger()
-
-
-_EXCUSED = 1_000
 
 
 class Worker:

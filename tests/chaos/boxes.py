@@ -125,10 +125,11 @@ async def unsafe(rig: Rig, row: Row) -> None:
 async def disk_full(rig: Rig, row: Row) -> None:
     """The disk of the boxes, a small one of the embedded sandbox alone, is full for a while."""
     with rig.scratch() as folder, small_disk(folder / "disk") as disk:
+        filler = disk / "filler"
         fault = Fault(
             settings={"sandbox__isolate": "embedded", "box_root": str(disk)},
-            hurt=lambda: fill(disk),
-            mend=(disk / "filler").unlink,
+            hurt=lambda: fill(filler),
+            mend=filler.unlink,
         )
         await _unusable(rig, row, fault)
 

@@ -46,9 +46,7 @@ async def killed_under_load(rig: Rig, row: Row) -> None:
         code = await daemon.running.end()
         async with peer(broker.url) as client:
             left, dead = await client.count(SUBMISSIONS), await client.count(DEAD)
-    row.equal(
-        "SIGKILLs of the daemon, restarts of the broker", f"{kills}, {restarts}", f"{kills}, {restarts}"
-    )
+    row.note("SIGKILLs of the daemon, restarts of the broker", f"{kills}, {restarts}")
     row.books(ledger.account(rig.starts()), reruns=kills * BOXES)
     row.equal("left in the queue", 0, left)
     invalid = sum(case.status is Status.INVALID_SUBMISSION for case in cases)
@@ -80,12 +78,8 @@ async def killed_while_busy(rig: Rig, row: Row) -> None:
         await (await client.channel.get_queue(SUBMISSIONS)).purge()
         ledger.forget()
         async with rig.daemon(url) as second:
-            row.at_most(
-                "until they are gone, once the next daemon is ready",
-                3,
-                await elapsed(lambda: not living(), 10),
-                " s",
-            )
+            gone_s = await elapsed(lambda: not living(), 10)
+            row.at_most("until they are gone, once the next daemon is ready", 3, gone_s, " s")
             await ledger.publish_all(sleepers(BOXES, 1))
             row.at_most("until every box was used", 10, await elapsed(lambda: not ledger.missing, 30), " s")
             row.equal("boxes used", BOXES, len(ledger.boxes()))
@@ -129,7 +123,7 @@ async def told_twice(rig: Rig, row: Row) -> None:
             row.equal("still there after the first", None, running.process.returncode)
             began_s = time.monotonic()
             await running.end()
-            row.at_most("until the second ended it", 3, time.monotonic() - began_s, " s")
+            row.at_most("until the second ended it", 5, time.monotonic() - began_s, " s")
         async with rig.daemon(url):
             await ledger.complete(within_s=60)
     row.books(ledger.account(rig.starts()), reruns=BOXES)

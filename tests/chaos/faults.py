@@ -12,10 +12,9 @@ from chaos.row import Skipped
 from support.rabbitmq import PrivateBroker
 
 
-async def restart(broker: PrivateBroker, *, kill: bool = False, away_s: float = 0) -> None:
+async def restart(broker: PrivateBroker, *, kill: bool) -> None:
     """Stop the broker, or kill it as a power cut would, and start it again."""
     await asyncio.to_thread(broker.kill if kill else broker.stop)
-    await asyncio.sleep(away_s)
     await asyncio.to_thread(broker.start)
 
 
@@ -59,10 +58,8 @@ def small_disk(folder: Path, size_kib: int = 65_536) -> Iterator[Path]:
         subprocess.run(["/usr/bin/umount", "--lazy", folder], check=True)
 
 
-def fill(disk: Path) -> Path:
-    """Write until nothing more fits; returns the file that takes the place."""
-    path = disk / "filler"
+def fill(path: Path) -> None:
+    """Write to a file until nothing more fits on its disk."""
     with path.open("wb", buffering=0) as file, suppress(OSError):
         while file.write(bytes(65_536)):
             pass
-    return path

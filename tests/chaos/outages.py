@@ -31,9 +31,8 @@ async def restarted_while_busy(rig: Rig, row: Row) -> None:
             before = len(running.logged("broker.consuming"))
             await restart(broker, kill=kill)
             back_s = await elapsed(lambda: len(running.logged("broker.consuming")) > before, 60)  # noqa: B023
-            row.at_most(
-                f"consuming after it was {'killed' if kill else 'stopped'} and back", 10, back_s, " s"
-            )
+            how = "killed" if kill else "stopped"
+            row.at_most(f"consuming after it was {how} and back", 10, back_s, " s")
             await ledger.complete(within_s=60)
     row.books(ledger.account(rig.starts()), reruns=0)
 
@@ -58,6 +57,7 @@ async def away(rig: Rig, row: Row) -> None:
         idle = (cpu_time_s(running) - before_s) / (away_s - settled_s)
         row.note("away", f"{away_s} s")
         row.at_most("runs begun without it", 2 * BOXES, judged - starts)
+        row.at_least("results that waited", 1, judged - ledger.answered)
         row.equal("runs begun later", 0, len(running.logged("submission.started")) - judged)
         row.at_most("CPU", 2, 100 * idle, " %")
         row.at_most("memory beyond that before", 10, (memory_kib(running) - before_kib) / MIB, " MiB")
@@ -74,11 +74,11 @@ async def out_of_memory(rig: Rig, row: Row) -> None:
             await ledger.more_answers(1, within_s=30)
             await asyncio.to_thread(broker.ctl, "set_vm_memory_high_watermark", "absolute", "1MB")
             await asyncio.sleep(1)  # the alarm takes a moment to reach the connections
-            answered, starts = ledger.answered, len(running.logged("submission.started"))
+            answered = ledger.answered
             await still(running)
-            row.at_least(
-                "runs begun during the alarm", 1, len(running.logged("submission.started")) - starts + BOXES
-            )
+            waiting = len(running.logged("submission.started")) - ledger.answered
+            row.at_least("judged during the alarm, their results waiting", BOXES, waiting)
+            row.at_most("no more of them than it may hold", 2 * BOXES, waiting)
             row.equal("answers during the alarm", 0, ledger.answered - answered)
             row.at_least("left to others meanwhile", 1, await client.count(SUBMISSIONS))
             await asyncio.to_thread(broker.ctl, "set_vm_memory_high_watermark", "absolute", "4GB")

@@ -1,6 +1,6 @@
 """What a scenario must come to, and what it came to."""
 
-from collections.abc import Sized
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chaos.account import Account
@@ -38,9 +38,9 @@ class Row:
         """A figure that must be exactly so."""
         self.checks.append(Check(what, f"{expected}", f"{measured}", expected == measured))
 
-    def none(self, what: str, found: Sized) -> None:
+    def none(self, what: str, found: Sequence[object]) -> None:
         """Something that must not be; the first that is there is shown."""
-        shown = f"{len(found)}" if not found else f"{len(found)}: {next(iter(found))}"  # type: ignore[call-overload]
+        shown = f"{len(found)}: {found[0]}" if found else "0"
         self.checks.append(Check(what, "0", shown[:200], not found))
 
     def at_most(self, what: str, limit: float, measured: float, unit: str = "") -> None:
