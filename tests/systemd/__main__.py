@@ -30,6 +30,7 @@ CHECKS: tuple[Check, ...] = (
     starting.units_are_valid,
     starting.hardening_is_as_the_readme_says,
     starting.status_has_boxes_and_rates,
+    starting.metrics_know_the_process,
     starting.journal_has_its_fields,
     starting.errors_have_their_priority,
     starting.settings_error_is_final_and_in_the_status,
