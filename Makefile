@@ -18,7 +18,7 @@ chaos: setup ## break all that the daemon stands on, and balance the books: SCEN
 	@cd tests && ../$(BIN)/python -m chaos $(SCENARIO) $(if $(SEED),--seed $(SEED)) $(if $(FULL),--full)
 
 systemd-test: setup ## try the service in a virtual machine with systemd; ISOLATE_DIR=... names a built isolate
-	@cd tests && ../$(BIN)/python -m systemd $(if $(ISOLATE_DIR),--isolate $(abspath $(ISOLATE_DIR))) $(if $(ONLY),--only $(ONLY))
+	@cd tests && ../$(BIN)/python -m systemd $(if $(ISOLATE_DIR),--isolate $(abspath $(ISOLATE_DIR))) $(if $(ONLY),--only '$(ONLY)')
 
 lint: setup ## check style, formatting, types and the order of imports
 	$(BIN)/ruff check

@@ -39,7 +39,7 @@ async def test_daemon_is_ready_when_it_consumes_and_not_before(
     """
     own_broker.stop()
     async with launched(tmp_path / "log", broker__url=own_broker.url, **EMBEDDED) as running:
-        await wait_until(lambda: len(running.logged("broker.unavailable")) > 2)
+        await wait_until(lambda: len(running.logged("broker.unavailable")) > 2, within_s=60)
         assert [] == listening.states("READY")
         assert listening.states("WATCHDOG")
         assert listening.states("EXTEND_TIMEOUT_USEC")
@@ -47,12 +47,14 @@ async def test_daemon_is_ready_when_it_consumes_and_not_before(
         await asyncio.to_thread(own_broker.start)
         await wait_until(lambda: listening.states("READY"), within_s=60)
         assert running.logged("broker.consuming")
-        await wait_until(lambda: "STATUS=judging: 0 of 1 boxes busy" in listening.states("STATUS")[-1])
+        await wait_until(
+            lambda: "STATUS=judging: 0 of 1 boxes" in listening.states("STATUS")[-1], within_s=60
+        )
 
         await asyncio.to_thread(own_broker.stop)
-        await wait_until(lambda: "not connected to RabbitMQ" in listening.states("STATUS")[-1])
+        await wait_until(lambda: "not connected to RabbitMQ" in listening.states("STATUS")[-1], within_s=60)
         signs = len(listening.states("WATCHDOG"))
-        await wait_until(lambda: len(listening.states("WATCHDOG")) > signs + 10)
+        await wait_until(lambda: len(listening.states("WATCHDOG")) > signs + 10, within_s=60)
 
     assert ["READY=1"] == listening.states("READY")
 

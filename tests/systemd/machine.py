@@ -13,7 +13,7 @@ from pathlib import Path
 
 from systemd.image import Image
 
-# Emulation works on every machine. With "kvm" it is ten times faster, where that can be used.
+# Emulation works on every machine. With "kvm" it is faster, where that can be used.
 ACCELERATOR = os.environ.get("VERDICTD_TEST_ACCELERATOR", "tcg,thread=multi,tb-size=512")
 BOOT_LIMIT_S = 300
 _PAUSE_S = 0.5

@@ -75,6 +75,25 @@ def status_has_boxes_and_rates(box: JudgeBox) -> str:
     return text
 
 
+def metrics_know_the_process(box: JudgeBox) -> str:
+    """No hardening takes away what the alert rules look at."""
+    wanted = (
+        "process_start_time_seconds",
+        "process_open_fds",
+        "process_resident_memory_bytes",
+        "verdictd_ready",
+    )
+    with box.drop_in("Environment=VERDICTD_HTTP__ENABLED=true"):
+        box.start()
+        fetch = (
+            "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/metrics').read().decode())"
+        )
+        lines = box.machine.run(f'python3 -c "{fetch}"').splitlines()
+        found = {line.split()[0]: line.split()[1] for line in lines if line.startswith(wanted)}
+    require(set(wanted) == set(found), found)
+    return ", ".join(f"{name} {value}" for name, value in found.items())
+
+
 def settings_error_is_final_and_in_the_status(box: JudgeBox) -> str:
     """Exit code 78 is not restarted, and `systemctl status` names the setting."""
     with box.drop_in("Environment=VERDICTD_SANDBOX__BOXES=0"):
