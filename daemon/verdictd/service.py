@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -41,8 +42,10 @@ async def serve(settings: Settings) -> None:
     stop = asyncio.Event()
     serving = asyncio.create_task(_serve(settings, stop), name="serve")
 
+    signals = itertools.count(1)
+
     def receive() -> None:
-        if stop.is_set() and not serving.cancelling():  # the second; more of them change nothing
+        if next(signals) == 2:  # more of them change nothing
             serving.cancel()
         stop.set()
 

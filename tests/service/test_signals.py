@@ -75,7 +75,7 @@ async def test_second_signal_ends_at_once_and_loses_nothing(
         text = running.text
     left = await client.count(SUBMISSIONS), await client.count(RESULTS)
 
-    assert (0, [], (6, 0)) == (code, survivors, left)
+    assert (0, [], (6, 0)) == (code, survivors, left), text
     assert ["service.hurried", "service.stopped"] == events
     assert "Traceback" not in text
     assert took_s < 5
