@@ -1,20 +1,18 @@
 """AMQP: take submissions, reply with confirm, settle each delivery exactly once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
 from functools import partial
-from typing import Self, assert_never
+from typing import Self
 
 import structlog
 from aio_pika import Message
 from aio_pika.abc import AbstractConnection
-from aiormq.abc import AbstractChannel, DeliveredMessage
+from aiormq.abc import DeliveredMessage
 
-from verdictd import metrics, topology
+from verdictd import connections, metrics, topology
+from verdictd.deliveries import TAKEN_BACK, Delivery, Settlement, received, settle
 from verdictd.errors import BrokerUnavailable
 from verdictd.flow import Flow
 from verdictd.pulse import Pulse
@@ -27,39 +25,8 @@ from verdictd.tasks import beside
 # RabbitMQ takes no results. What waits is bounded by the prefetch count: nothing is taken in its place.
 REPLY_TIMEOUT_S = 86_400
 FAULT_PAUSE_S = 1
-_TAKEN_BACK = "taken_back"
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A message as it came; `attempt` counts its deliveries from 1, `timestamp` is in UTC.
-
-    What cannot be decoded is replaced (text), None (timestamp) or empty (headers, also those over 32 KiB).
-    """
-
-    body: bytes
-    message_id: str | None
-    correlation_id: str | None
-    reply_to: str | None
-    type: str | None
-    content_type: str | None
-    content_encoding: str | None
-    priority: int | None
-    timestamp: datetime | None
-    headers: Mapping[str, object]
-    redelivered: bool
-    attempt: int
-
-
-class Settlement(StrEnum):
-    """What becomes of a delivery."""
-
-    ACK = "ack"
-    REQUEUE = "requeue"
-    DEAD_LETTER = "dead_letter"
-
 
 Handle = Callable[[Delivery], Awaitable[Settlement]]
 
@@ -105,7 +72,7 @@ class Broker:
 
         Raises BrokerUnavailable at once, but reconnects from then on.
         """
-        async with topology.connection(settings, "verdictd start") as connection:
+        async with connections.connection(settings, "verdictd start") as connection:
             await topology.declare(connection, settings, more)
         broker = cls(settings, reply_timeout_s=reply_timeout_s, more=more)
         async with beside(broker._replies.keep_connected()):
@@ -129,13 +96,13 @@ class Broker:
         Then what is in flight has `drain_timeout_s` to end; what does not is cancelled and put back.
         """
         queue = queue or self._settings.submissions_queue
-        for settlement in (*Settlement, _TAKEN_BACK):
+        for settlement in (*Settlement, TAKEN_BACK):
             metrics.DELIVERIES.labels(queue, settlement)  # which begin with 0
 
         def room() -> int:
             return 0 if stop.is_set() else prefetch()
 
-        async with asyncio.TaskGroup() as connections:
+        async with asyncio.TaskGroup() as keepers:
             async with asyncio.TaskGroup() as in_flight:
 
                 def start(message: DeliveredMessage) -> asyncio.Task[None]:
@@ -150,8 +117,8 @@ class Broker:
                     stop=stop,
                     careful=careful,
                 )
-                keeping = connections.create_task(
-                    topology.keep(self._settings, "verdictd consume", use, self.pulse)
+                keeping = keepers.create_task(
+                    connections.keep(self._settings, "verdictd consume", use, self.pulse)
                 )
                 await stop.wait()
                 self._flow.news.set()
@@ -204,14 +171,14 @@ class Broker:
         settlement = Settlement.REQUEUE
         try:
             if not stop.is_set():
-                settlement = await handle(_delivery(message))
+                settlement = await handle(received(message))
         except Exception:
             log.exception("delivery.failed", message_id=message.header.properties.message_id)
             await asyncio.sleep(FAULT_PAUSE_S)
         finally:
             if not room():
                 await self._flow.resting.wait()  # or what is put back now would come to us once more
-            await _settle(message, settlement, queue, timeout_s=self._settings.connect_timeout_s)
+            await settle(message, settlement, queue, timeout_s=self._settings.connect_timeout_s)
 
     async def _drain(self, timeout_s: float) -> None:
         in_work = self._flow.in_work
@@ -242,52 +209,3 @@ class Broker:
         await self._flow.run(source, start, room=room, stop=stop, careful=careful)
         # After a stop the channel stays open: what is in flight is settled over it.
         raise BrokerUnavailable(await source.end)
-
-
-def _delivery(message: DeliveredMessage) -> Delivery:
-    properties = message.header.properties
-    headers = dict(properties.headers or {})
-    redelivered = bool(message.redelivered)
-    # RabbitMQ's count from the second delivery on; in a first one the sender can have put it.
-    count = headers.pop("x-delivery-count", 1)
-    count = count if redelivered else 0
-    return Delivery(
-        body=message.body,
-        message_id=properties.message_id,
-        correlation_id=properties.correlation_id,
-        reply_to=properties.reply_to,
-        type=properties.message_type,
-        content_type=properties.content_type,
-        content_encoding=properties.content_encoding,
-        priority=properties.priority,
-        timestamp=properties.timestamp,
-        headers=headers,
-        redelivered=redelivered,
-        attempt=1 + (count if isinstance(count, int) else 1),
-    )
-
-
-async def _settle(message: DeliveredMessage, settlement: Settlement, queue: str, *, timeout_s: float) -> None:
-    channel, tag = message.channel, message.delivery_tag or 0
-    try:
-        with topology.translated("cannot settle"):
-            async with asyncio.timeout(timeout_s):
-                await _tell(channel, tag, settlement)
-    except BrokerUnavailable as error:
-        # RabbitMQ took the message back when it lost the channel: someone else has it.
-        log.info("delivery.taken_back", settlement=settlement, reason=str(error))
-        metrics.DELIVERIES.labels(queue, _TAKEN_BACK).inc()
-    else:
-        metrics.DELIVERIES.labels(queue, settlement).inc()
-
-
-async def _tell(channel: AbstractChannel, tag: int, settlement: Settlement) -> None:
-    match settlement:
-        case Settlement.ACK:
-            await channel.basic_ack(tag)
-        case Settlement.REQUEUE:
-            await channel.basic_reject(tag, requeue=True)
-        case Settlement.DEAD_LETTER:
-            await channel.basic_reject(tag, requeue=False)
-        case _ as unreachable:
-            assert_never(unreachable)

@@ -11,7 +11,8 @@ from typing import Self
 
 from aio_pika import DeliveryMode, Message
 
-from verdictd.broker import Broker, Delivery
+from verdictd.broker import Broker
+from verdictd.deliveries import Delivery
 from verdictd.replies import trace_headers
 from verdictd.settings import CallbackSettings
 from verdictd.topology import retry_queue

@@ -10,7 +10,7 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import PublishError
 
-from verdictd import topology
+from verdictd import connections
 from verdictd.errors import BrokerUnavailable
 from verdictd.messages import SUBMISSION_TYPE
 from verdictd.settings import BrokerSettings
@@ -31,11 +31,11 @@ async def submit(
     keyed = {key or str(uuid.uuid4()): body for key, body in bodies}
     deadline_s = time.monotonic() + timeout_s
     replies: asyncio.Queue[AbstractIncomingMessage | BrokerUnavailable] = asyncio.Queue()
-    async with topology.connection(settings, "verdictd submit") as connection:
-        with topology.translated("cannot open a reply queue"):
+    async with connections.connection(settings, "verdictd submit") as connection:
+        with connections.translated("cannot open a reply queue"):
             async with asyncio.timeout(settings.connect_timeout_s):
                 channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-                end = topology.end_of(await channel.get_underlay_channel())
+                end = connections.end_of(await channel.get_underlay_channel())
                 reply_to = f"verdictd.reply.{uuid.uuid4()}"
                 queue = await channel.declare_queue(reply_to, exclusive=True, auto_delete=True)
                 await queue.consume(replies.put, no_ack=True)
@@ -82,7 +82,7 @@ async def _publish(
         )
         message.priority = priority  # given to the constructor, None would be published as 0
         try:
-            with topology.translated(f"cannot publish to {queue!r}"):
+            with connections.translated(f"cannot publish to {queue!r}"):
                 await channel.default_exchange.publish(
                     message, queue, mandatory=True, timeout=settings.publish_timeout_s
                 )

@@ -10,8 +10,9 @@ import structlog
 from yarl import URL
 
 from verdictd import metrics
-from verdictd.broker import Broker, Delivery, Settlement
+from verdictd.broker import Broker
 from verdictd.callbacks import Job, Jobs, NotAJob
+from verdictd.deliveries import Delivery, Settlement
 from verdictd.egress import Egress, Refused, Resolver
 from verdictd.errors import BrokerUnavailable
 from verdictd.lanes import Lanes

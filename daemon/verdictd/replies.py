@@ -14,7 +14,7 @@ import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import DeliveryError, PublishError
 
-from verdictd import topology
+from verdictd import connections, topology
 from verdictd.errors import BrokerUnavailable
 from verdictd.messages import RESULT_TYPE
 from verdictd.settings import BrokerSettings
@@ -62,7 +62,7 @@ class Replies:
 
     async def keep_connected(self) -> None:
         """Hold the connection, and a new one whenever it is lost, until cancelled."""
-        await topology.keep(self._settings, "verdictd publish", self._publish_over)
+        await connections.keep(self._settings, "verdictd publish", self._publish_over)
 
     async def publish(self, reply: Reply) -> None:
         """Publish to where the submission asked for its result, else to the results queue, until confirmed.
@@ -100,7 +100,7 @@ class Replies:
 
     async def _publish_to_own(self, queue: str, make: Callable[[], aio_pika.Message]) -> None:
         # There is no other queue for it: a queue that is missing, and that we may not declare, is waited for.
-        for pause_s in topology.pauses(self._settings.reconnect_max_s):
+        for pause_s in connections.pauses(self._settings.reconnect_max_s):
             problem = await self._publish(queue, make)
             if problem is None:
                 return
@@ -126,11 +126,11 @@ class Replies:
 
     async def _publish(self, queue: str, make: Callable[[], aio_pika.Message]) -> str | None:
         """Publish until it is confirmed, however long that takes; else why this queue will not get it."""
-        pauses_s = topology.pauses(self._settings.reconnect_max_s)
+        pauses_s = connections.pauses(self._settings.reconnect_max_s)
         while True:
             _, channel = await self._connection()
             try:
-                with topology.translated(f"cannot publish to {queue!r}"):
+                with connections.translated(f"cannot publish to {queue!r}"):
                     async with asyncio.timeout(self._settings.publish_timeout_s):
                         return await self._try_publish(channel, queue, make)
             except BrokerUnavailable as error:
@@ -161,10 +161,10 @@ class Replies:
         return await asyncio.shield(self._opened)  # several wait for it, and one may be cancelled
 
     async def _publish_over(self, connection: AbstractConnection) -> NoReturn:
-        with topology.translated("cannot open a channel"):
+        with connections.translated("cannot open a channel"):
             async with asyncio.timeout(self._settings.connect_timeout_s):
                 channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-                end = topology.end_of(await channel.get_underlay_channel())
+                end = connections.end_of(await channel.get_underlay_channel())
         self._opened.set_result((connection, channel))
         log.info("broker.connected")
         try:

@@ -12,7 +12,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.abc import DeliveredMessage
 from pamqp import commands
 
-from verdictd import topology
+from verdictd import connections
 from verdictd.errors import BrokerUnavailable
 
 # How often conditions are looked at that no event tells of. Below the pause before a message is put back for
@@ -46,7 +46,7 @@ class Source:
         self._timeout_s = timeout_s
         self._arrived: deque[DeliveredMessage] = deque()
         self._news = news
-        self.end = topology.end_of(underlay)
+        self.end = connections.end_of(underlay)
         self.end.add_done_callback(lambda _: news.set())
 
     @classmethod
@@ -54,7 +54,7 @@ class Source:
         cls, connection: AbstractConnection, queue: str, news: asyncio.Event, *, timeout_s: float
     ) -> Self:
         """Raises BrokerUnavailable with the reason; so does every method, after `timeout_s` too."""
-        with topology.translated("cannot consume"):
+        with connections.translated("cannot consume"):
             async with asyncio.timeout(timeout_s):
                 channel = await connection.channel(publisher_confirms=False)
                 underlay = await channel.get_underlay_channel()
@@ -64,7 +64,7 @@ class Source:
     async def take(self, unless: Callable[[], bool]) -> DeliveredMessage | None:
         """The next message, as soon as there is one; None when `unless` holds, or it has taken long."""
         if not self._arrived:
-            with topology.translated("cannot fetch"):
+            with connections.translated("cannot fetch"):
                 async with asyncio.timeout(self._timeout_s):
                     message = await self._underlay.basic_get(self.queue)
             if not isinstance(message.delivery, commands.Basic.GetEmpty):
@@ -89,13 +89,13 @@ class Source:
 
         # Not through aio-pika's queue: its messages raise on a delivery mode of 3, which newer
         # versions of RabbitMQ let pass, and such a delivery would reach nobody, never to be settled.
-        with topology.translated("cannot consume"):
+        with connections.translated("cannot consume"):
             async with asyncio.timeout(self._timeout_s):
                 consumer: Any = await self._underlay.basic_consume(self.queue, receive)
         enough_s = time.monotonic() + _LONGEST_WAIT_S
         await self.until(lambda: bool(self._arrived) or unless() or time.monotonic() > enough_s)
         if self.end.done():
             raise BrokerUnavailable(self.end.result())
-        with topology.translated("cannot stop to consume"):
+        with connections.translated("cannot stop to consume"):
             async with asyncio.timeout(self._timeout_s):
                 await self._underlay.basic_cancel(consumer.consumer_tag or "")

@@ -14,7 +14,7 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aio_pika.exceptions import PublishError
 
-from verdictd import topology
+from verdictd import connections, topology
 from verdictd.errors import BrokerUnavailable
 from verdictd.messages import SUBMISSION_TYPE
 from verdictd.settings import HTTP_REPLIES, BrokerSettings
@@ -61,7 +61,7 @@ class Submitter:
     async def connect(cls, settings: BrokerSettings) -> AsyncIterator[Self]:
         """A submitter that connects as soon as it can, and again whenever it has to."""
         submitter = cls(settings)
-        async with beside(topology.keep(settings, "verdictd http", submitter._use)):
+        async with beside(connections.keep(settings, "verdictd http", submitter._use)):
             try:
                 yield submitter
             finally:
@@ -101,7 +101,7 @@ class Submitter:
         )
         # Two messages of an id in flight at once confuse returns and confirms.
         alone = self._publishing.setdefault(submission_id, asyncio.Lock())
-        with topology.translated(f"cannot publish to {queue!r}"):
+        with connections.translated(f"cannot publish to {queue!r}"):
             async with asyncio.timeout(self._settings.publish_timeout_s), alone:
                 # While the broker blocks us, tries would only pile up copies; aio-pika itself cannot tell.
                 await (await channel.get_underlay_channel()).connection.ready()
@@ -121,7 +121,7 @@ class Submitter:
         async with self._looking:
             connection, _ = self._now_open()
             if time.monotonic() - self._looked_s > _LENGTH_KEPT_S:
-                with topology.translated("cannot look at the submissions queue"):
+                with connections.translated("cannot look at the submissions queue"):
                     # A channel for one operation: one that fails or times out closes its channel.
                     async with (
                         asyncio.timeout(self._settings.connect_timeout_s),
@@ -140,10 +140,10 @@ class Submitter:
     async def _use(self, connection: AbstractConnection) -> NoReturn:
         settings = self._settings
         await topology.declare(connection, settings)
-        with topology.translated("cannot open a reply queue"):
+        with connections.translated("cannot open a reply queue"):
             async with asyncio.timeout(settings.connect_timeout_s):
                 channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-                end = topology.end_of(await channel.get_underlay_channel())
+                end = connections.end_of(await channel.get_underlay_channel())
                 queue = await channel.declare_queue(
                     self._reply_to,
                     durable=True,
@@ -163,7 +163,7 @@ class Submitter:
 
     async def _receive(self, message: AbstractIncomingMessage) -> None:
         waiting = self._waiting.get(message.correlation_id or "")
-        with suppress(BrokerUnavailable), topology.translated("cannot settle"):
+        with suppress(BrokerUnavailable), connections.translated("cannot settle"):
             if waiting is None or waiting.done():
                 await message.reject()  # on to the results queue
             else:

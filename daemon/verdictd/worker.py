@@ -13,9 +13,10 @@ import structlog
 
 from verdictd import metrics
 from verdictd.aside import aside
-from verdictd.broker import Broker, Delivery, Settlement
+from verdictd.broker import Broker
 from verdictd.callbacks import Job, Jobs, webhook_id
 from verdictd.codec import decode, encode, peek_id
+from verdictd.deliveries import Delivery, Settlement
 from verdictd.errors import BrokerUnavailable, InvalidSubmission, Problem, SandboxBroken, SandboxUnusable
 from verdictd.history import History
 from verdictd.judge import Judge

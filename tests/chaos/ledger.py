@@ -14,7 +14,7 @@ from chaos.account import Account, Entry, settle
 from chaos.mixture import Case
 from support.amqp import SUBMISSIONS, broker_settings
 from support.waiting import wait_until
-from verdictd import topology
+from verdictd import connections, topology
 from verdictd.errors import BrokerUnavailable
 from verdictd.messages import Result
 
@@ -45,7 +45,7 @@ class Ledger:
     async def open(cls, url: str) -> AsyncIterator[Self]:
         """A ledger with its reply queue; until the block ends it follows the broker through restarts."""
         ledger = cls(url)
-        async with topology.connection(ledger._settings, "chaos ledger") as connection:
+        async with connections.connection(ledger._settings, "chaos ledger") as connection:
             await topology.declare(connection, ledger._settings)  # some publish before there is a daemon
         # Two connections: a broker that is short of memory blocks the one that publishes.
         keeping = [asyncio.create_task(ledger._keep(use)) for use in (ledger._consume, ledger._offer)]
@@ -65,7 +65,7 @@ class Ledger:
             while True:
                 channel = await asyncio.shield(self._channel)
                 entry.published += 1
-                with suppress(BrokerUnavailable), topology.translated("cannot publish"):
+                with suppress(BrokerUnavailable), connections.translated("cannot publish"):
                     message = aio_pika.Message(
                         case.body,
                         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
@@ -120,10 +120,10 @@ class Ledger:
         """Open a channel for one use, and another one whenever it is lost."""
         while True:
             with suppress(BrokerUnavailable):
-                async with topology.connection(self._settings, "chaos ledger") as connection:
-                    with topology.translated("the ledger"):
+                async with connections.connection(self._settings, "chaos ledger") as connection:
+                    with connections.translated("the ledger"):
                         channel = await connection.channel(on_return_raises=True)
-                        lost = topology.end_of(await channel.get_underlay_channel())
+                        lost = connections.end_of(await channel.get_underlay_channel())
                         await channel.declare_queue(self.queue, durable=True, arguments=DURABLE, timeout=10)
                         await use(channel)
                         await lost
@@ -132,7 +132,7 @@ class Ledger:
     async def _offer(self, channel: AbstractChannel) -> None:
         self._channel.set_result(channel)
         try:
-            await topology.end_of(await channel.get_underlay_channel())
+            await connections.end_of(await channel.get_underlay_channel())
         finally:
             self._channel = asyncio.get_running_loop().create_future()
 
@@ -145,7 +145,7 @@ class Ledger:
         if name not in self._seen:
             self._seen.add(name)
             self._enter(message)
-        with suppress(BrokerUnavailable), topology.translated("cannot acknowledge"):
+        with suppress(BrokerUnavailable), connections.translated("cannot acknowledge"):
             await message.ack()
 
     def _enter(self, message: AbstractIncomingMessage) -> None:

@@ -16,7 +16,7 @@ from chaos.rig import Rig
 from chaos.row import Row
 from support.amqp import DEAD, SUBMISSIONS, broker_settings, peer
 from support.waiting import wait_until
-from verdictd import topology
+from verdictd import connections, topology
 from verdictd.messages import Status, Submission
 
 BOXES = 8
@@ -28,7 +28,7 @@ async def long_queue(rig: Rig, row: Row) -> None:
     queued = 100_000
     judged = 20_000 if rig.full or rig.sandbox != "embedded" else 2_000  # which is slower
     url = await rig.vhost()
-    async with topology.connection(broker_settings(url), "chaos") as connection:
+    async with connections.connection(broker_settings(url), "chaos") as connection:
         await topology.declare(connection, broker_settings(url))
     await asyncio.to_thread(flood, url, queued)
     async with peer(url) as client:

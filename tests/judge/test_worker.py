@@ -8,9 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from verdictd.broker import Broker, Delivery, Settlement
+from verdictd.broker import Broker
 from verdictd.callbacks import Job, Jobs
 from verdictd.codec import text_fields
+from verdictd.deliveries import Delivery, Settlement
 from verdictd.egress import Egress
 from verdictd.errors import BrokerUnavailable, FaultKind, SandboxUnusable
 from verdictd.history import History

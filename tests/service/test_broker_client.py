@@ -17,8 +17,8 @@ from support.amqp import (
     wait_until,
 )
 from support.rabbitmq import PrivateBroker
-from verdictd.broker import Delivery, Settlement
 from verdictd.client import submit
+from verdictd.deliveries import Delivery, Settlement
 from verdictd.errors import BrokerUnavailable
 
 pytestmark = pytest.mark.anyio

@@ -26,7 +26,7 @@ from support.amqp import (
     peer,
     wait_until,
 )
-from verdictd.broker import Delivery, Settlement
+from verdictd.deliveries import Delivery, Settlement
 
 pytestmark = pytest.mark.anyio
 

@@ -26,7 +26,7 @@ from support.amqp import (
 from support.proxy import Proxy
 from support.rabbitmq import PrivateBroker
 from verdictd import topology
-from verdictd.broker import Delivery, Settlement
+from verdictd.deliveries import Delivery, Settlement
 from verdictd.errors import BrokerUnavailable
 
 pytestmark = pytest.mark.anyio

@@ -16,7 +16,7 @@ from support.amqp import DEAD, RESULTS, SUBMISSIONS, Peer, broker_settings, conn
 from support.daemon import Daemon, launched
 from support.processes import alive, ancestors
 from support.waiting import wait_until
-from verdictd.broker import Delivery, Settlement
+from verdictd.deliveries import Delivery, Settlement
 from verdictd.messages import Result
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]

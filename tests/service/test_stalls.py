@@ -11,7 +11,8 @@ from aio_pika.abc import AbstractIncomingMessage
 from support.amqp import RESULTS, SUBMISSIONS, broker_settings, connected, consuming, peer
 from support.proxy import HEADER, Proxy, method
 from support.waiting import wait_until
-from verdictd.broker import Broker, Delivery, Settlement
+from verdictd.broker import Broker
+from verdictd.deliveries import Delivery, Settlement
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 

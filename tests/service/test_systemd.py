@@ -14,8 +14,8 @@ from support.daemon import daemon, launched
 from support.manager import Manager, manager
 from support.rabbitmq import PrivateBroker
 from support.waiting import wait_until
+from verdictd.connections import keep
 from verdictd.pulse import Pulse
-from verdictd.topology import keep
 
 pytestmark = pytest.mark.anyio
 

@@ -16,11 +16,12 @@ from support.amqp import RESULTS, SUBMISSIONS, Peer, broker_settings, peer, wait
 from support.faulty import Faulty
 from support.rabbitmq import PrivateBroker
 from support.web import Site, listening, site, until_in_box
+from verdictd.connections import connection
 from verdictd.errors import BrokerUnavailable
 from verdictd.messages import Result
 from verdictd.sandbox.processes import children
 from verdictd.submitter import Submitter
-from verdictd.topology import connection, declare
+from verdictd.topology import declare
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 

@@ -11,7 +11,8 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from support import waiting
-from verdictd.broker import Broker, Delivery, Handle, Settlement
+from verdictd.broker import Broker, Handle
+from verdictd.deliveries import Delivery, Settlement
 from verdictd.settings import BrokerSettings
 
 wait_until = partial(waiting.wait_until, within_s=10)
