@@ -25,3 +25,18 @@ def own_broker() -> Iterator[PrivateBroker]:
     """A broker for this test alone, which may stop, kill and start it."""
     with PrivateBroker() as broker:
         yield broker
+
+
+@pytest.fixture(scope="module")
+def module_broker() -> Iterator[PrivateBroker]:
+    """A broker for the tests of one module; see `rabbitmq`."""
+    with PrivateBroker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def rabbitmq(module_broker: PrivateBroker) -> PrivateBroker:
+    """The broker of this module, which tests may stop and freeze; it is running when a test begins."""
+    if not module_broker.running:
+        module_broker.start()
+    return module_broker

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -30,20 +30,6 @@ from verdictd.deliveries import Delivery, Settlement
 from verdictd.errors import BrokerUnavailable
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module")
-def module_broker() -> Iterator[PrivateBroker]:
-    with PrivateBroker() as broker:
-        yield broker
-
-
-@pytest.fixture
-def rabbitmq(module_broker: PrivateBroker) -> PrivateBroker:
-    """A broker that tests may stop and freeze, running when a test begins."""
-    if not module_broker.running:
-        module_broker.start()
-    return module_broker
 
 
 async def test_lost_connection_cancels_no_work_and_its_reply_arrives(rabbitmq: PrivateBroker) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,20 +21,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
 IN_WORK = 4
 """Two boxes and the reserve."""
-
-
-@pytest.fixture(scope="module")
-def module_broker() -> Iterator[PrivateBroker]:
-    with PrivateBroker() as broker:
-        yield broker
-
-
-@pytest.fixture
-def rabbitmq(module_broker: PrivateBroker) -> PrivateBroker:
-    """A broker that tests may stop, running when a test begins."""
-    if not module_broker.running:
-        module_broker.start()
-    return module_broker
 
 
 @asynccontextmanager
