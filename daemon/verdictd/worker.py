@@ -95,8 +95,7 @@ class Worker:
             job = _job(submission, delivery, digest)
             if not given_up:
                 self._recent.add(key, result)
-                return await self._answer(delivery, result, received_at, wanted, key=key, job=job)
-            return await self._answer(delivery, result, received_at, wanted, job=job)
+            return await self._answer(delivery, result, received_at, wanted, key=key, job=job)
 
     async def _decode(self, delivery: Delivery) -> Submission:
         problems = list(_envelope_problems(delivery))
@@ -165,7 +164,10 @@ class Worker:
             }
         )
         limit_bytes = self._model.limits.result_bytes
-        again = partial(encode, result.model_copy(update={"duplicate": True}), limit_bytes)
+
+        def again() -> bytes:
+            return encode(result.model_copy(update={"duplicate": True}), limit_bytes)
+
         body = await aside(partial(encode, result, limit_bytes), text_length(result))
         try:
             with metrics.STAGES.labels(metrics.Stage.REPLY).time():

@@ -72,16 +72,15 @@ async def out_of_memory(rig: Rig, row: Row) -> None:
         await ledger.publish_all(sleepers(10 * BOXES, 1))  # more than is judged before the alarm
         async with rig.daemon(broker.url) as running:
             await ledger.more_answers(1, within_s=30)
-            await asyncio.to_thread(broker.ctl, "set_vm_memory_high_watermark", "absolute", "1MB")
-            await asyncio.sleep(2)  # the alarm takes a moment to reach the connections
-            answered = ledger.answered
-            await still(running)
-            waiting = len(running.logged("submission.started")) - ledger.answered
-            row.at_least("judged during the alarm, their results waiting", BOXES, waiting)
-            row.at_most("no more of them than it may hold", 2 * BOXES, waiting)
-            row.equal("answers during the alarm", 0, ledger.answered - answered)
-            row.at_least("left to others meanwhile", 1, await client.count(SUBMISSIONS))
-            await asyncio.to_thread(broker.ctl, "set_vm_memory_high_watermark", "absolute", "4GB")
+            async with broker.memory_alarm():
+                await asyncio.sleep(2)  # the alarm takes a moment to reach the connections
+                answered = ledger.answered
+                await still(running)
+                waiting = len(running.logged("submission.started")) - ledger.answered
+                row.at_least("judged during the alarm, their results waiting", BOXES, waiting)
+                row.at_most("no more of them than it may hold", 2 * BOXES, waiting)
+                row.equal("answers during the alarm", 0, ledger.answered - answered)
+                row.at_least("left to others meanwhile", 1, await client.count(SUBMISSIONS))
             row.at_most("until the next answer", 30, await ledger.more_answers(1, within_s=60), " s")
             await ledger.complete(within_s=60)
     row.books(ledger.account(rig.starts()), reruns=0)

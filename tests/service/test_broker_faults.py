@@ -188,7 +188,7 @@ async def test_memory_alarm_delays_replies_and_no_settlement(rabbitmq: PrivateBr
     async with connected(broker_settings(url)) as broker, peer(url) as client:
         for _ in range(5):
             await client.publish(SUBMISSIONS)
-        async with memory_alarm(rabbitmq):
+        async with rabbitmq.memory_alarm():
             reply = asyncio.create_task(broker.reply(b"kept", delivery=make_delivery(), submission_id="s-1"))
             async with consuming(broker, accept):
                 while await client.count(SUBMISSIONS):
@@ -256,12 +256,3 @@ async def frozen(pid: int) -> AsyncIterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
-
-
-@asynccontextmanager
-async def memory_alarm(rabbitmq: PrivateBroker) -> AsyncIterator[None]:
-    await asyncio.to_thread(rabbitmq.ctl, "set_vm_memory_high_watermark", "absolute", "1MB")
-    try:
-        yield
-    finally:
-        await asyncio.to_thread(rabbitmq.ctl, "set_vm_memory_high_watermark", "absolute", "4GB")

@@ -92,7 +92,7 @@ async def test_memory_alarm_stops_consumption_when_results_are_full(
     url = rabbitmq.fresh_vhost()
     async with peer(url) as client, running_at(url, tmp_path) as running:
         ids = await send(client, "sleep 1.5; date +%s%N", 12)
-        async with memory_alarm(rabbitmq):
+        async with rabbitmq.memory_alarm():
             await until_waiting(client, 12 - IN_WORK)
             await asyncio.sleep(3)
             waiting = await client.count(SUBMISSIONS)
@@ -165,12 +165,3 @@ def reasons(running: Daemon, words: str) -> list[str]:
 
 async def close_connections(rabbitmq: PrivateBroker, name: str) -> None:
     await asyncio.to_thread(rabbitmq.ctl, "close_all_connections", "-p", name, "test")
-
-
-@asynccontextmanager
-async def memory_alarm(rabbitmq: PrivateBroker) -> AsyncIterator[None]:
-    await asyncio.to_thread(rabbitmq.ctl, "set_vm_memory_high_watermark", "absolute", "1MB")
-    try:
-        yield
-    finally:
-        await asyncio.to_thread(rabbitmq.ctl, "set_vm_memory_high_watermark", "absolute", "4GB")

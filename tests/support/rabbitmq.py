@@ -1,5 +1,6 @@
 """A real RabbitMQ of our own, for tests and the demo: loopback only, nothing of it is left when it ends."""
 
+import asyncio
 import json
 import os
 import random
@@ -9,8 +10,9 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -116,6 +118,15 @@ class PrivateBroker:
         # loses queues that were confirmed, which is not what our tests are about.
         time.sleep(NAMES_SAVED_S)
         self._end_node()
+
+    @asynccontextmanager
+    async def memory_alarm(self) -> AsyncIterator[None]:
+        """Short of memory, by its own account: it blocks whoever publishes until the block ends."""
+        await asyncio.to_thread(self.ctl, "set_vm_memory_high_watermark", "absolute", "1MB")
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(self.ctl, "set_vm_memory_high_watermark", "absolute", "4GB")
 
     def ctl(self, *arguments: str) -> str:
         """What `rabbitmqctl` prints; costs about half a second."""
