@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support.metrics import scrape
+from support.metrics import reached
 from support.promql import TARGET_LABELS, grouping_labels, missing, selectors
 from support.rabbitmq import PrivateBroker
 from support.web import site
@@ -45,7 +45,7 @@ async def known(broker: PrivateBroker, tmp_path_factory: pytest.TempPathFactory)
     async with site(log, broker__url=broker.fresh_vhost(), sandbox__first_box="882") as served:
         submission = {"language": "bash", "source_code": "echo 1"}
         assert 200 == (await served.post(submission, wait=True))[0]
-        found = (await scrape(served)).known
+        found = (await reached(served, 1, "verdictd_deliveries_total")).known
     found["verdictd_submissions_total"]["status"] |= set(Status)  # as they come
     return found
 

@@ -22,7 +22,7 @@ from support.daemon import COMMAND, DIES_WITH_US, environment
 from support.rabbitmq import PrivateBroker, free_ports
 from support.receiver import Behave, Receiver, answers, dies, never_answers
 from support.waiting import wait_until
-from support.web import Site, site, until_in_box
+from support.web import Site, site, until_counted, until_in_box
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
@@ -50,6 +50,7 @@ async def judging(served: Site) -> AsyncIterator[str]:
     yield key
     status, said = await posting
     assert (200, "accepted") == (status, said["status"])
+    await until_counted(served, key)
 
 
 async def once(*daemons: str, token: str = TOKEN, **settings: str) -> tuple[Ended, list[list[str]]]:

@@ -14,7 +14,7 @@ import pytest
 from support.amqp import RESULTS, Peer, peer
 from support.rabbitmq import PrivateBroker
 from support.submissions import UUID
-from support.web import Site, site
+from support.web import Site, site, until_counted
 from verdictd.messages import ID_PATTERN, Result
 from verdictd.settings import Settings, SettingsError, load
 
@@ -276,7 +276,7 @@ async def test_status_shows_what_runs_and_what_was_judged(shared: Site) -> None:
         while not (running := [box for box in (await shared.get("/status"))[1]["boxes"] if box["running"]]):
             await asyncio.sleep(0.05)
     await posting
-    _, said = await shared.get("/status")
+    said = await until_counted(shared, submission["id"])
 
     assert ("leased", submission["id"], "bash") == (
         running[0]["state"],

@@ -1,5 +1,7 @@
 """What a running daemon says on /metrics, read as Prometheus reads it."""
 
+import asyncio
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from support.web import Site
@@ -34,6 +36,14 @@ class Scrape:
     def labels(self, name: str) -> set[str]:
         """The names of the labels that a metric has."""
         return {label for sample in self.samples if sample.name == name for label in sample.labels}
+
+
+async def reached(site: Site, value: float, name: str, **labels: str) -> Scrape:
+    """A scrape in which a metric has come to a value: a result arrives before it is confirmed and counted."""
+    async with asyncio.timeout(30):
+        while (found := await scrape(site)).value(name, **labels) < value:
+            await asyncio.sleep(0.02)
+    return found
 
 
 async def scrape(site: Site) -> Scrape:

@@ -79,3 +79,13 @@ async def until_in_box(served: Site, count: int) -> None:
     async with asyncio.timeout(10):
         while sum(box["running"] is not None for box in (await served.get("/status"))[1]["boxes"]) < count:
             await asyncio.sleep(0.02)
+
+
+async def until_counted(served: Site, submission_id: str) -> dict[str, Any]:
+    """What `/status` says once it shows this verdict, which can arrive before it is counted."""
+    async with asyncio.timeout(30):
+        while True:
+            status: dict[str, Any] = (await served.get("/status"))[1]
+            if any(verdict["id"] == submission_id for verdict in status["verdicts"]):
+                return status
+            await asyncio.sleep(0.02)
