@@ -1,8 +1,11 @@
 """Source to artifact: what lies in the box when the program runs."""
 
-from collections.abc import Sequence
+import signal
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+
+import structlog
 
 from verdictd import metrics
 from verdictd.archives import File
@@ -11,6 +14,8 @@ from verdictd.messages import Submission
 from verdictd.sandbox import Captured, Command, Constraints, Ending, Report
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.files import UnusableFile
+
+log = structlog.get_logger()
 
 _KEPT_BYTES = 4 * 1024 * 1024  # a compiler may say more than is published; beyond this it is stopped
 
@@ -35,9 +40,14 @@ async def build(
     sources = (File(language.source_file, submission.source_code.encode()), *submission.additional_files)
     if not language.compile_cmd:
         return Build(sources, (), Captured(), None)
-    with metrics.STAGES.labels(metrics.Stage.BUILD).time():
-        await box.place(sources)
-        report = await box.run(_command(box, language, submission))
+
+    async def compile_once() -> Report:
+        await box.ready()
+        with metrics.STAGES.labels(metrics.Stage.BUILD).time():
+            await box.place(sources)
+            return await box.run(_command(box, language, submission))
+
+    report = await twice_if_killed(compile_once)
     output = Captured(
         report.stdout.data[:output_bytes], report.stdout.truncated or len(report.stdout.data) > output_bytes
     )
@@ -54,6 +64,19 @@ async def build(
                 return Build(others, taken, output, None)
             failure = "The compiler left nothing to run."
     return Build((), (), output, failure)
+
+
+async def twice_if_killed(run: Callable[[], Awaitable[Report]]) -> Report:
+    """Run it, and once more where it was killed as others kill: what it did to itself, it does again.
+
+    A service that ends kills the programs in its control groups with SIGTERM, the kernel kills with SIGKILL
+    when the host is out of memory, and nothing that a sandbox writes tells that from a program's own doing.
+    """
+    report = await run()
+    if report.ending is Ending.SIGNALLED and report.signal in {signal.SIGTERM, signal.SIGKILL}:
+        log.warning("run.repeated", signal=report.signal)
+        report = await run()
+    return report
 
 
 def _command(box: Box, language: Language, submission: Submission) -> Command:

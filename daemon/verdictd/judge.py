@@ -13,7 +13,7 @@ from pydantic import AwareDatetime
 
 from verdictd import __version__, languages, metrics
 from verdictd.aside import aside
-from verdictd.builds import build, clash
+from verdictd.builds import Build, build, clash, twice_if_killed
 from verdictd.egress import Egress, Refused
 from verdictd.errors import FaultKind, InvalidSubmission, Problem, SandboxBroken
 from verdictd.languages import Language, Registry
@@ -25,8 +25,6 @@ from verdictd.sandbox.isolate import Sandbox
 from verdictd.sandbox.pool import BoxPool
 from verdictd.settings import Settings
 from verdictd.verdicts import Verdict, verdict
-
-_LARGE_BYTES = 1024 * 1024  # of output; comparing is fast
 
 log = structlog.get_logger()
 
@@ -161,15 +159,18 @@ class Judge:
         command = self._command(language, submission, limits)
         reports: list[Report] = []
         for _ in range(limits.number_of_runs):
-            await box.ready(control_groups=command.control_groups)
-            with metrics.STAGES.labels(metrics.Stage.RUN).time():
-                await box.place(built.files)
-                await box.place(built.executables, mode=0o755)
-                reports.append(await box.run(command))
-            decided = await self._verdict(reports[-1], limits, submission.expected_output)
+            reports.append(await twice_if_killed(partial(self._run, box, command, built)))
+            decided = await self._verdict(reports[-1], command, submission)
             if decided.status is not Status.ACCEPTED:
                 break
         return Judged(decided, built, reports)
+
+    async def _run(self, box: Box, command: Command, built: Build) -> Report:
+        await box.ready(control_groups=command.control_groups)
+        with metrics.STAGES.labels(metrics.Stage.RUN).time():
+            await box.place(built.files)
+            await box.place(built.executables, mode=0o755)
+            return await box.run(command)
 
     def _command(self, language: Language, submission: Submission, limits: EffectiveLimits) -> Command:
         memory_kib = limits.memory_limit
@@ -211,11 +212,13 @@ class Judge:
             control_groups=not (per_process and limits.enable_per_process_and_thread_time_limit),
         )
 
-    async def _verdict(self, report: Report, limits: EffectiveLimits, expected: bytes | None) -> Verdict:
-        floor_kib = 0 if self._sandbox.control_groups else self._sandbox.resident_floor_kib
+    async def _verdict(self, report: Report, command: Command, submission: Submission) -> Verdict:
+        together = self._sandbox.control_groups and command.constraints.memory_kib is not None
+        floor_kib = 0 if together else self._sandbox.resident_floor_kib
+        limits, expected = submission.effective_limits(), submission.expected_output
         decide = partial(verdict, report, limits, expected, memory_floor_kib=floor_kib)
         size_bytes = len(report.stdout.data) + len(expected or b"")
-        return await aside(decide, size_bytes, large_bytes=_LARGE_BYTES)
+        return await aside(decide, size_bytes)
 
     async def version(self, language: Language) -> str | None:
         """The version of a language's compiler or interpreter, asked for once; None where it does not say."""

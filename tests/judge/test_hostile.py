@@ -233,6 +233,48 @@ async def test_keeper_that_is_killed_is_our_fault_and_the_box_comes_back(judge: 
     assert [] == alive(program)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_program_that_others_kill_is_run_once_more(judge: Judge, number: int) -> None:
+    """A service that ends kills so, and a host without memory: that says nothing about the program."""
+    seconds = f"2.{os.getpid()}{number:02}"
+    program = ["sleep", seconds]
+    judging = asyncio.ensure_future(judge("bash", f"exec sleep {seconds}", wall_time_limit=30))
+    await wait_until(lambda: alive(program))
+    for pid in alive(program):
+        os.kill(pid, number)
+    result = await judging
+
+    assert (Status.ACCEPTED, None) == (result.status, result.exit_signal)
+    assert result.wall_time is not None
+    assert result.wall_time > 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_program_that_kills_itself_gets_its_verdict(judge: Judge, number: int) -> None:
+    """It does so again."""
+    result = await judge("bash", f"kill -{number} $$")
+
+    assert (Status.RUNTIME_ERROR_OTHER, Cause.SIGNAL, number) == (
+        result.status,
+        result.cause,
+        result.exit_signal,
+    )
+
+
+async def test_compiler_that_others_kill_is_run_once_more(judge: Judge) -> None:
+    """As a program is."""
+    seconds = f"2.{os.getpid()}55"
+    program = ["sleep", seconds]
+    source = f"printf '#!/bin/bash\necho made\n' > main; exec sleep {seconds}"
+    judging = asyncio.ensure_future(judge("made", source))
+    await wait_until(lambda: alive(program))
+    for pid in alive(program):
+        os.kill(pid, signal.SIGTERM)
+    result = await judging
+
+    assert (Status.ACCEPTED, "made\n") == (result.status, result.stdout)
+
+
 def _keepers() -> list[int]:
     """The processes of this one that run a program in a box."""
     return [pid for pid in children(os.getpid()) if "\0--run\0" in Path(f"/proc/{pid}/cmdline").read_text()]

@@ -167,6 +167,29 @@ async def test_memory_limit_per_process_bounds_the_address_space(judge: Judge) -
     assert (Status.ACCEPTED, "refused\n") == (result.status, result.stdout)
 
 
+async def test_memory_limit_per_process_is_that_of_each(judge: Judge) -> None:
+    """Two processes may have as much each; together they may have more."""
+    source = """
+        #include <stdlib.h>
+        #include <string.h>
+        #include <sys/wait.h>
+        #include <unistd.h>
+        int main(void) {
+            int status = 1;
+            pid_t child = fork();
+            memset(malloc(40 << 20), 1, 40 << 20);
+            usleep(300000);
+            if (child) wait(&status);
+            return child ? status : 0;
+        }
+    """
+    result = await judge("c", source, memory_limit=65_536, enable_per_process_and_thread_memory_limit=True)
+
+    assert (Status.ACCEPTED, 0) == (result.status, result.exit_code)
+    assert result.memory is not None
+    assert 40 * 1024 <= result.memory <= 65_536
+
+
 async def test_time_limit_per_process_runs_without_control_groups(judge: Judge) -> None:
     """Both flags together are judged too, and hold the limits of each process."""
     flags = {

@@ -121,7 +121,7 @@ def test_ending_is_what_the_meta_file_says(
     code: int, meta: str, stderr: bytes, expected: tuple[Ending, int | None, int | None]
 ) -> None:
     """Each way to end has its own marks, and memory comes before all others."""
-    found = report(code, meta, Captured(), Captured(stderr), output_exceeded=False)
+    found = report(code, meta, Captured(), Captured(stderr), output_exceeded=False, group_kib=65_536)
 
     assert expected == (found.ending, found.exit_code, found.signal)
     assert (0.002, 0.001) == (found.cpu_time_s, found.wall_time_s)
@@ -158,6 +158,56 @@ def test_anything_else_is_a_fault_of_the_sandbox(code: int, meta: str) -> None:
     """Exit codes from 2, a signal, an interruption, an unusable meta file: never the program's fault."""
     with pytest.raises(SandboxBroken):
         report(code, meta, Captured(), Captured(), output_exceeded=False)
+
+
+KILLED = "exitsig:9\nstatus:SG\nmessage:Caught fatal signal 9\n"
+
+
+@pytest.mark.parametrize(
+    ("group_kib", "peak"), [(65_536, "cg-mem:20000\n"), (None, "cg-mem:65536\n"), (None, "")]
+)
+def test_memory_that_the_host_lacks_is_no_fault_of_the_program(group_kib: int | None, peak: str) -> None:
+    """The kernel also counts kills for others' limits: the program was far below its own, or had none."""
+    with pytest.raises(SandboxBroken, match="the host ran out of memory"):
+        report(
+            1,
+            TIMES + peak + "cg-oom-killed:1\n" + KILLED,
+            Captured(),
+            Captured(),
+            output_exceeded=False,
+            group_kib=group_kib,
+        )
+
+
+def test_memory_is_that_of_all_only_where_all_share_a_limit() -> None:
+    """Else it is that of the largest process, which is what its own limit is about."""
+    meta = TIMES.replace("max-rss:", "cg-mem:90000\nmax-rss:") + "exitcode:0\n"
+    shared, own = (
+        report(0, meta, Captured(), Captured(), output_exceeded=False, group_kib=group_kib)
+        for group_kib in (65_536, None)
+    )
+
+    assert 90_000 == shared.memory_kib
+    assert own.memory_kib < 90_000
+
+
+@pytest.mark.parametrize(
+    ("code", "meta", "said"),
+    [
+        (2, "", "'Cannot run proxy, clone failed'"),
+        (2, "status:XX\nmessage:Cannot write\n", "'Cannot write'"),
+        (-9, "", "ended with -9: ''"),
+        (137, TIMES, "ended with 137: ''"),
+    ],
+)
+def test_words_of_a_program_are_not_those_of_the_sandbox(code: int, meta: str, said: str) -> None:
+    """They share a stream; only the sandbox's own last line may reach a log."""
+    stderr = Captured(b"secret of the program\nCannot run proxy, clone failed\n")
+    with pytest.raises(SandboxBroken) as raised:
+        report(code, meta, Captured(), stderr, output_exceeded=False)
+
+    assert said in str(raised.value)
+    assert "secret" not in str(raised.value)
 
 
 def test_lines_in_a_message_forge_nothing() -> None:

@@ -11,7 +11,7 @@ from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.sandbox import BoxId, Command, Report
 from verdictd.sandbox.files import place, take
 from verdictd.sandbox.isolate import Sandbox, cleanup_argv, init_argv, report, run_argv
-from verdictd.sandbox.processes import execute
+from verdictd.sandbox.processes import execute, finish
 
 _MANAGE_DEADLINE_S = 60.0
 _RUN_ALLOWANCE_S = 30.0  # beyond the wall limit: setting up, and the walk through the files afterwards
@@ -87,7 +87,8 @@ class Box:
             raise RuntimeError(f"box {self.number} was not reset since a program ran in it")
         with self._directory() as directory:
             try:
-                await asyncio.to_thread(place, directory, files, mode=mode)
+                # A thread cannot be cancelled, and the number of a closed descriptor is soon another box's.
+                await finish(asyncio.to_thread(place, directory, files, mode=mode))
             except OSError as error:
                 raise SandboxBroken(
                     f"cannot write into box {self.number}: {error}", FaultKind.FILES
@@ -102,6 +103,7 @@ class Box:
             raise SandboxBroken(f"cannot remove {self._meta}: {error}", FaultKind.FILES) from error
         argv = run_argv(self.sandbox, self.number, self._meta, command)
         constraints = command.constraints
+        grouped = self.sandbox.control_groups and command.control_groups
         outcome = await execute(
             argv,
             stdin=command.stdin,
@@ -115,6 +117,7 @@ class Box:
             outcome.stdout,
             outcome.stderr,
             output_exceeded=outcome.overflowed,
+            group_kib=constraints.memory_kib if grouped else None,
         )
 
     def _check_space(self) -> None:
@@ -138,7 +141,7 @@ class Box:
         """Read the files in the working directory that match; raises UnusableFile as `files.take` does."""
         with self._directory() as directory:
             try:
-                return await asyncio.to_thread(take, directory, patterns, max_bytes)
+                return await finish(asyncio.to_thread(take, directory, patterns, max_bytes))
             except OSError as error:
                 raise SandboxBroken(
                     f"cannot read from box {self.number}: {error}", FaultKind.FILES

@@ -81,6 +81,9 @@ def _positive(value: int) -> str:
     return str(value)
 
 
+_REFUSED = 2
+"""The exit code of a sandbox that could not do what it was told to."""
+
 _KNOWN_KEYS = frozenset(
     ["cg-mem", "cg-oom-killed", "exitcode", "exitsig", "max-rss", "message", "status", "time", "time-wall"]
 )
@@ -97,16 +100,25 @@ def read_meta(text: str) -> dict[str, str]:
 
 
 def report(
-    exit_code: int, meta_text: str, stdout: Captured, stderr: Captured, *, output_exceeded: bool
+    exit_code: int,
+    meta_text: str,
+    stdout: Captured,
+    stderr: Captured,
+    *,
+    output_exceeded: bool,
+    group_kib: int | None = None,
 ) -> Report:
     """What a finished `--run` means; raises SandboxBroken where it is no statement about the program.
 
-    `output_exceeded` says that we ended the run because it wrote too much.
+    `output_exceeded` says that we ended the run because it wrote too much, `group_kib` how much memory its
+    processes were given together; None where only each was limited for itself.
     """
-    if exit_code not in {0, 1}:
-        said = stderr.data[-500:].decode(errors="replace").strip()
-        raise SandboxBroken(f"the sandbox ended with {exit_code}: {said or meta_text[:500]!r}", FaultKind.RUN)
     meta = read_meta(meta_text)
+    if exit_code not in {0, 1}:
+        said = meta.get("message") or _own_words(exit_code, stderr)
+        raise SandboxBroken(f"the sandbox ended with {exit_code}: {said[:500]!r}", FaultKind.RUN)
+    if "cg-oom-killed" in meta:
+        _check_whose_memory(meta, group_kib)
     try:
         ending, exit_status, signal = _ending(meta, output_exceeded=output_exceeded)
         if ending is Ending.EXITED and exit_status == 127 and _execution_failed(stdout, stderr):
@@ -117,7 +129,7 @@ def report(
             signal=signal,
             cpu_time_s=float(meta["time"]),
             wall_time_s=float(meta["time-wall"]),
-            memory_kib=int(meta.get("cg-mem") or meta["max-rss"]),
+            memory_kib=int((meta.get("cg-mem") if group_kib is not None else None) or meta["max-rss"]),
             stdout=stdout,
             stderr=stderr,
         )
@@ -125,6 +137,26 @@ def report(
         raise SandboxBroken(
             f"the sandbox left an unusable meta file: {meta_text[:500]!r}", FaultKind.RUN
         ) from error
+
+
+def _own_words(exit_code: int, stderr: Captured) -> str:
+    """The sandbox's last line; a program that ran shares the stream, and what it wrote is not for logs."""
+    if exit_code != _REFUSED:
+        return ""
+    return stderr.data.decode(errors="replace").strip().rpartition("\n")[2]
+
+
+def _check_whose_memory(meta: dict[str, str], group_kib: int | None) -> None:
+    """Raise SandboxBroken where a program was killed for want of memory, but not of its own.
+
+    The kernel counts every kill in a group, also those for a limit above it and for the whole host.
+    """
+    peak = meta.get("cg-mem", "")
+    if group_kib is None or (peak.isdecimal() and int(peak) < group_kib // 2):
+        raise SandboxBroken(
+            f"the host ran out of memory: a program with {peak or 'unknown'} KiB of {group_kib} was killed",
+            FaultKind.RUN,
+        )
 
 
 def _ending(meta: dict[str, str], *, output_exceeded: bool) -> tuple[Ending, int | None, int | None]:
