@@ -7,7 +7,6 @@ from functools import partial
 from typing import Self
 
 import structlog
-from aio_pika import Message
 from aio_pika.abc import AbstractConnection
 from aiormq.abc import DeliveredMessage
 
@@ -16,7 +15,7 @@ from verdictd.deliveries import TAKEN_BACK, Delivery, Settlement, received, sett
 from verdictd.errors import BrokerUnavailable
 from verdictd.flow import Flow
 from verdictd.pulse import Pulse
-from verdictd.replies import Replies, Reply
+from verdictd.replies import Make, Replies, Reply
 from verdictd.settings import BrokerSettings
 from verdictd.source import Source
 from verdictd.tasks import beside
@@ -43,6 +42,7 @@ class Broker:
         self.pulse = Pulse(topology.try_limit_s(settings, more))
         """Of the task that consumes: it rests while RabbitMQ delivers to us."""
         self._flow = Flow()
+        self._failure = ""
 
     def __repr__(self) -> str:
         connected = "connected" if self.connected else "not connected"
@@ -51,8 +51,18 @@ class Broker:
 
     @property
     def connected(self) -> bool:
-        """Whether a reply can be sent now."""
+        """Whether there is a connection for replies."""
         return self._replies.connected
+
+    @property
+    def taking(self) -> bool:
+        """Whether RabbitMQ takes replies; without memory or disk it confirms none."""
+        return self.connected and not self._replies.held
+
+    @property
+    def failures(self) -> tuple[str, str]:
+        """Why there is no connection for replies, and why nothing is consumed, as far as that is known."""
+        return self._replies.failure, self._failure
 
     @property
     def consuming(self) -> bool:
@@ -118,7 +128,7 @@ class Broker:
                     careful=careful,
                 )
                 keeping = keepers.create_task(
-                    connections.keep(self._settings, "verdictd consume", use, self.pulse)
+                    connections.keep(self._settings, "verdictd consume", use, self.pulse, on_lost=self._lost)
                 )
                 await stop.wait()
                 self._flow.news.set()
@@ -127,7 +137,12 @@ class Broker:
             keeping.cancel()
 
     async def reply(
-        self, body: bytes, *, delivery: Delivery, submission_id: str, again: Callable[[], bytes] | None = None
+        self,
+        body: bytes,
+        *,
+        delivery: Delivery,
+        submission_id: str,
+        again: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
         """Publish a result until RabbitMQ confirms it, across reconnects; a lost confirm makes a duplicate.
 
@@ -139,7 +154,7 @@ class Broker:
         await self._replies.publish(
             Reply(
                 body=body,
-                again=again or (lambda: body),
+                again=again,
                 submission_id=submission_id,
                 reply_to=delivery.reply_to,
                 correlation_id=delivery.correlation_id,
@@ -148,7 +163,7 @@ class Broker:
             )
         )
 
-    async def publish(self, queue: str, make: Callable[[], Message]) -> None:
+    async def publish(self, queue: str, make: Make) -> None:
         """Publish to a queue that the daemon declares until RabbitMQ confirms it; `make` makes each try.
 
         Raises BrokerUnavailable as `reply` does.
@@ -180,6 +195,9 @@ class Broker:
                 await self._flow.resting.wait()  # or what is put back now would come to us once more
             await settle(message, settlement, queue, timeout_s=self._settings.connect_timeout_s)
 
+    def _lost(self, reason: str) -> None:
+        self._failure = reason
+
     async def _drain(self, timeout_s: float) -> None:
         in_work = self._flow.in_work
         if not in_work:
@@ -206,6 +224,7 @@ class Broker:
         await topology.declare(connection, settings, self._more)
         source = await Source.open(connection, queue, self._flow.news, timeout_s=settings.connect_timeout_s)
         self.pulse.rest()
+        self._failure = ""
         await self._flow.run(source, start, room=room, stop=stop, careful=careful)
         # After a stop the channel stays open: what is in flight is settled over it.
         raise BrokerUnavailable(await source.end)

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Self
 
 from aio_pika import DeliveryMode, Message
@@ -86,7 +85,7 @@ class Jobs:
 
     async def add(self, job: Job) -> None:
         """Have it delivered by any daemon."""
-        await self._broker.publish(self._settings.queue, partial(_message, job.body, job.headers))
+        await self._publish(self._settings.queue, job.body, job.headers)
 
     async def retry(self, job: Job, retry_after_s: float) -> float | None:
         """Have it delivered again after a failed try; the seconds until then, None where no step is left."""
@@ -105,24 +104,30 @@ class Jobs:
 
     async def bury(self, job: Job, reason: str) -> None:
         """Keep it with the reason why it was not delivered."""
-        await self._broker.publish(
-            self._settings.dead_queue, partial(_message, job.body, job.headers | {"reason": reason})
-        )
+        await self._publish(self._settings.dead_queue, job.body, job.headers | {"reason": reason})
 
     async def bury_message(self, delivery: Delivery, reason: str) -> None:
         """Keep what is no job."""
-        await self._broker.publish(
-            self._settings.dead_queue, partial(_message, delivery.body, {"reason": reason})
-        )
+        await self._publish(self._settings.dead_queue, delivery.body, {"reason": reason})
 
     async def _delay(self, job: Job, step_s: float, least_s: float) -> float:
         # RabbitMQ lets messages go in the order of their queue: one that could go sooner than those before
         # waits for them. None waits longer than the step, which is the queue's own limit.
         wait_s = min(step_s, max(least_s, step_s * (1 - random.uniform(0, _JITTER))))  # noqa: S311 - no secret
-        await self._broker.publish(
-            retry_queue(self._settings, step_s), partial(_message, job.body, job.headers, wait_s)
-        )
+        await self._publish(retry_queue(self._settings, step_s), job.body, job.headers, wait_s)
         return wait_s
+
+    async def _publish(
+        self,
+        queue: str,
+        body: bytes,
+        headers: Mapping[str, str | int],
+        expiration_s: float | None = None,
+    ) -> None:
+        async def make() -> Message:
+            return _message(body, headers, expiration_s)
+
+        await self._broker.publish(queue, make)
 
 
 def _message(body: bytes, headers: Mapping[str, str | int], expiration_s: float | None = None) -> Message:

@@ -14,6 +14,8 @@ from verdictd.sandbox.discovery import NoSandbox
 from verdictd.sandbox.pool import BoxState, BoxTaken
 from verdictd.settings import CallbackSettings, Settings
 
+_ANOTHER_BOX = "VERDICTD_SANDBOX__FIRST_BOX=900 VERDICTD_SANDBOX__BOXES=1"
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -41,7 +43,7 @@ async def check(settings: Settings, *, broker: bool) -> AsyncIterator[Check]:
             async for checked in _host(settings, host):
                 yield checked
     except BoxTaken as error:
-        yield Check("boxes", str(error), "stop the daemon that owns them, or set sandbox.first_box")
+        yield Check("boxes", str(error), f"a daemon has them; try another: {_ANOTHER_BOX}")
     except NoSandbox as error:
         yield Check("sandbox", str(error), "install isolate 2.6 or newer, or run as root; see the README")
 

@@ -77,10 +77,21 @@ def main() -> None:
     """Run a command; a wrong setting ends with 78, what is missing on this host with 1."""
     try:
         app()
-    except (SettingsError, LanguagesError, BoxTaken) as error:
-        _fail(error, EXIT_SETTINGS)
-    except (NoSandbox, BrokerUnavailable, OSError) as error:
-        _fail(error, 1)
+    except Exception as error:
+        cause = _only(error)
+        match cause:
+            case SettingsError() | LanguagesError() | BoxTaken():
+                _fail(cause, EXIT_SETTINGS)
+            case NoSandbox() | BrokerUnavailable() | OSError():
+                _fail(cause, 1)
+        raise
+
+
+def _only(error: Exception) -> Exception:
+    """The one error in a group, which is what a failed start leaves task groups with."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        (error,) = error.exceptions
+    return error
 
 
 def _fail(error: Exception, exit_code: int) -> NoReturn:

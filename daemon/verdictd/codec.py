@@ -17,7 +17,8 @@ _MAX_PROBLEMS = 20
 _MAX_TEXT = 200  # characters of a problem's message, and of a name in its path
 MAX_VALUES = 65_536
 """Numbers, strings, lists, objects and so on in a message."""
-_TEXTS = ("stdout", "stderr", "compile_output")
+TEXTS = ("stdout", "stderr", "compile_output")
+"""The fields of a result that carry what programs and compilers wrote."""
 
 
 def decode(body: bytes, model: type[Submission], *, message_id: str | None = None) -> Submission:
@@ -105,16 +106,21 @@ def encode(result: Result, max_bytes: int) -> bytes:
 
     What cannot be cut is small: `decode` and `Limits` bound it.
     """
-    for name in _TEXTS:
+    for name in TEXTS:
         result = _cut(result, name, max_bytes)
     while (excess := len(body := orjson.dumps(result.model_dump(mode="json"))) - max_bytes) > 0:
-        longest = max(_TEXTS, key=lambda name: len(getattr(result, name)))
+        longest = max(TEXTS, key=lambda name: len(getattr(result, name)))
         length = len(getattr(result, longest))
         if not length:
             break
         # Each character that goes saves a byte or more; what is escaped saves up to six.
         result = _cut(result, longest, max(length - excess, length // 2))
     return body
+
+
+def as_duplicate(body: bytes) -> bytes:
+    """An encoded result, marked as one that was sent before."""
+    return orjson.dumps(orjson.loads(body) | {"duplicate": True})
 
 
 def _cut(result: Result, name: str, length: int) -> Result:

@@ -1,6 +1,7 @@
 """Connections to RabbitMQ: made, kept, watched; and plain words for what is wrong with them."""
 
 import asyncio
+import errno
 import random
 import ssl
 import time
@@ -31,10 +32,12 @@ async def keep(
     name: str,
     use: Callable[[AbstractConnection], Awaitable[None]],
     pulse: Pulse | None = None,
+    *,
+    on_lost: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Run `use` over a connection, and over a new one whenever that is lost, until it returns.
 
-    `pulse` beats with each try; `use` rests it when it has what it needs.
+    `pulse` beats with each try; `use` rests it when it has what it needs. `on_lost` gets the reason.
     """
     pulse = pulse or Pulse(limit_s=0)
     pauses_s = pauses(settings.reconnect_max_s)
@@ -49,6 +52,7 @@ async def keep(
             reason = str(error)
         except Exception:  # must not end in a daemon that looks well and does nothing
             log.exception("broker.fault", connection=name)
+        on_lost(reason)
         if time.monotonic() - began_s > settings.reconnect_max_s:
             pauses_s = pauses(settings.reconnect_max_s)
         pause_s = next(pauses_s)
@@ -166,6 +170,8 @@ def _reason(error: BaseException | None) -> str:
             return "the connection was lost"
         case TimeoutError():
             return "no answer in time"
+        case OSError(errno=errno.ECONNREFUSED):
+            return "Connection refused"
         case exceptions.ChannelInvalidStateError():
             return "the channel is closed"
         case exceptions.ProbableAuthenticationError():

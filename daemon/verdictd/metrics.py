@@ -6,6 +6,7 @@ from enum import StrEnum
 from prometheus_client import Counter, Gauge, Histogram, Info, disable_created_metrics
 
 from verdictd.errors import FaultKind
+from verdictd.messages import Status
 
 _LAG_EVERY_S = 0.5
 _QUICK_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -45,7 +46,11 @@ class Outcome(StrEnum):
 INFO = Info("verdictd", "Versions, and whether control groups are in use.")
 READY = Gauge("verdictd_ready", "1 if submissions are judged here now, as /readyz says.")
 BROKER_CONNECTED = Gauge("verdictd_broker_connected", "1 if replies can be published.")
-CONSUMING = Gauge("verdictd_consuming", "1 if RabbitMQ delivers submissions to this daemon.")
+CONSUMING = Gauge("verdictd_consuming", "1 if RabbitMQ delivers from a queue to this daemon.", ["queue"])
+WAITING = Gauge(
+    "verdictd_queue_messages",
+    "Submissions that wait in the queue, for all daemons together; NaN while the broker is away.",
+)
 DRAINING = Gauge("verdictd_draining", "1 once the daemon was asked to stop.")
 BOXES = Gauge("verdictd_boxes", "Boxes by what they are doing.", ["state"])
 
@@ -84,6 +89,7 @@ EVENT_LOOP_LAG = Histogram(
 # A series that is there from the start begins with 0: Prometheus sees no increase in one that begins with 1.
 for _stage in Stage:
     STAGES.labels(_stage)
+SUBMISSIONS.labels("", Status.INTERNAL_ERROR)  # which names no language: nothing was judged
 for _kind in FaultKind:
     SANDBOX_FAULTS.labels(_kind)
 for _source in Source:

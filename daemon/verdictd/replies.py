@@ -1,12 +1,13 @@
 """Replies: where they may go, and published until RabbitMQ has them."""
 
 import asyncio
+import itertools
 import re
+import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import NoReturn
 
 import aio_pika
@@ -23,6 +24,10 @@ DIRECT_REPLY_TO = "amq.rabbitmq.reply-to."
 _TRACE_HEADERS = ("traceparent", "tracestate")
 _TRACE_MAX_LENGTH = 512
 _SHORT_STRING_BYTES = 255
+_HELD_S = 5
+
+Make = Callable[[], Awaitable[aio_pika.Message]]
+"""Makes the message of each try."""
 
 log = structlog.get_logger()
 
@@ -32,7 +37,7 @@ class Reply:
     """A result, and the properties of its submission that decide where it goes and what it carries."""
 
     body: bytes
-    again: Callable[[], bytes]
+    again: Callable[[], Awaitable[bytes]] | None
     """Makes the body of every try but the first: an earlier one may have arrived."""
     submission_id: str
     reply_to: str | None
@@ -51,18 +56,31 @@ class Replies:
         self._more = more or {}
         self._timeout_s = timeout_s
         self._reply_to_pattern = re.compile(settings.reply_to_pattern)
-        # State: the connection and its channel, once they are open.
+        self.failure = ""
+        """Why there is no connection, as far as that is known."""
+        # State: the connection and its channel while they are open; since when replies wait, oldest first.
         self._opened: asyncio.Future[tuple[AbstractConnection, AbstractChannel]]
         self._opened = asyncio.get_running_loop().create_future()
+        self._waiting: dict[object, float] = {}
 
     @property
     def connected(self) -> bool:
-        """Whether a reply can be published now."""
+        """Whether there is a connection to publish over."""
         return self._opened.done()
+
+    @property
+    def held(self) -> bool:
+        """Whether a reply has waited for a confirm for long, as when RabbitMQ is short of memory or disk."""
+        oldest_s = next(iter(self._waiting.values()), None)
+        return oldest_s is not None and time.monotonic() - oldest_s > _HELD_S
 
     async def keep_connected(self) -> None:
         """Hold the connection, and a new one whenever it is lost, until cancelled."""
-        await connections.keep(self._settings, "verdictd publish", self._publish_over)
+
+        def lost(reason: str) -> None:
+            self.failure = reason
+
+        await connections.keep(self._settings, "verdictd publish", self._publish_over, on_lost=lost)
 
     async def publish(self, reply: Reply) -> None:
         """Publish to where the submission asked for its result, else to the results queue, until confirmed.
@@ -70,7 +88,9 @@ class Replies:
         Waits for that if it is missing too. Raises BrokerUnavailable after `timeout_s` in all.
         """
         headers = _headers(reply)
-        make = partial(_message, reply, headers, _bodies(reply))
+        make = _tries(reply, headers)
+        waiting = object()
+        self._waiting[waiting] = time.monotonic()
         try:
             async with asyncio.timeout(self._timeout_s):
                 problem = self.problem(reply.reply_to)
@@ -82,12 +102,14 @@ class Replies:
                     log.warning("reply.undelivered", reply_to=reply.reply_to, reason=problem)
                     headers["undelivered_reply_to"] = reply.reply_to or ""
                     headers["undelivered_reason"] = problem
-                    make = partial(_message, reply, headers, _bodies(reply))
+                    make = _tries(reply, headers)
                 await self._publish_to_own(self._settings.results_queue, make)
         except TimeoutError as error:
             raise BrokerUnavailable(f"no confirm for a reply in {self._timeout_s:g} s") from error
+        finally:
+            del self._waiting[waiting]
 
-    async def publish_to_own(self, queue: str, make: Callable[[], aio_pika.Message]) -> None:
+    async def publish_to_own(self, queue: str, make: Make) -> None:
         """Publish to a queue that the daemon declares, until confirmed; `make` makes the message of each try.
 
         Waits for it if it is missing and cannot be declared. Raises BrokerUnavailable after `timeout_s`.
@@ -98,7 +120,7 @@ class Replies:
         except TimeoutError as error:
             raise BrokerUnavailable(f"no confirm from {queue!r} in {self._timeout_s:g} s") from error
 
-    async def _publish_to_own(self, queue: str, make: Callable[[], aio_pika.Message]) -> None:
+    async def _publish_to_own(self, queue: str, make: Make) -> None:
         # There is no other queue for it: a queue that is missing, and that we may not declare, is waited for.
         for pause_s in connections.pauses(self._settings.reconnect_max_s):
             problem = await self._publish(queue, make)
@@ -124,7 +146,7 @@ class Replies:
             return None
         return f"does not match {settings.reply_to_pattern}"
 
-    async def _publish(self, queue: str, make: Callable[[], aio_pika.Message]) -> str | None:
+    async def _publish(self, queue: str, make: Make) -> str | None:
         """Publish until it is confirmed, however long that takes; else why this queue will not get it."""
         pauses_s = connections.pauses(self._settings.reconnect_max_s)
         while True:
@@ -137,9 +159,7 @@ class Replies:
                 log.warning("reply.delayed", reason=str(error))
             await asyncio.sleep(next(pauses_s))
 
-    async def _try_publish(
-        self, channel: AbstractChannel, queue: str, make: Callable[[], aio_pika.Message]
-    ) -> str | None:
+    async def _try_publish(self, channel: AbstractChannel, queue: str, make: Make) -> str | None:
         # While the broker blocks us, tries would only pile up copies; aio-pika itself cannot tell.
         underlay = await channel.get_underlay_channel()
         await underlay.connection.ready()
@@ -148,7 +168,7 @@ class Replies:
         if direct and not await topology.has_queue(underlay.connection, queue):
             return "nobody waits there"
         try:
-            await channel.default_exchange.publish(make(), queue, mandatory=not direct)
+            await channel.default_exchange.publish(await make(), queue, mandatory=not direct)
         except PublishError:
             return "no such queue"
         except DeliveryError:
@@ -166,6 +186,7 @@ class Replies:
                 channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
                 end = connections.end_of(await channel.get_underlay_channel())
         self._opened.set_result((connection, channel))
+        self.failure = ""
         log.info("broker.connected")
         try:
             raise BrokerUnavailable(await end)
@@ -187,20 +208,23 @@ def trace_headers(headers: Mapping[str, object]) -> dict[str, str]:
     }
 
 
-def _bodies(reply: Reply) -> Iterator[bytes]:
-    """The body of each try."""
-    yield reply.body
-    again = reply.again()
-    while True:
-        yield again
+def _tries(reply: Reply, headers: dict[str, str]) -> Make:
+    """Makes the message of each try."""
+    tries = itertools.count()
+
+    async def make() -> aio_pika.Message:
+        again = reply.again if next(tries) else None
+        return _message(reply, headers, await again() if again else reply.body)
+
+    return make
 
 
-def _message(reply: Reply, headers: dict[str, str], bodies: Iterator[bytes]) -> aio_pika.Message:
+def _message(reply: Reply, headers: dict[str, str], body: bytes) -> aio_pika.Message:
     correlation_id = reply.correlation_id or ""
     if not 0 < len(correlation_id.encode()) <= _SHORT_STRING_BYTES:
         correlation_id = reply.submission_id
     message = aio_pika.Message(
-        next(bodies),
+        body,
         content_type="application/json",
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
         correlation_id=correlation_id,

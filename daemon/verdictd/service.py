@@ -23,7 +23,7 @@ from verdictd.settings import Settings
 from verdictd.signals import on_signals
 from verdictd.submitter import Submitter
 from verdictd.tasks import beside
-from verdictd.watch import Watch
+from verdictd.watch import Consumer, Watch
 from verdictd.web import application
 from verdictd.worker import Worker
 
@@ -62,14 +62,18 @@ async def serve(settings: Settings) -> None:
 async def _serve(settings: Settings, stop: asyncio.Event) -> None:
     async with open_host(settings) as host:
         history = History()
-        watch = Watch(host, history, stop)
+        submissions = Consumer(settings.broker.submissions_queue)
+        callbacks = Consumer(settings.callbacks.queue) if settings.callbacks.enabled else None
+        watch = Watch(host, history, stop, submissions=submissions, callbacks=callbacks)
         async with (
             systemd.informed(watch, submission_timeout_s=settings.judge.submission_timeout_s),
             _http(settings, host, watch),
-            _connection(settings, stop) as broker,
+            _connection(settings, stop, submissions) as broker,
+            asyncio.TaskGroup() as tasks,
         ):
+            if callbacks is not None:
+                tasks.create_task(_deliver(settings, host, stop, callbacks), name="callbacks")
             if broker is not None:
-                watch.broker = broker
                 await _consume(settings, host, broker, history, stop)
 
 
@@ -109,7 +113,6 @@ async def _consume(
     )
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_drain(host.pool, stop), name="drain")
-        tasks.create_task(_deliver(settings, host, stop), name="callbacks")
         log.info("service.started", boxes=boxes, sandbox=sandbox.name, version=sandbox.version)
         await broker.consume(
             worker.handle,
@@ -120,15 +123,15 @@ async def _consume(
 
 
 def _prefetch(usable_boxes: int, reserve: int) -> int:
-    return usable_boxes + reserve if usable_boxes else 0
+    return usable_boxes + min(reserve, usable_boxes)  # or what waits could wait for two others, and longer
 
 
-async def _deliver(settings: Settings, host: Host, stop: asyncio.Event) -> None:
+async def _deliver(settings: Settings, host: Host, stop: asyncio.Event, consumer: Consumer) -> None:
     """Deliver callbacks, where they are enabled, over connections that replies do not share."""
     callbacks = settings.callbacks
     if host.egress is None:
         return
-    async with _connection(settings, stop) as broker:
+    async with _connection(settings, stop, consumer) as broker:
         if broker is None:
             return
         async with Deliverer.open(callbacks, broker, host.egress) as deliverer:
@@ -143,8 +146,10 @@ async def _deliver(settings: Settings, host: Host, stop: asyncio.Event) -> None:
 
 
 @asynccontextmanager
-async def _connection(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Broker | None]:
-    """The broker, tried until it is there; None when asked to stop before that."""
+async def _connection(
+    settings: Settings, stop: asyncio.Event, consumer: Consumer
+) -> AsyncIterator[Broker | None]:
+    """The broker for a consumer, tried until it is there; None when asked to stop before that."""
     more = topology.callback_queues(settings.callbacks, settings.broker)
     pause_s = 0.5
     while not stop.is_set():
@@ -153,6 +158,7 @@ async def _connection(settings: Settings, stop: asyncio.Event) -> AsyncIterator[
                 broker = await stack.enter_async_context(Broker.connect(settings.broker, more=more))
                 connected = stack.pop_all()
         except BrokerUnavailable as error:
+            consumer.unavailable = str(error)
             log.error("broker.unavailable", error=str(error), again_in_s=pause_s)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
@@ -160,6 +166,7 @@ async def _connection(settings: Settings, stop: asyncio.Event) -> AsyncIterator[
             pause_s = min(2 * pause_s, settings.broker.reconnect_max_s)
         else:
             async with connected:
+                consumer.broker = broker
                 yield broker
             return
     yield None

@@ -94,6 +94,8 @@ class BrokerSettings(_Section):
     reply_to_pattern: Pattern = r"verdictd\.results|verdictd\.reply\..+"
     delivery_limit: int = Field(default=20, ge=1, le=1_000)
     prefetch_reserve: int = Field(default=2, ge=0, le=1_000)
+    ack_timeout_s: Seconds = 1_800
+    """RabbitMQ's own `consumer_timeout`: what is not settled by then is judged once more, by others."""
     heartbeat_s: int = Field(default=15, ge=1, le=600)
     connect_timeout_s: Seconds = 10
     publish_timeout_s: Seconds = 30
@@ -156,8 +158,8 @@ class JudgeSettings(_Section):
     """TOML file whose languages are added to those of the package, or replace them."""
     compile_output_kib: int = Field(default=64, ge=1, le=65_536)
     artifact_kib: int = Field(default=65_536, ge=1, le=1_048_576)
-    submission_timeout_s: Seconds = 1_500
-    """For all of one submission; below RabbitMQ's delivery acknowledgement timeout of 30 minutes."""
+    submission_timeout_s: Seconds = 550
+    """For all of one submission, from the moment it has a box."""
     max_attempts: int = Field(default=3, ge=1, le=1_000)
     """Deliveries of one message before it is answered with internal_error and dead-lettered.
 
@@ -259,6 +261,17 @@ class Settings(BaseSettings):
             raise ValueError(
                 "judge.max_attempts is more than broker.delivery_limit: RabbitMQ would dead-letter "
                 "a submission that was never answered"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _judges_before_the_broker_gives_up(self) -> Self:
+        # A delivery waits for one that is in a box, then for one before it, and is judged itself.
+        longest_s = 3 * self.judge.submission_timeout_s
+        if longest_s >= self.broker.ack_timeout_s:
+            raise ValueError(
+                "judge.submission_timeout_s is not less than a third of broker.ack_timeout_s: RabbitMQ would "
+                "deliver to others what is still judged here; raise consumer_timeout there, and this with it"
             )
         return self
 

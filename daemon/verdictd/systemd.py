@@ -98,8 +98,7 @@ class Vitals:
         return states
 
     def _progress(self) -> Iterator[str]:
-        broker = self._watch.broker
-        if not self._ready and broker is not None and broker.consuming:
+        if not self._ready and self._watch.consuming:
             self._ready = True
             yield "READY=1"
         if not self._stopping and self._watch.stopping:
@@ -129,9 +128,9 @@ class Vitals:
             self._since[box.box] = (box, since_s)
             if box.state in _BUSY and now_s - since_s > self._box_limit_s:
                 yield f"box {box.box} has been {box.state} for more than {self._box_limit_s:g} s"
-        broker = self._watch.broker
-        if broker is not None and broker.pulse.overdue:
-            yield "the consumer neither consumes nor tries to"
+        for consumer in self._watch.consumers:
+            if consumer.hangs:
+                yield f"the consumer of {consumer.queue} neither consumes nor tries to"
 
     def _text(self) -> str:
         boxes = self._watch.boxes

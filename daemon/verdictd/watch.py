@@ -4,6 +4,7 @@ import asyncio
 import platform
 import socket
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -64,15 +65,58 @@ class DaemonStatus:
     versions: Versions
 
 
-class Watch:
-    """Looks at the parts of the service. State: the broker, as soon as there was a connection."""
+class Consumer:
+    """Who takes messages from a queue. State: the broker, as soon as there was a connection; else why not."""
 
-    def __init__(self, host: Host, history: History, stop: asyncio.Event) -> None:
+    def __init__(self, queue: str) -> None:
+        self.queue = queue
+        self.broker: Broker | None = None
+        self.unavailable = ""
+
+    @property
+    def consuming(self) -> bool:
+        """Whether RabbitMQ delivers to us now."""
+        return self.broker is not None and self.broker.consuming
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it neither consumes nor tries to."""
+        return self.broker is not None and self.broker.pulse.overdue
+
+    def problems(self) -> Iterator[str]:
+        """Why it does not do its work now."""
+        cannot_publish, cannot_consume = self.broker.failures if self.broker else (self.unavailable,) * 2
+        if self.broker is None or not self.broker.connected:
+            yield _because("not connected to RabbitMQ", cannot_publish)
+        elif not self.broker.taking:
+            yield "RabbitMQ takes no results now"
+        if not self.consuming:
+            told = cannot_consume == cannot_publish
+            yield _because("not consuming submissions", "" if told else cannot_consume)
+
+
+def _because(problem: str, reason: str) -> str:
+    return f"{problem}: {reason}" if reason else problem
+
+
+class Watch:
+    """Looks at the parts of the service."""
+
+    def __init__(
+        self,
+        host: Host,
+        history: History,
+        stop: asyncio.Event,
+        *,
+        submissions: Consumer,
+        callbacks: Consumer | None,
+    ) -> None:
         self._host = host
         self._history = history
         self._stop = stop
         self._started_at = datetime.now(UTC)
-        self.broker: Broker | None = None
+        self._submissions = submissions
+        self.consumers = [consumer for consumer in (submissions, callbacks) if consumer]
         metrics.INFO.info(
             {
                 "version": __version__,
@@ -83,27 +127,31 @@ class Watch:
         )
 
     @property
+    def consuming(self) -> bool:
+        """Whether RabbitMQ delivers submissions to us now."""
+        return self._submissions.consuming
+
+    @property
     def stopping(self) -> bool:
         """Whether the daemon was asked to stop."""
         return self._stop.is_set()
 
     def problems(self) -> list[str]:
         """Why submissions are not judged here now; empty where they are."""
-        broker = self.broker
-        found = {
-            "stopping": self.stopping,
-            "not connected to RabbitMQ": broker is None or not broker.connected,
-            "not consuming submissions": broker is None or not broker.consuming,
-            "no box is usable": not self._host.pool.usable,
-        }
-        return [problem for problem, holds in found.items() if holds]
+        pool = self._host.pool
+        return [
+            *(["stopping"] if self.stopping else []),
+            *self._submissions.problems(),
+            *([] if pool.usable else [_because("no box is usable", pool.failure)]),
+        ]
 
     def measure(self) -> None:
         """Set the metrics that are states, for a scrape."""
-        broker = self.broker
+        broker = self._submissions.broker
         metrics.READY.set(not self.problems())
-        metrics.BROKER_CONNECTED.set(broker is not None and broker.connected)
-        metrics.CONSUMING.set(broker is not None and broker.consuming)
+        metrics.BROKER_CONNECTED.set(broker is not None and broker.taking)
+        for consumer in self.consumers:
+            metrics.CONSUMING.labels(consumer.queue).set(consumer.consuming)
         metrics.DRAINING.set(self.stopping)
         states = Counter(self._host.pool.states.values())
         for state in BoxState:

@@ -7,6 +7,7 @@ import hmac
 import re
 from collections.abc import Iterable
 from http import HTTPStatus
+from math import nan
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from aiohttp.typedefs import Handler, Middleware
 from prometheus_client.aiohttp import make_aiohttp_handler
 from pydantic import SecretStr
 
+from verdictd import metrics
 from verdictd.answers import Health, Offer, OfferedLanguage, Readiness, Refused, answer
 from verdictd.errors import BrokerUnavailable
 from verdictd.host import Host
@@ -78,13 +80,17 @@ class _Pages:
         return answer(Readiness(not problems, problems), status)
 
     async def status(self, _: web.Request) -> web.Response:
+        return answer(self._watch.status(QueueStatus(self._submissions_queue, await self._waiting())))
+
+    async def _waiting(self) -> int | None:
         try:
-            messages = await self._submitter.queue_length()
+            return await self._submitter.queue_length()
         except BrokerUnavailable:
-            messages = None
-        return answer(self._watch.status(QueueStatus(self._submissions_queue, messages)))
+            return None
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
+        waiting = await self._waiting()
+        metrics.WAITING.set(nan if waiting is None else waiting)
         self._watch.measure()
         return await self._measured(request)
 

@@ -15,13 +15,13 @@ from verdictd import metrics
 from verdictd.aside import aside
 from verdictd.broker import Broker
 from verdictd.callbacks import Job, Jobs, webhook_id
-from verdictd.codec import decode, encode, peek_id
+from verdictd.codec import TEXTS, as_duplicate, decode, encode, peek_id
 from verdictd.deliveries import Delivery, Settlement
 from verdictd.errors import BrokerUnavailable, InvalidSubmission, Problem, SandboxBroken, SandboxUnusable
 from verdictd.history import History
 from verdictd.judge import Judge
 from verdictd.messages import SUBMISSION_TYPE, Result, Status, Submission
-from verdictd.recent import Key, Recent, text_length
+from verdictd.recent import Key, Recent
 from verdictd.replies import trace_headers
 from verdictd.sandbox.pool import Draining
 from verdictd.settings import JudgeSettings
@@ -74,13 +74,14 @@ class Worker:
             peek = partial(peek_id, delivery.body, delivery.message_id)
             submission_id = await aside(peek, len(delivery.body))
             result = self._judge.unjudged(submission_id, INVALID, error.problems)
-            return await self._answer(delivery, result, received_at, Settlement.DEAD_LETTER)
+            told, body = await self._encode(result, delivery)
+            return await self._answer(delivery, told, body, received_at, Settlement.DEAD_LETTER)
         structlog.contextvars.bind_contextvars(id=submission.id)
         digest = await aside(partial(_digest, delivery.body), len(delivery.body))
         key = (submission.id, digest)
         async with self._alone(key):
             try:
-                result = await self._result(key, submission, delivery)
+                told, body = await self._encode(await self._result(key, submission, delivery), delivery)
             except Draining:
                 return Settlement.REQUEUE
             except SandboxBroken as error:
@@ -90,12 +91,12 @@ class Worker:
                 if isinstance(error, SandboxUnusable) or not self._judge.usable:
                     self._excuse(key)
                 return Settlement.REQUEUE
-            given_up = result.status is Status.INTERNAL_ERROR
+            given_up = told.status is Status.INTERNAL_ERROR
             wanted = Settlement.DEAD_LETTER if given_up else Settlement.ACK
             job = _job(submission, delivery, digest)
             if not given_up:
-                self._recent.add(key, result)
-            return await self._answer(delivery, result, received_at, wanted, key=key, job=job)
+                self._recent.add(key, body)
+            return await self._answer(delivery, told, body, received_at, wanted, key=key, job=job)
 
     async def _decode(self, delivery: Delivery) -> Submission:
         problems = list(_envelope_problems(delivery))
@@ -125,7 +126,8 @@ class Worker:
         """What the submission came to a moment ago, or judge it."""
         known = self._recent.get(key)
         if known is not None:
-            return known
+            result = await aside(partial(Result.model_validate_json, known.body), len(known.body))
+            return result.model_copy(update={"duplicate": result.duplicate or known.answered})
         attempts = delivery.attempt - min(self._excused.get(key, 0), self._excuses)
         if attempts > self._settings.max_attempts:
             message = f"Not judged: {attempts - 1} attempts came to no end."
@@ -141,17 +143,8 @@ class Worker:
         if len(self._excused) > _EXCUSED:
             self._excused.popitem(last=False)
 
-    async def _answer(
-        self,
-        delivery: Delivery,
-        result: Result,
-        received_at: datetime,
-        settlement: Settlement,
-        *,
-        key: Key | None = None,
-        job: Job | None = None,
-    ) -> Settlement:
-        """Publish the result, then its callback; what cannot be published goes back to the queue."""
+    async def _encode(self, result: Result, delivery: Delivery) -> tuple[Result, bytes]:
+        """The result without its texts, which may be large, and with them as it is published."""
         created_at = delivery.timestamp
         queue_time = (result.started_at - created_at).total_seconds() if created_at else None
         result = result.model_copy(
@@ -163,12 +156,26 @@ class Worker:
                 "redelivered": delivery.redelivered,
             }
         )
-        limit_bytes = self._model.limits.result_bytes
+        size = sum(len(getattr(result, name)) for name in TEXTS)
+        body = await aside(partial(encode, result, self._model.limits.result_bytes), size)
+        return result.model_copy(update=dict.fromkeys(TEXTS, "")), body
 
-        def again() -> bytes:
-            return encode(result.model_copy(update={"duplicate": True}), limit_bytes)
+    async def _answer(
+        self,
+        delivery: Delivery,
+        result: Result,
+        body: bytes,
+        received_at: datetime,
+        settlement: Settlement,
+        *,
+        key: Key | None = None,
+        job: Job | None = None,
+    ) -> Settlement:
+        """Publish the result, then its callback; what cannot be published goes back to the queue."""
 
-        body = await aside(partial(encode, result, limit_bytes), text_length(result))
+        async def again() -> bytes:
+            return await aside(partial(as_duplicate, body), len(body))
+
         try:
             with metrics.STAGES.labels(metrics.Stage.REPLY).time():
                 await self._replies.reply(body, delivery=delivery, submission_id=result.id, again=again)

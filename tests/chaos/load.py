@@ -20,13 +20,16 @@ from verdictd import connections, topology
 from verdictd.messages import Status, Submission
 
 BOXES = 8
-REMEMBERED = 500
+JUDGED = 20_000
+JUDGED_EMBEDDED = 2_000  # which is slower
+LARGE_EVERY = 50
+LARGE_OUTPUT = "head -c 262144 /dev/zero | tr '\\0' x"
 
 
 async def long_queue(rig: Rig, row: Row) -> None:
     """A hundred thousand submissions wait; eight boxes judge the first of them."""
     queued = 100_000
-    judged = 20_000 if rig.full or rig.sandbox != "embedded" else 2_000  # which is slower
+    judged = JUDGED if rig.full or rig.sandbox != "embedded" else JUDGED_EMBEDDED
     url = await rig.vhost()
     async with connections.connection(broker_settings(url), "chaos") as connection:
         await topology.declare(connection, broker_settings(url))
@@ -35,16 +38,16 @@ async def long_queue(rig: Rig, row: Row) -> None:
         async with asyncio.timeout(120):
             while await client.count(SUBMISSIONS) < queued:
                 await asyncio.sleep(0.2)
-        async with rig.daemon(url, boxes=BOXES, service__remembered_results=str(REMEMBERED)) as running:
+        async with rig.daemon(url, boxes=BOXES) as running:
 
             def done() -> int:
                 return len(running.logged("submission.answered"))
 
-            # By then what it remembers has reached its bounds: so many results, ten thousand messages.
+            # By then what it remembers has reached its bound of a thousand results.
             await wait_until(lambda: done() >= judged // 2, within_s=600)
             before_kib = memory_kib(running)
             await wait_until(lambda: done() >= judged, within_s=600)
-            row.note("queued, judged", f"{queued}, {done()}")
+            row.note("queued, judged", f"{queued}, {done()} (of {JUDGED}, with isolate or FULL=1)")
             row.at_most("memory at most", 120, memory_kib(running, "VmHWM") / MIB, " MiB")
             row.at_most("growth over the second half", 2, (memory_kib(running) - before_kib) / MIB, " MiB")
             row.equal("exit code", 0, await running.end(within_s=90))
@@ -52,16 +55,15 @@ async def long_queue(rig: Rig, row: Row) -> None:
 
 
 def flood(url: str, count: int) -> None:
-    """Publish fast; the length of the queue tells whether all has arrived."""
-    body = bash("echo 42", expected_output="42").body
-    template = json.loads(body)
+    """Publish fast, a large output among many small ones; the length of the queue tells what has arrived."""
+    small = json.loads(bash("echo 42", expected_output="42").body)
+    large = json.loads(bash(LARGE_OUTPUT).body)
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
         channel = connection.channel()
         properties = pika.BasicProperties(delivery_mode=2)
         for number in range(count):
-            channel.basic_publish(
-                "", SUBMISSIONS, json.dumps(template | {"id": f"{number}"}).encode(), properties
-            )
+            body = (small if number % LARGE_EVERY else large) | {"id": f"{number}"}
+            channel.basic_publish("", SUBMISSIONS, json.dumps(body).encode(), properties)
 
 
 VALID: Final = {"language": "bash", "source_code": "echo 42"}

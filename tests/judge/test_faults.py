@@ -1,6 +1,7 @@
 """A sandbox that fails: never a verdict, and no box is lost. A script in front of a real one injects it."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -241,6 +242,18 @@ def test_boxes_are_owned_by_one_daemon_of_the_host(tmp_path: Path) -> None:
             pass
     with own(tmp_path, range(2, 5)):
         pass
+
+
+def test_lock_can_be_seen_by_every_user(tmp_path: Path) -> None:
+    """Whatever the umask of the service: a daemon of another user is told that the box is in use."""
+    before = os.umask(0o077)
+    try:
+        with own(tmp_path, range(1)):
+            mode = (tmp_path / "verdictd-box-0.lock").stat().st_mode
+    finally:
+        os.umask(before)
+
+    assert 0o444 == mode & 0o777
 
 
 def test_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -10,7 +10,6 @@ import pytest
 
 from verdictd.broker import Broker
 from verdictd.callbacks import Job, Jobs
-from verdictd.codec import text_fields
 from verdictd.deliveries import Delivery, Settlement
 from verdictd.egress import Egress
 from verdictd.errors import BrokerUnavailable, FaultKind, SandboxUnusable
@@ -20,7 +19,6 @@ from verdictd.judge import Judge
 from verdictd.messages import Result, Submission, submission_model
 from verdictd.recent import Recent
 from verdictd.settings import CallbackSettings, JudgeSettings, Settings
-from verdictd.verdicts import internal_error
 from verdictd.worker import Worker
 
 pytestmark = pytest.mark.anyio
@@ -36,10 +34,9 @@ class Replies:
         self.failures = 0
 
     async def reply(
-        self, body: bytes, *, delivery: Delivery, submission_id: str, again: Callable[[], bytes]
+        self, body: bytes, *, delivery: Delivery, submission_id: str, again: Callable[[], Awaitable[bytes]]
     ) -> None:
-        await asyncio.sleep(0)
-        self.again = Result.model_validate_json(again())
+        self.again = Result.model_validate_json(await again())
         if self.failures:
             self.failures -= 1
             raise BrokerUnavailable(f"no confirm for {submission_id} ({delivery.attempt})")
@@ -227,53 +224,6 @@ async def test_invalid_message_is_answered_under_its_own_id(worker: Worker, repl
     settlement = await worker.handle(delivery({"id": "mine", "language": 7}))
 
     assert (Settlement.DEAD_LETTER, "mine") == (settlement, replies.results[0].id)
-
-
-@pytest.fixture
-def result(host: Host) -> Callable[..., Result]:
-    def result(submission_id: str, stdout: str = "") -> Result:
-        plain = host.judge.unjudged(submission_id, internal_error("for a test"))
-        return plain.model_copy(update=text_fields("stdout", stdout.encode(), truncated=False))
-
-    return result
-
-
-def test_memory_of_results_is_bounded_by_count(result: Callable[..., Result]) -> None:
-    """The oldest go first."""
-    recent = Recent(count=2, size_bytes=1_000_000)
-    for name in "abc":
-        recent.add((name, b""), result(name))
-
-    assert [False, True, True] == [recent.get((name, b"")) is not None for name in "abc"]
-
-
-def test_memory_of_results_is_bounded_by_bytes(result: Callable[..., Result]) -> None:
-    """A large result pushes out what came before it, but stays itself for who waits for it."""
-    recent = Recent(count=10, size_bytes=100_000)
-    for name, size in (("a", 10), ("b", 90_000), ("c", 500_000)):
-        recent.add((name, b""), result(name, "x" * size))
-
-    assert [False, False, True] == [recent.get((name, b"")) is not None for name in "abc"]
-
-
-def test_memory_keeps_what_may_come_once_more(result: Callable[..., Result]) -> None:
-    """As many results as can be in work at once stay, however large: all may be delivered again at once."""
-    recent = Recent(count=0, size_bytes=0, at_least=3)
-    for name in "abcd":
-        recent.add((name, b""), result(name, "x" * 100_000))
-
-    assert [False, True, True, True] == [recent.get((name, b"")) is not None for name in "abcd"]
-
-
-def test_memory_tells_one_body_from_another(result: Callable[..., Result]) -> None:
-    """The same id with another body is another submission."""
-    recent = Recent(count=2, size_bytes=1_000_000)
-    recent.add(("a", b"one"), result("a"))
-
-    assert recent.get(("a", b"two")) is None
-    assert recent.has_other(("a", b"two"))
-    assert not recent.has_other(("a", b"one"))
-    assert not recent.has_other(("b", b"one"))
 
 
 async def test_result_that_is_sent_again_says_so(worker: Worker, replies: Replies) -> None:

@@ -169,8 +169,12 @@ async def test_reply_whose_confirm_was_lost_is_sent_again_and_says_so(rabbitmq: 
     url = rabbitmq.fresh_vhost()
     async with Proxy.open(url) as proxy, connected(broker_settings(proxy.url)) as broker, peer(url) as reader:
         proxy.stall(to_broker=False)
+
+        async def again() -> bytes:
+            return b"again"
+
         reply = asyncio.create_task(
-            broker.reply(b"first", delivery=make_delivery(), submission_id="s-1", again=lambda: b"again")
+            broker.reply(b"first", delivery=make_delivery(), submission_id="s-1", again=again)
         )
         while not await reader.count(RESULTS):
             await asyncio.sleep(0.05)

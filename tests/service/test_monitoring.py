@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from support.metrics import reached
-from support.promql import TARGET_LABELS, grouping_labels, missing, selectors
+from support.promql import TARGET_LABELS, kept_labels, missing, selectors
 from support.rabbitmq import PrivateBroker
 from support.web import site
 from verdictd.messages import Status
@@ -57,7 +57,7 @@ async def test_alert_asks_for_what_is_there(known: Known, rule: dict[str, Any]) 
     of_metrics = {label for selector in selectors(rule["expr"]) for label in known.get(selector.metric, {})}
 
     assert [] == missing(rule["expr"], known)
-    assert set(shown) <= (grouping_labels(rule["expr"]) or of_metrics | TARGET_LABELS)
+    assert set(shown) <= (kept_labels(rule["expr"]) or of_metrics | TARGET_LABELS)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
@@ -102,7 +102,7 @@ def test_legend_shows_labels_that_are_left(query: str, legend: str) -> None:
     """A label that the query sums over would be empty."""
     shown = set(re.findall(r"\{\{(\w+)\}\}", legend))
 
-    assert shown <= (grouping_labels(query) or TARGET_LABELS)
+    assert shown <= (kept_labels(query) or TARGET_LABELS)
 
 
 async def test_dashboard_shows_every_metric_of_the_daemon(known: Known) -> None:

@@ -13,8 +13,10 @@ import pytest
 
 from support.amqp import RESULTS, SUBMISSIONS, Peer, peer, vhost
 from support.daemon import Daemon, daemon
+from support.metrics import scrape
 from support.rabbitmq import PrivateBroker
 from support.waiting import wait_until
+from support.web import site, until_in_box
 from verdictd.messages import Result
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
@@ -168,3 +170,22 @@ def reasons(running: Daemon, words: str) -> list[str]:
 
 async def close_connections(rabbitmq: PrivateBroker, name: str) -> None:
     await asyncio.to_thread(rabbitmq.ctl, "close_all_connections", "-p", name, "test")
+
+
+async def test_memory_alarm_is_seen_by_who_asks(rabbitmq: PrivateBroker, tmp_path: Path) -> None:
+    """A daemon whose results are not taken is not ready, and says so; afterwards it is."""
+    url = rabbitmq.fresh_vhost()
+    own = {"broker__url": url, "sandbox__first_box": "872"}
+    async with site(tmp_path / "log", **own) as served, peer(url) as client:
+        ids = await send(client, "sleep 5", 1)
+        await until_in_box(served, 1)
+        async with rabbitmq.memory_alarm():
+            async with asyncio.timeout(30):
+                while (asked := await served.get("/readyz"))[0] == 200:
+                    await asyncio.sleep(0.1)
+            measured = await scrape(served)
+        await served.ready()
+        await runs(client, ids)
+
+    assert (503, ["RabbitMQ takes no results now"]) == (asked[0], asked[1]["problems"])
+    assert (0, 0) == (measured.value("verdictd_ready"), measured.value("verdictd_broker_connected"))

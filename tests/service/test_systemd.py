@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,3 +150,20 @@ async def test_reason_for_a_failed_start_is_in_the_status(
     assert listening.states("STATUS")[-1].startswith(said)
     assert listening.states("STATUS")[-1].removeprefix("STATUS=") in running.text
     assert [] == listening.states("READY")
+
+
+async def test_port_that_is_taken_is_in_the_status(listening: Manager, amqp_url: str, tmp_path: Path) -> None:
+    """
+    It may be free a moment later, so the service is started again.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        own = EMBEDDED | {"http__enabled": "true", "http__port": str(port), "broker__url": amqp_url}
+        async with launched(tmp_path / "log", **own) as running:
+            async with asyncio.timeout(30):
+                ended = await running.process.wait()
+            await wait_until(listening.states)
+
+    assert 1 == ended
+    assert f"('127.0.0.1', {port}): address already in use" in listening.states("STATUS")[-1]
+    assert "Traceback" not in running.text

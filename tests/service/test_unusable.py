@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -111,7 +112,9 @@ async def test_readiness_follows_the_sandbox(amqp_url: str, faulty: Faulty, tmp_
         await served.ready()
         answers = await results(client, 2)
 
-    assert (503, ["not consuming submissions", "no box is usable"]) == (broken[0], broken[1]["problems"])
+    (idle, unusable) = broken[1]["problems"]
+    assert (503, "not consuming submissions") == (broken[0], idle)
+    assert re.fullmatch(rf"no box is usable: .*{re.escape(str(faulty.path))}.*", unusable)
     assert ["accepted"] * 2 == [str(answer.status) for answer in answers]
 
 

@@ -10,13 +10,26 @@ UP = "up"
 
 _STRING = re.compile(r'"(?:\\.|[^"\\])*"')
 _GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)")
+_KEPT = re.compile(r"\bby\s*\(([^)]*)\)")
 _TIME = re.compile(r"\[[^\]]*\]|\boffset\s+[0-9a-z]+")
 _NAME = re.compile(r"(?<![\w.:])[a-zA-Z_:][\w:]*")
 _SELECTOR = re.compile(r"(?<![\w.:])([a-zA-Z_:][\w:]*)\s*(\{[^}]*\})?")
 _MATCHER = re.compile(r"\s*(\w+)\s*(=~|!~|!=|=)\s*(\"[^\"]*\")\s*(?:,|$)")
 _OPERATORS = frozenset({"and", "or", "unless", "bool"})
 _FUNCTIONS = frozenset(
-    {"absent", "changes", "count", "histogram_quantile", "increase", "rate", "sum", "time", "vector"}
+    {
+        "absent",
+        "changes",
+        "count",
+        "histogram_quantile",
+        "increase",
+        "max",
+        "min",
+        "rate",
+        "sum",
+        "time",
+        "vector",
+    }
 )
 
 
@@ -57,6 +70,11 @@ def _matchers(braces: str) -> Iterator[tuple[str, str, str]]:
 def grouping_labels(query: str) -> set[str]:
     """The labels in `by (...)`, `on (...)` and the like."""
     return {label for labels in _GROUPING.findall(query) for label in _NAME.findall(_STRING.sub("", labels))}
+
+
+def kept_labels(query: str) -> set[str]:
+    """The labels that sums and the like keep; empty where a query has none of them."""
+    return {label for labels in _KEPT.findall(query) for label in _NAME.findall(labels)}
 
 
 def missing(query: str, known: Mapping[str, Mapping[str, Set[str]]]) -> list[str]:

@@ -45,6 +45,7 @@ CHECKS: tuple[Check, ...] = (
     faults.restarts_under_load_lose_nothing,
     faults.killed_daemon_loses_nothing,
     faults.keeper_of_groups_comes_back,
+    faults.stopped_keeper_stops_the_service_and_starts_it,
     faults.missing_isolate_costs_no_submission,
     faults.deleted_queue_comes_back,
     faults.reboot_loses_nothing,

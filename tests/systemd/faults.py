@@ -126,13 +126,26 @@ def killed_daemon_loses_nothing(box: JudgeBox) -> str:
 
 
 def keeper_of_groups_comes_back(box: JudgeBox) -> str:
-    """isolate-cg-keeper is killed: its service and ours are started again, and judge with groups."""
+    """isolate-cg-keeper is killed, and with it all that runs: no verdict comes of that."""
     _require_isolate(box)
+    ids = box.publish(SLEEP | {"source_code": "sleep 15; echo done"}, 2)
+    box.machine.wait_until("busy boxes", lambda: "2 of 2 boxes busy" in box.show("StatusText"))
     before = box.show("MainPID")
     box.machine.run("kill -KILL $(systemctl show -P MainPID isolate)")
     box.machine.wait_until("another process", lambda: box.show("MainPID") not in {before, "0"})
     box.wait_for("active")
-    return _judges(box, "isolate")
+    return f"{_all_answered(box, ids)}; {_judges(box, 'isolate')}"
+
+
+def stopped_keeper_stops_the_service_and_starts_it(box: JudgeBox) -> str:
+    """Who stops isolate.service, to upgrade it say, stops the daemon too; both come back together."""
+    _require_isolate(box)
+    box.machine.run("systemctl stop isolate", 120)
+    require(box.show("ActiveState") == "inactive", box.show("ActiveState"))
+    ids = box.publish(HELLO, 2)
+    box.machine.run("systemctl start isolate")
+    box.wait_for("active")
+    return f"stopped with it, started with it; {_all_answered(box, ids)}"
 
 
 def missing_isolate_costs_no_submission(box: JudgeBox) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.promql import Selector, grouping_labels, missing, selectors
+from support.promql import Selector, grouping_labels, kept_labels, missing, selectors
 
 KNOWN = {
     "verdictd_ready": {},
@@ -23,6 +23,15 @@ def test_selectors_are_all_metrics_with_their_matchers() -> None:
         Selector("verdictd_ready", ()),
     ] == selectors(query)
     assert {"job", "state"} == grouping_labels(query)
+
+
+def test_labels_that_are_left_are_those_of_sums() -> None:
+    """What two sides are matched by leaves all labels of the left one."""
+    query = "sum by (job, state) (verdictd_boxes) > 0 unless on (job, instance) verdictd_ready == 1"
+
+    assert {"job", "state"} == kept_labels(query)
+    assert {"job", "state", "instance"} == grouping_labels(query)
+    assert set() == kept_labels("verdictd_boxes unless on (job) verdictd_ready")
 
 
 @pytest.mark.parametrize(

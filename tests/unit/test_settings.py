@@ -211,6 +211,7 @@ def test_variables_of_others_are_let_through(monkeypatch: pytest.MonkeyPatch, na
         ('[callbacks]\nqueue = "verdictd.callbacks.dead"', "callbacks: queue and dead_queue must be two"),
         ('[callbacks]\nqueue = "verdictd.dead"', "callbacks.queue and callbacks.dead_queue must not be"),
         ("[judge]\nmax_attempts = 21", "judge.max_attempts is more than broker.delivery_limit"),
+        ("[judge]\nsubmission_timeout_s = 600", "judge.submission_timeout_s is not less than a third"),
         ("[judge]\nsubmission_timeout_s = inf", "judge.submission_timeout_s: Input should be"),
         ("[log]\nlevel = 'loud'", "log.level: Input should be 'debug', 'info', 'warning' or 'error'"),
         ("[limits]\nmetadata_bytes = 8000000", "limits: metadata_bytes is more than half of result_bytes"),

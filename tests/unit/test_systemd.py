@@ -16,13 +16,14 @@ import pytest
 from support.manager import Manager, manager
 from support.waiting import wait_until
 from verdictd import systemd
+from verdictd.broker import Broker
 from verdictd.history import Rate
 from verdictd.judge import Running
 from verdictd.pulse import Pulse
 from verdictd.sandbox import BoxId
 from verdictd.sandbox.pool import BoxState
 from verdictd.systemd import Vitals
-from verdictd.watch import BoxStatus, Watch
+from verdictd.watch import BoxStatus, Consumer, Watch
 
 EXTENSION = "EXTEND_TIMEOUT_USEC=30000000"
 
@@ -31,7 +32,6 @@ EXTENSION = "EXTEND_TIMEOUT_USEC=30000000"
 class Connection:
     """What is looked at of a broker."""
 
-    consuming: bool = False
     pulse: Pulse = field(default_factory=lambda: Pulse(limit_s=0.05))
 
 
@@ -39,7 +39,8 @@ class Connection:
 class Seen:
     """What is looked at of a watch."""
 
-    broker: Connection | None = None
+    consuming: bool = False
+    consumers: list[Consumer] = field(default_factory=list)
     stopping: bool = False
     boxes: list[BoxStatus] = field(default_factory=lambda: [box(BoxState.FREE)])
     rates: tuple[Rate, ...] = (Rate(60, 30, 0.5, {}),)
@@ -79,15 +80,14 @@ def test_ready_is_told_once_and_only_when_consuming() -> None:
         EXTENSION,
         "STATUS=not judging: not connected to RabbitMQ (0 of 1 boxes busy)",
     ] == telling.look()
-    seen.broker = Connection()
     assert ["WATCHDOG=1", EXTENSION] == telling.look()
-    seen.broker.consuming, seen.found = True, []
+    seen.consuming, seen.found = True, []
     assert [
         "READY=1",
         "WATCHDOG=1",
         "STATUS=judging: 0 of 1 boxes busy, 30 answered in the last minute (0.5/s)",
     ] == telling.look()
-    seen.broker.consuming = False
+    seen.consuming = False
     assert ["WATCHDOG=1"] == telling.look()
 
 
@@ -95,7 +95,7 @@ def test_stopping_is_told_once_and_the_stop_is_extended_while_it_lasts() -> None
     """
     TimeoutStopSec need not know how long the drain may take.
     """
-    seen = Seen(broker=Connection(consuming=True), boxes=[box(BoxState.LEASED, "a"), box(BoxState.RETIRED)])
+    seen = Seen(consuming=True, boxes=[box(BoxState.LEASED, "a"), box(BoxState.RETIRED)])
     telling = vitals(seen, watchdog_s=None)
 
     assert ["READY=1"] == telling.look()[:1]
@@ -113,7 +113,7 @@ def test_box_that_is_busy_for_too_long_ends_the_signs_of_life(state: BoxState) -
     """
     All that happens in a box has a deadline: where none has ended it, the service hangs.
     """
-    seen = Seen(broker=Connection(consuming=True), boxes=[box(state, "a")])
+    seen = Seen(consuming=True, boxes=[box(state, "a")])
     telling = vitals(seen, box_limit_s=0.05)
 
     assert "WATCHDOG=1" in telling.look()
@@ -126,7 +126,7 @@ def test_box_that_goes_on_to_something_else_is_alive(after: BoxStatus) -> None:
     """
     The limit is one of a submission, not of a busy day.
     """
-    seen = Seen(broker=Connection(consuming=True), boxes=[box(BoxState.LEASED, "a")])
+    seen = Seen(consuming=True, boxes=[box(BoxState.LEASED, "a")])
     telling = vitals(seen, box_limit_s=0.05)
     telling.look()
     time.sleep(0.06)
@@ -151,15 +151,16 @@ def test_consumer_without_progress_ends_the_signs_of_life() -> None:
     """
     Trying again and again is progress, and so is waiting for deliveries; silence is none.
     """
-    connection = Connection()
-    telling = vitals(Seen(broker=connection))
+    connection, consumer, other = Connection(), Consumer("some.queue"), Consumer("not.connected.yet")
+    consumer.broker = cast(Broker, connection)
+    telling = vitals(Seen(consumers=[other, consumer]))
     for _ in range(3):
         connection.pulse.beat()
         time.sleep(0.03)
         assert "WATCHDOG=1" in telling.look()
     time.sleep(0.06)
 
-    assert ["STATUS=hangs: the consumer neither consumes nor tries to"] == telling.look()
+    assert ["STATUS=hangs: the consumer of some.queue neither consumes nor tries to"] == telling.look()
     connection.pulse.rest()
     time.sleep(0.06)
     assert "WATCHDOG=1" in telling.look()

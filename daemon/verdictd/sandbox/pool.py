@@ -59,6 +59,7 @@ def _lock(path: Path, number: int) -> int:
         except FileNotFoundError:
             # Readable to all, so that a daemon of another user sees the lock too.
             fd = os.open(path, flags | os.O_CREAT, 0o444)
+            os.fchmod(fd, 0o444)  # whatever the umask
     except OSError as error:
         raise BoxTaken(f"cannot open the lock of box {number}: {error}") from error
     try:
@@ -83,6 +84,8 @@ class BoxPool:
         self._states = {box.number: BoxState.RESETTING for box in boxes}
         self._changed = asyncio.Condition()
         self._draining = False
+        self.failure = ""
+        """Why a box could not be used, the last time that this was so."""
         self._closed = asyncio.Event()
         self._resets: set[asyncio.Task[None]] = set()
 
@@ -182,6 +185,7 @@ class BoxPool:
         """Leave the box alone for a while, then take it over as at the start; until that succeeds."""
         was_usable = self.usable
         self._states[box.number] = BoxState.RETIRED
+        self.failure = str(error)
         log.error("box.retired", box=box.number, kind=error.kind, error=str(error), again_in_s=self._retire_s)
         metrics.SANDBOX_FAULTS.labels(error.kind).inc()
         if was_usable and not self.usable:

@@ -1,0 +1,52 @@
+"""What is remembered of results: how much, and for whom."""
+
+from verdictd.recent import Recent, Remembered
+
+
+def test_memory_of_results_is_bounded_by_count() -> None:
+    """The oldest go first."""
+    recent = Recent(count=2, size_bytes=1_000_000)
+    for name in "abc":
+        recent.add((name, b""), b"{}")
+
+    assert [False, True, True] == [recent.get((name, b"")) is not None for name in "abc"]
+
+
+def test_memory_of_results_is_bounded_by_bytes() -> None:
+    """A large result pushes out what came before it, but stays itself for who waits for it."""
+    recent = Recent(count=10, size_bytes=100_000)
+    for name, size in (("a", 10), ("b", 90_000), ("c", 500_000)):
+        recent.add((name, b""), b"x" * size)
+
+    assert [False, False, True] == [recent.get((name, b"")) is not None for name in "abc"]
+
+
+def test_memory_keeps_what_may_come_once_more() -> None:
+    """As many results as can be in work at once stay, however large: all may be delivered again at once."""
+    recent = Recent(count=0, size_bytes=0, at_least=3)
+    for name in "abcd":
+        recent.add((name, b""), b"x" * 100_000)
+
+    assert [False, True, True, True] == [recent.get((name, b"")) is not None for name in "abcd"]
+
+
+def test_memory_tells_one_body_from_another() -> None:
+    """The same id with another body is another submission."""
+    recent = Recent(count=2, size_bytes=1_000_000)
+    recent.add(("a", b"one"), b"{}")
+
+    assert recent.get(("a", b"two")) is None
+    assert recent.has_other(("a", b"two"))
+    assert not recent.has_other(("a", b"one"))
+    assert not recent.has_other(("b", b"one"))
+
+
+def test_memory_knows_what_was_confirmed() -> None:
+    """Whatever is answered after that was answered before; what was forgotten meanwhile is no matter."""
+    recent = Recent(count=2, size_bytes=1_000_000)
+    recent.add(("a", b""), b"{}")
+    unconfirmed = recent.get(("a", b""))
+    recent.answered(("a", b""))
+    recent.answered(("b", b""))
+
+    assert (Remembered(b"{}"), Remembered(b"{}", answered=True)) == (unconfirmed, recent.get(("a", b"")))
