@@ -1,27 +1,34 @@
-"""What the README prints works as printed."""
+"""What the READMEs print works as printed."""
 
 import asyncio
+import json
 import re
 import shlex
+import signal
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from support import manual
+from support.amqp import RESULTS, SUBMISSIONS, peer
 from support.daemon import daemon, environment
 from support.rabbitmq import free_ports
+from support.waiting import wait_until
+from support.web import site
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
+CONTRACT = (ROOT / "schemas" / "README.md").read_text()
 OWN_BOXES = {"sandbox__isolate": "embedded", "sandbox__boxes": "2", "sandbox__first_box": "790"}
 
 
-def blocks(language: str) -> list[str]:
+def blocks(language: str, text: str = README) -> list[str]:
     """The code blocks of one language, in order."""
-    found: list[str] = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    found: list[str] = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
     return found
 
 
@@ -59,14 +66,109 @@ async def test_run_line_is_accepted(line: str) -> None:
 
 
 async def test_publisher_in_python_gets_its_verdict(amqp_url: str, tmp_path: Path) -> None:
-    """The client that the README prints, unchanged but for the address."""
+    """The client that the README prints, unchanged but for the address; its time in the queue is known."""
     source = blocks("python")[0]
     assert "amqp://guest:guest@127.0.0.1:5672/" in source
     client = source.replace("amqp://guest:guest@127.0.0.1:5672/", amqp_url)
-    async with daemon(tmp_path / "daemon.log", broker__url=amqp_url, **OWN_BOXES):
+    async with daemon(tmp_path / "daemon.log", broker__url=amqp_url, **OWN_BOXES) as running:
         code, out = await run([sys.executable, "-c", client])
+        await wait_until(lambda: running.logged("submission.answered"))
+        (answered,) = running.logged("submission.answered")
 
     assert (0, "accepted\n") == (code, out)
+    assert 0 <= answered["queue_time"] < 60
+
+
+async def test_publisher_of_the_contract_says_when_it_sent(amqp_url: str, tmp_path: Path) -> None:
+    """Without a timestamp nobody would know how long its submission waited."""
+    (source,) = blocks("python", CONTRACT)
+    client = source.replace("amqp://guest:guest@127.0.0.1:5672/", amqp_url)
+    async with (
+        daemon(tmp_path / "daemon.log", broker__url=amqp_url, **OWN_BOXES),
+        peer(amqp_url) as reader,
+    ):
+        code, out = await run([sys.executable, "-c", client])
+        result = json.loads((await reader.take(RESULTS, 30)).body)
+
+    assert (0, "", "accepted") == (code, out, result["status"])
+    assert 0 <= result["queue_time"] < 60
+
+
+async def test_publisher_in_a_shell_says_when_it_sent(tmp_path: Path) -> None:
+    """The lines with rabbitmqadmin, unchanged but for its port."""
+    (script,) = (block for block in blocks("sh", CONTRACT) if "rabbitmqadmin" in block)
+    assert '"timestamp": \'$(date +%s)' in script
+    with manual.operated() as operator:
+        shell = f'rabbitmqadmin() {{ {shlex.join(operator.admin_argv())} "$@"; }}\n'
+        publish, get = script.split("rabbitmqadmin get")
+        async with (
+            daemon(tmp_path / "daemon.log", broker__url=operator.broker.url, **OWN_BOXES) as running,
+            peer(operator.broker.url) as reader,
+        ):
+            published, said = await run(["bash", "-c", shell + publish])
+            async with asyncio.timeout(30):
+                while not await reader.count(RESULTS):
+                    await asyncio.sleep(0.1)
+            code, out = await run(["bash", "-c", f"{shell}rabbitmqadmin get{get}"])
+            (answered,) = running.logged("submission.answered")
+            left = await reader.count(RESULTS)
+
+    assert (0, 0, 0) == (published, code, left), said + out
+    assert '"status":"accepted"' in out
+    assert ("hello-2", True) == (answered["id"], 0 <= answered["queue_time"] < 60)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_first_signal_finishes_what_is_in_a_box(
+    number: signal.Signals, amqp_url: str, tmp_path: Path
+) -> None:
+    """Ctrl-C does as systemd does."""
+    submission = {"language": "bash", "source_code": "sleep 2; echo 42", "expected_output": "42"}
+    async with (
+        daemon(tmp_path / "daemon.log", broker__url=amqp_url, log__level="debug", **OWN_BOXES) as running,
+        peer(amqp_url) as client,
+    ):
+        await client.publish(SUBMISSIONS, json.dumps(submission).encode())
+        await wait_until(lambda: running.logged("submission.started"))
+        code = await running.end(number)
+        result = json.loads((await client.take(RESULTS)).body)
+
+    assert (0, "accepted", 1) == (code, result["status"], result["attempt"])
+
+
+async def test_operator_sees_daemons_that_want_the_token_of_a_credential(
+    amqp_url: str, tmp_path: Path
+) -> None:
+    """The command of systemd/README.md, from the folder of which the unit makes the credentials."""
+    token = "a-token-that-is-a-credential"
+    (tmp_path / "http__tokens").write_text(f"{token}\n")
+    sudo, *words = next(words for words in manual.commands("Watch it") if words[-1] == "top")
+    command = [word.replace("/etc/verdictd/credentials", str(tmp_path)) for word in words]
+    program = command.index("/opt/verdictd/bin/verdictd")
+    command[program] = str(Path(sys.executable).parent / "verdictd")
+    async with site(tmp_path / "daemon.log", broker__url=amqp_url, http__tokens=token) as served:
+        with_token, seen = await run([*command, "--once"], http__port=str(served.port))
+        without, refused = await run([*command[program:], "--once"], http__port=str(served.port))
+
+    assert "sudo" == sudo
+    assert (0, 1) == (with_token, without), seen + refused
+    assert "wants a token" in refused
+
+
+async def test_check_beside_a_daemon_that_runs_takes_another_box(amqp_url: str, tmp_path: Path) -> None:
+    """With the settings that systemd/README.md prints for that; without them the box is taken."""
+    words = manual.commands("Install")[-1]
+    changed = dict(words[at + 1].split("=") for at, word in enumerate(words) if word == "-E")
+    assert [*words[-2:]] == ["/opt/verdictd/bin/verdictd", "check"]
+    settings = {name.removeprefix("VERDICTD_").lower(): value for name, value in changed.items()}
+    command = [str(Path(sys.executable).parent / "verdictd"), "check"]
+    async with daemon(tmp_path / "daemon.log", broker__url=amqp_url, **OWN_BOXES):
+        taken, said = await run(command, broker__url=amqp_url, **OWN_BOXES)
+        _, found = await run(command, broker__url=amqp_url, **(OWN_BOXES | settings))
+
+    assert 1 == taken
+    assert "box 790 is in use by another daemon on this host" in said
+    assert "boxes: 1 clean: 900 to 900" in found
 
 
 async def test_language_of_the_readme_can_be_added(tmp_path: Path) -> None:
