@@ -21,6 +21,7 @@ from verdictd.settings import HTTP_REPLIES, BrokerSettings
 from verdictd.tasks import beside
 
 _LENGTH_KEPT_S = 1
+_AT_ONCE_S = 0.1
 _REPLY_QUEUE_EXPIRES_S = 60
 
 
@@ -119,9 +120,11 @@ class Submitter:
     async def queue_length(self) -> int:
         """How many submissions wait in the queue, to a second; raises BrokerUnavailable."""
         async with self._looking:
-            connection, _ = self._now_open()
+            connection, channel = self._now_open()
             if time.monotonic() - self._looked_s > _LENGTH_KEPT_S:
                 with connections.translated("cannot look at the submissions queue"):
+                    async with asyncio.timeout(_AT_ONCE_S):  # while it blocks us, it reads no question either
+                        await (await channel.get_underlay_channel()).connection.ready()
                     # A channel for one operation: one that fails or times out closes its channel.
                     async with (
                         asyncio.timeout(self._settings.connect_timeout_s),

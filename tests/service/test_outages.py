@@ -175,7 +175,7 @@ async def close_connections(rabbitmq: PrivateBroker, name: str) -> None:
 async def test_memory_alarm_is_seen_by_who_asks(rabbitmq: PrivateBroker, tmp_path: Path) -> None:
     """A daemon whose results are not taken is not ready, and says so; afterwards it is."""
     url = rabbitmq.fresh_vhost()
-    own = {"broker__url": url, "sandbox__first_box": "872"}
+    own = {"broker__url": url, "sandbox__first_box": "872", "broker__publish_timeout_s": "2"}
     async with site(tmp_path / "log", **own) as served, peer(url) as client:
         ids = await send(client, "sleep 5", 1)
         await until_in_box(served, 1)
@@ -183,9 +183,17 @@ async def test_memory_alarm_is_seen_by_who_asks(rabbitmq: PrivateBroker, tmp_pat
             async with asyncio.timeout(30):
                 while (asked := await served.get("/readyz"))[0] == 200:
                     await asyncio.sleep(0.1)
-            measured = await scrape(served)
+            submission = {"language": "bash", "source_code": "true"}
+            refused = await served.post(submission)
+            began_s = time.monotonic()
+            refused_again, measured = await served.post(submission), await scrape(served)
+            took_s = time.monotonic() - began_s
         await served.ready()
-        await runs(client, ids)
+        async with asyncio.timeout(60):
+            while (await client.take(RESULTS, 60)).correlation_id not in ids:
+                pass
 
+    assert (503, 503) == (refused[0], refused_again[0])
+    assert took_s < 5, "it waits for RabbitMQ, which does not read"
     assert (503, ["RabbitMQ takes no results now"]) == (asked[0], asked[1]["problems"])
     assert (0, 0) == (measured.value("verdictd_ready"), measured.value("verdictd_broker_connected"))
