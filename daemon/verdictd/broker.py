@@ -34,10 +34,10 @@ class Broker:
     """RabbitMQ over two connections: a shortage of memory or disk there blocks the one that publishes."""
 
     def __init__(
-        self, settings: BrokerSettings, *, reply_timeout_s: float, more: topology.Queues | None = None
+        self, settings: BrokerSettings, *, reply_timeout_s: float, more: topology.Queues = topology.NO_QUEUES
     ) -> None:
         self._settings = settings
-        self._more = more or {}
+        self._more = more
         self._replies = Replies(settings, timeout_s=reply_timeout_s, more=more)
         self.pulse = Pulse(topology.try_limit_s(settings, more))
         """Of the task that consumes: it rests while RabbitMQ delivers to us."""
@@ -76,7 +76,7 @@ class Broker:
         settings: BrokerSettings,
         *,
         reply_timeout_s: float = REPLY_TIMEOUT_S,
-        more: topology.Queues | None = None,
+        more: topology.Queues = topology.NO_QUEUES,
     ) -> AsyncIterator[Self]:
         """A broker whose queues are there, and `more` of them where these are given.
 

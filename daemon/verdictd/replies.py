@@ -50,10 +50,10 @@ class Replies:
     """Publishes over a connection of its own, which RabbitMQ blocks while it is short of memory or disk."""
 
     def __init__(
-        self, settings: BrokerSettings, *, timeout_s: float, more: topology.Queues | None = None
+        self, settings: BrokerSettings, *, timeout_s: float, more: topology.Queues = topology.NO_QUEUES
     ) -> None:
         self._settings = settings
-        self._more = more or {}
+        self._more = more
         self._timeout_s = timeout_s
         self._reply_to_pattern = re.compile(settings.reply_to_pattern)
         self.failure = ""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import cast
+from typing import Final, cast
 
 import aiormq
 from aio_pika import exceptions
@@ -14,6 +14,8 @@ from verdictd.settings import BrokerSettings, CallbackSettings
 
 Queues = Mapping[str, common.FieldTable]
 """The arguments of queues by their names."""
+
+NO_QUEUES: Final[Queues] = {}
 
 
 def queues(settings: BrokerSettings) -> Queues:
@@ -61,11 +63,9 @@ def _dead_letters_to(queue: str) -> common.FieldTable:
     }
 
 
-async def declare(
-    connection: AbstractConnection, settings: BrokerSettings, more: Queues | None = None
-) -> None:
+async def declare(connection: AbstractConnection, settings: BrokerSettings, more: Queues = NO_QUEUES) -> None:
     """Make the queues that are missing, or only look for them; raises BrokerUnavailable with the reason."""
-    for name, arguments in {**queues(settings), **(more or {})}.items():
+    for name, arguments in {**queues(settings), **more}.items():
         with translated(f"queue {name!r} cannot be used"):
             # A channel for one operation: one that fails or times out closes its channel.
             async with asyncio.timeout(settings.connect_timeout_s), connection.channel() as channel:
@@ -94,10 +94,10 @@ class _LookFor(commands.Queue.Declare):
         """Take any name."""
 
 
-def try_limit_s(settings: BrokerSettings, more: Queues | None = None) -> float:
+def try_limit_s(settings: BrokerSettings, more: Queues = NO_QUEUES) -> float:
     """How long one try of `keep` takes at the most, with every step at its deadline and the pause after it.
 
     The steps: connect, declare each queue, consume. The same again is left for a busy machine.
     """
-    steps = 2 + len(queues(settings)) + len(more or {})
+    steps = 2 + len(queues(settings)) + len(more)
     return 2 * (steps * settings.connect_timeout_s + CLOSE_TIMEOUT_S + settings.reconnect_max_s)
