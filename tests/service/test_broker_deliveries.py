@@ -24,8 +24,8 @@ from support.amqp import (
     handled,
     make_delivery,
     peer,
-    wait_until,
 )
+from support.waiting import wait_until
 from verdictd.deliveries import Delivery, Settlement
 
 pytestmark = pytest.mark.anyio

@@ -21,10 +21,10 @@ from support.amqp import (
     make_delivery,
     peer,
     vhost,
-    wait_until,
 )
 from support.proxy import Proxy
 from support.rabbitmq import PrivateBroker
+from support.waiting import wait_until
 from verdictd import topology
 from verdictd.deliveries import Delivery, Settlement
 from verdictd.errors import BrokerUnavailable

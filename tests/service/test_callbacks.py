@@ -180,18 +180,18 @@ async def test_secrets_are_rotated_without_a_gap(amqp_url: str) -> None:
     assert [{"id": "1"}] * 2 == [received.verified(OTHER_SECRET) for received in (both, new)]
 
 
-async def test_callbacks_survive_a_restart_of_the_broker(own_broker: PrivateBroker) -> None:
+async def test_callbacks_survive_a_restart_of_the_broker(rabbitmq: PrivateBroker) -> None:
     """On their queue, on a delay queue, in somebody's hands: all are delivered afterwards."""
     early, late = Receiver(never_answers, answers(200)), Receiver()
     ports = {"allow_ports": (early.port, late.port), "ladder_s": (0.2, 3, 4), "timeout_s": 8}
     settings = callback_settings(**ports)
-    async with early.up(), delivering(own_broker.url, settings) as running:
+    async with early.up(), delivering(rabbitmq.fresh_vhost(), settings) as running:
         await running.jobs.add(job(early, 1))
         await running.jobs.add(job(late, 2, tries=1))
         await wait_until(lambda: early.received)
         await asyncio.sleep(0.5)
-        await asyncio.to_thread(own_broker.stop)
-        await asyncio.to_thread(own_broker.start)
+        await asyncio.to_thread(rabbitmq.stop)
+        await asyncio.to_thread(rabbitmq.start)
         async with late.up():
             await wait_until(lambda: len(early.received) >= 2 and late.received, within_s=40)
 

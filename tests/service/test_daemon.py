@@ -345,24 +345,25 @@ async def test_sandbox_that_always_fails_ends_in_internal_error_and_the_dead_que
     assert b"sleep 30" in dead.body
 
 
-async def test_broker_restart_under_load_loses_nothing(own_broker: PrivateBroker, tmp_path: Path) -> None:
+async def test_broker_restart_under_load_loses_nothing(rabbitmq: PrivateBroker, tmp_path: Path) -> None:
     """RabbitMQ goes and comes back while submissions run: every id is answered with its own output."""
+    url = rabbitmq.fresh_vhost()
     sent = [bash(f"sleep 0.1; echo {number}") for number in range(60)]
     answers: dict[str, Result] = {}
     async with daemon(
         tmp_path / "daemon.log",
-        broker__url=own_broker.url,
+        broker__url=url,
         sandbox__isolate="embedded",
         sandbox__boxes="2",
         sandbox__first_box="740",
     ) as running:
-        async with peer(own_broker.url) as client:
+        async with peer(url) as client:
             for submission in sent:
                 await send(client, submission)
             await wait_until(lambda: len(running.logged("submission.answered")) >= 5)
-        await asyncio.to_thread(own_broker.stop)
-        await asyncio.to_thread(own_broker.start)
-        async with peer(own_broker.url) as client, asyncio.timeout(90):
+        await asyncio.to_thread(rabbitmq.stop)
+        await asyncio.to_thread(rabbitmq.start)
+        async with peer(url) as client, asyncio.timeout(90):
             while len(answers) < len(sent):
                 answer = await result(client)
                 answers[answer.id] = answer

@@ -12,9 +12,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from support.amqp import RESULTS, SUBMISSIONS, Peer, broker_settings, peer, wait_until
+from support.amqp import RESULTS, SUBMISSIONS, Peer, broker_settings, peer
 from support.faulty import Faulty
 from support.rabbitmq import PrivateBroker
+from support.waiting import wait_until
 from support.web import Site, listening, site, until_in_box
 from verdictd.connections import connection
 from verdictd.errors import BrokerUnavailable
@@ -122,16 +123,16 @@ async def test_daemon_without_a_broker_is_alive_and_not_ready(log: Path) -> None
     assert 0 == code
 
 
-async def test_broker_that_goes_and_comes_back(own_broker: PrivateBroker, log: Path) -> None:
+async def test_broker_that_goes_and_comes_back(rabbitmq: PrivateBroker, log: Path) -> None:
     """503 while it is away; then submissions are judged again, those that wait among them."""
-    async with site(log, broker__url=own_broker.url) as served:
+    async with site(log, broker__url=rabbitmq.fresh_vhost()) as served:
         before = await served.post(bash("echo 1"), wait=True)
-        await asyncio.to_thread(own_broker.stop)
+        await asyncio.to_thread(rabbitmq.stop)
         async with asyncio.timeout(20):
             while (away := await served.get("/readyz"))[0] == 200:
                 await asyncio.sleep(0.05)
         refused = await served.post(bash("echo 2"), wait=True)
-        await asyncio.to_thread(own_broker.start)
+        await asyncio.to_thread(rabbitmq.start)
         await served.ready()
         async with asyncio.timeout(20):
             while (after := await served.post(bash("echo 3"), wait=True))[0] == 503:

@@ -9,7 +9,7 @@ from typing import Any
 
 from support.amqp import Peer, broker_settings, peer
 from support.receiver import SECRET, Receiver
-from support.waiting import wait_until
+from support.waiting import LIMIT_S, wait_until
 from verdictd import topology
 from verdictd.broker import Broker
 from verdictd.callbacks import Job, Jobs
@@ -89,4 +89,4 @@ async def delivering(
                 yield found
             finally:
                 stop.set()
-                await asyncio.wait_for(task, 10)
+                await asyncio.wait_for(task, LIMIT_S)
