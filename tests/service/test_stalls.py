@@ -107,23 +107,27 @@ async def stalled_at(pattern: bytes, url: str) -> tuple[float, float]:
         answered.add(message.body)
 
     await declare(url)
-    async with Proxy.open(url) as proxy, connected(settings_over(proxy)) as broker:
-        async with consuming(broker, answering(broker), drain_timeout_s=60), peer(url) as client:
-            results = await client.channel.get_queue(RESULTS, ensure=False)
-            await results.consume(collect, no_ack=True)
-            proxy.stall_at(pattern)
-            async with asyncio.TaskGroup() as publishing:
-                for body in bodies:
-                    publishing.create_task(client.publish(SUBMISSIONS, body))
-                    await asyncio.sleep(0.02)
-            if not proxy.stalled:  # it belongs to the opening of a connection
-                await client.channel.queue_delete(SUBMISSIONS)
-                await wait_until(lambda: proxy.stalled)
-            await asyncio.sleep(HEARTBEAT_S)
-            proxy.heal()
-            back_s = await wait_until(lambda: broker.consuming and broker.connected)
-            await client.publish_all(SUBMISSIONS, bodies)
-            await wait_until(lambda: answered == bodies)
+    async with Proxy.open(url) as proxy:
+        async with (
+            connected(settings_over(proxy)) as broker,
+            consuming(broker, answering(broker), drain_timeout_s=60),
+        ):
+            async with peer(url) as client:
+                results = await client.channel.get_queue(RESULTS, ensure=False)
+                await results.consume(collect, no_ack=True)
+                proxy.stall_at(pattern)
+                async with asyncio.TaskGroup() as publishing:
+                    for body in bodies:
+                        publishing.create_task(client.publish(SUBMISSIONS, body))
+                        await asyncio.sleep(0.02)
+                if not proxy.stalled:  # it belongs to the opening of a connection
+                    await client.channel.queue_delete(SUBMISSIONS)
+                    await wait_until(lambda: proxy.stalled)
+                await asyncio.sleep(HEARTBEAT_S)
+                proxy.heal()
+                back_s = await wait_until(lambda: broker.consuming and broker.connected)
+                await client.publish_all(SUBMISSIONS, bodies)
+                await wait_until(lambda: answered == bodies)
             began_s = time.monotonic()
         stopped_s = time.monotonic() - began_s
     return back_s, stopped_s
