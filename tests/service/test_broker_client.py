@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from support.amqp import (
 )
 from support.rabbitmq import PrivateBroker
 from support.waiting import LIMIT_S, wait_until
+from verdictd import client
 from verdictd.client import submit
 from verdictd.deliveries import Delivery, Settlement
 from verdictd.errors import BrokerUnavailable
@@ -79,16 +81,23 @@ async def test_missing_submissions_queue_is_broker_unavailable(amqp_url: str) ->
     assert "queue 'verdictd.submissions' does not exist" in str(failure.value)
 
 
-async def test_missing_replies_are_a_timeout_that_counts_them(amqp_url: str) -> None:
+async def test_missing_replies_are_a_timeout_that_counts_them(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who waits learns how many replies have not come."""
-    async with connected(broker_settings(amqp_url)):
+    now_s = 0
+    monkeypatch.setattr(client, "time", SimpleNamespace(monotonic=lambda: now_s))
+    async with connected(broker_settings(amqp_url)), peer(amqp_url) as daemon:
+        bodies: list[tuple[str | None, bytes]] = [(key, b"{}") for key in ("1", "2", "3")]
+        waiting = asyncio.create_task(submitted(amqp_url, bodies, timeout_s=600))
+        kept = [await daemon.take(SUBMISSIONS) for _ in range(3)]
+        now_s = 601
+        await daemon.publish(kept[1].reply_to or "", correlation_id=kept[1].correlation_id)
         with pytest.raises(TimeoutError) as failure:
-            await submitted(amqp_url, [("1", b"{}"), ("2", b"{}")], timeout_s=5)
-    async with peer(amqp_url) as reader:
-        kept = [await reader.take(SUBMISSIONS) for _ in range(2)]
+            await waiting
 
     assert "2 replies have not come" == str(failure.value)
-    assert ["1", "2"] == [message.correlation_id for message in kept]
+    assert ["1", "2", "3"] == [message.correlation_id for message in kept]
 
 
 async def test_lost_connection_ends_the_wait(broker: PrivateBroker, amqp_url: str) -> None:

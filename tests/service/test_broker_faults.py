@@ -4,8 +4,8 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
@@ -204,27 +204,37 @@ async def test_memory_alarm_delays_replies_and_no_settlement(rabbitmq: PrivateBr
     assert (True, [b"kept"], 0) == (waits, bodies, copies)
 
 
-async def test_reply_is_given_up_after_its_timeout_in_all(rabbitmq: PrivateBroker) -> None:
+async def test_reply_is_given_up_after_its_timeout_in_all(amqp_url: str) -> None:
     """A broker that does not come back holds no submission for ever."""
-    settings = broker_settings(rabbitmq.fresh_vhost())
-    async with connected(settings, reply_timeout_s=0.5) as broker:
-        await asyncio.to_thread(rabbitmq.kill)
+    async with (
+        reachable(amqp_url) as (url, go_away),
+        connected(broker_settings(url), reply_timeout_s=0.5) as broker,
+    ):
+        await go_away()
         with pytest.raises(BrokerUnavailable) as failure:
             await broker.reply(b"{}", delivery=make_delivery(), submission_id="s-1")
 
     assert "no confirm for a reply in 0.5 s" == str(failure.value)
 
 
-async def test_stop_without_a_connection_ends_at_once(rabbitmq: PrivateBroker) -> None:
+async def test_stop_without_a_connection_ends_at_once(amqp_url: str) -> None:
     """A daemon can be stopped while its broker is away."""
-    async with connected(broker_settings(rabbitmq.fresh_vhost())) as broker:
+    async with reachable(amqp_url) as (url, go_away), connected(broker_settings(url)) as broker:
         async with consuming(broker, accept) as stop:
-            await asyncio.to_thread(rabbitmq.kill)
+            await go_away()
             await wait_until(lambda: not broker.consuming and not broker.connected)
             stop.set()
         state = repr(broker)
 
     assert "<Broker not connected, not consuming, 0 in flight>" == state
+
+
+@asynccontextmanager
+async def reachable(url: str) -> AsyncIterator[tuple[str, Callable[[], Awaitable[None]]]]:
+    """A URL of the broker, and what makes the broker go away for whoever uses that."""
+    async with AsyncExitStack() as until:
+        proxy = await until.enter_async_context(Proxy.open(url))
+        yield proxy.url, until.aclose
 
 
 async def take_all(channel: AbstractChannel, ids: set[str]) -> Counter[str]:
