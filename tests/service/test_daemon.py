@@ -7,6 +7,7 @@ import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,28 +38,59 @@ SAMPLE = {
 Start = Callable[..., AbstractAsyncContextManager[Daemon]]
 
 
-@pytest.fixture(params=["isolate", "embedded"])
-def start(request: pytest.FixtureRequest, amqp_url: str, tmp_path: Path) -> Start:
-    """Start a daemon on this test's own virtual host."""
+@pytest.fixture(scope="module", params=["isolate", "embedded"])
+def settings(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Settings of a daemon with each sandbox."""
     isolate = sandbox_setting(request.param)
     if isolate is None:
         pytest.skip("isolate is not installed")
+    return {
+        "sandbox__isolate": isolate,
+        "sandbox__boxes": "2",
+        "sandbox__first_box": "720" if isolate == "embedded" else "730",
+        "sandbox__retire_s": "1",
+        "judge__fault_pause_s": "0.2",
+    }
+
+
+@pytest.fixture
+def start(settings: dict[str, str], amqp_url: str, tmp_path: Path) -> Start:
+    """Start a daemon on this test's own virtual host."""
 
     @asynccontextmanager
-    async def start(name: str = "daemon", *, ready: bool = True, **settings: str) -> AsyncIterator[Daemon]:
-        own = {
-            "broker__url": amqp_url,
-            "sandbox__isolate": isolate,
-            "sandbox__boxes": "2",
-            "sandbox__first_box": "720" if isolate == "embedded" else "730",
-            "sandbox__retire_s": "1",
-            "judge__fault_pause_s": "0.2",
-        }
+    async def start(name: str = "daemon", *, ready: bool = True, **changes: str) -> AsyncIterator[Daemon]:
         run = daemon if ready else launched
-        async with run(tmp_path / f"{name}.log", **(own | settings)) as running:
+        own = settings | {"broker__url": amqp_url} | changes
+        async with run(tmp_path / f"{name}.log", **own) as running:
             yield running
 
     return start
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A daemon for tests that leave it as it was, and its virtual host."""
+
+    daemon: Daemon
+    url: str
+
+
+@pytest.fixture(scope="module")
+async def shared(
+    settings: dict[str, str], broker: PrivateBroker, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Shared]:
+    """One daemon, beside those that tests start."""
+    url = broker.fresh_vhost()
+    own = settings | {"broker__url": url, "sandbox__first_box": f"{settings['sandbox__first_box'][:2]}4"}
+    async with daemon(tmp_path_factory.mktemp("daemon") / "log", **own) as running:
+        yield Shared(running, url)
+
+
+@pytest.fixture
+async def user(shared: Shared) -> AsyncIterator[Peer]:
+    """A publisher and consumer of the shared daemon."""
+    async with peer(shared.url) as user:
+        yield user
 
 
 @pytest.fixture
@@ -89,13 +121,12 @@ def bash(source: str, **fields: Any) -> dict[str, Any]:
     return {"id": str(uuid.uuid4()), "language": "bash", "source_code": source} | fields
 
 
-async def test_sample_of_the_prototype_is_judged_as_it_stands(start: Start, client: Peer) -> None:
+async def test_sample_of_the_prototype_is_judged_as_it_stands(user: Peer) -> None:
     """The submission that every user of the prototype knows is accepted, with all its evidence."""
-    async with start():
-        sent_at = datetime.now(UTC).replace(microsecond=0)
-        await send(client, SAMPLE, message_id="first", timestamp=sent_at)
-        message = await client.take(RESULTS)
-        answer = Result.model_validate_json(message.body)
+    sent_at = datetime.now(UTC).replace(microsecond=0)
+    await send(user, SAMPLE, message_id="first", timestamp=sent_at)
+    message = await user.take(RESULTS)
+    answer = Result.model_validate_json(message.body)
 
     assert ("first", "accepted", 3, None) == (answer.id, answer.status, answer.status_id, answer.cause)
     assert ("hello world\n", 0, None) == (answer.stdout, answer.exit_code, answer.exit_signal)
@@ -109,25 +140,21 @@ async def test_sample_of_the_prototype_is_judged_as_it_stands(start: Start, clie
     assert ("first", "verdictd.result.v1") == (message.correlation_id, message.type)
 
 
-async def test_result_goes_where_reply_to_says(start: Start, client: Peer) -> None:
+async def test_result_goes_where_reply_to_says(user: Peer) -> None:
     """A consumer with a queue of its own gets its results there, with its correlation id."""
-    await client.channel.declare_queue("verdictd.reply.mine", durable=True)
-    async with start():
-        await send(client, bash("echo hi"), reply_to="verdictd.reply.mine", correlation_id="42")
-        message = await client.take("verdictd.reply.mine")
+    await user.channel.declare_queue("verdictd.reply.mine", durable=True)
+    await send(user, bash("echo hi"), reply_to="verdictd.reply.mine", correlation_id="42")
+    message = await user.take("verdictd.reply.mine")
 
-        assert "42" == message.correlation_id
-        assert 0 == await client.count(RESULTS)
+    assert "42" == message.correlation_id
+    assert 0 == await user.count(RESULTS)
 
 
-async def test_forbidden_reply_to_is_invalid_and_answered_on_the_results_queue(
-    start: Start, client: Peer
-) -> None:
+async def test_forbidden_reply_to_is_invalid_and_answered_on_the_results_queue(user: Peer) -> None:
     """A submission cannot make the daemon write into any queue."""
-    async with start():
-        await send(client, bash("true"), reply_to="somebody.elses")
-        answer = await result(client)
-        dead = await client.take(DEAD)
+    await send(user, bash("true"), reply_to="somebody.elses")
+    answer = await result(user)
+    dead = await user.take(DEAD)
 
     assert "invalid_submission" == answer.status
     assert "reply_to" in answer.errors[0].message
@@ -151,18 +178,15 @@ INVALID: dict[str, tuple[bytes, str]] = {
 }
 
 
-async def test_invalid_messages_are_answered_and_cost_nobody_else_anything(
-    start: Start, client: Peer
-) -> None:
+async def test_invalid_messages_are_answered_and_cost_nobody_else_anything(user: Peer) -> None:
     """Each gets its reasons with JSON pointers and a copy on the dead queue; its neighbours are judged."""
-    async with start():
-        async with asyncio.TaskGroup() as sending:
-            for name, (body, _) in INVALID.items():
-                sending.create_task(send(client, body, correlation_id=name))
-                fine = bash("echo fine", expected_output="fine")
-                sending.create_task(send(client, fine, correlation_id="fine"))
-        answers = [await client.take(RESULTS) for _ in range(2 * len(INVALID))]
-        dead = [(await client.take(DEAD)).body for _ in INVALID]
+    async with asyncio.TaskGroup() as sending:
+        for name, (body, _) in INVALID.items():
+            sending.create_task(send(user, body, correlation_id=name))
+            fine = bash("echo fine", expected_output="fine")
+            sending.create_task(send(user, fine, correlation_id="fine"))
+    answers = [await user.take(RESULTS) for _ in range(2 * len(INVALID))]
+    dead = [(await user.take(DEAD)).body for _ in INVALID]
 
     found = {
         answer.correlation_id: json.loads(answer.body)
@@ -178,28 +202,28 @@ async def test_invalid_messages_are_answered_and_cost_nobody_else_anything(
     assert sorted(body for body, _ in INVALID.values()) == sorted(dead)
 
 
-async def test_compressed_message_is_invalid(start: Start, client: Peer) -> None:
+async def test_compressed_message_is_invalid(user: Peer) -> None:
     """What is not plain JSON says so in its properties, and is not guessed at."""
-    async with start():
-        await send(client, bash("true"), content_encoding="gzip")
-        await send(client, bash("true"), content_type="text/plain")
-        await send(client, bash("true"), type="something.else")
-        answers = await results(client, 3)
+    await send(user, bash("true"), content_encoding="gzip")
+    await send(user, bash("true"), content_type="text/plain")
+    await send(user, bash("true"), type="something.else")
+    answers = await results(user, 3)
+    for _ in answers:
+        await user.take(DEAD)
 
     said = sorted(answer.errors[0].message.split(" ")[0] for answer in answers)
     assert ["content_encoding", "content_type", "type"] == said
 
 
-async def test_unroutable_reply_goes_to_the_results_queue_and_says_so(start: Start, client: Peer) -> None:
+async def test_unroutable_reply_goes_to_the_results_queue_and_says_so(user: Peer) -> None:
     """A result is not lost with the queue of the one who asked for it."""
-    async with start():
-        await send(client, bash("echo hi"), reply_to="verdictd.reply.gone")
-        message = await client.take(RESULTS)
+    await send(user, bash("echo hi"), reply_to="verdictd.reply.gone")
+    message = await user.take(RESULTS)
 
     assert "verdictd.reply.gone" == message.headers["undelivered_reply_to"]
 
 
-async def test_mixed_submissions_all_get_their_own_verdicts(start: Start, client: Peer) -> None:
+async def test_mixed_submissions_all_get_their_own_verdicts(shared: Shared, user: Peer) -> None:
     """Sixty submissions over two boxes: each id is answered once, with the right verdict and output."""
     sent, expected = [], {}
     for number in range(60):
@@ -208,26 +232,28 @@ async def test_mixed_submissions_all_get_their_own_verdicts(start: Start, client
         status = ["accepted", "runtime_error_nzec", "runtime_error_sigsegv", "wrong_answer"][kind]
         sent.append(bash(source, expected_output=str(number)))
         expected[sent[-1]["id"]] = status
-    async with start() as running:
-        await send_all(client, sent)
-        answers = await results(client, 60)
-        await wait_until(lambda: len(running.logged("submission.answered")) >= 60)  # after the result
-        lines = running.logged("submission.answered")
+    await send_all(user, sent)
+    answers = await results(user, 60)
+
+    def logged() -> list[str]:
+        lines = shared.daemon.logged("submission.answered")
+        return [line["id"] for line in lines if line["id"] in expected]
+
+    await wait_until(lambda: len(logged()) >= 60)  # after the result
 
     assert expected == {answer.id: answer.status for answer in answers}
-    assert sorted(expected) == sorted(line["id"] for line in lines)
+    assert sorted(expected) == sorted(logged())
 
 
-async def test_submission_sent_twice_is_judged_once_and_answered_twice(start: Start, client: Peer) -> None:
+async def test_submission_sent_twice_is_judged_once_and_answered_twice(user: Peer) -> None:
     """While it runs the second attaches to it; later it gets the remembered result. Both are flagged."""
     running, finished = bash("sleep 1; date +%N"), bash("date +%N")
-    async with start():
-        await send_all(client, [running, running])
-        attached = await results(client, 2)
-        await send(client, finished)
-        first = await result(client)
-        await send(client, finished)
-        again = await result(client)
+    await send_all(user, [running, running])
+    attached = await results(user, 2)
+    await send(user, finished)
+    first = await result(user)
+    await send(user, finished)
+    again = await result(user)
 
     assert 1 == len({answer.stdout for answer in attached})
     assert [False, True] == sorted(answer.duplicate for answer in attached)
@@ -235,13 +261,12 @@ async def test_submission_sent_twice_is_judged_once_and_answered_twice(start: St
     assert (False, True) == (first.duplicate, again.duplicate)
 
 
-async def test_id_used_again_with_another_body_is_judged(start: Start, client: Peer) -> None:
+async def test_id_used_again_with_another_body_is_judged(user: Peer) -> None:
     """Another body is another submission; the message tells that the id is not new."""
-    async with start():
-        await send(client, {"id": "same", "language": "bash", "source_code": "echo one"})
-        one = await result(client)
-        await send(client, {"id": "same", "language": "bash", "source_code": "echo two"})
-        two = await result(client)
+    await send(user, {"id": "same", "language": "bash", "source_code": "echo one"})
+    one = await result(user)
+    await send(user, {"id": "same", "language": "bash", "source_code": "echo two"})
+    two = await result(user)
 
     assert ("one\n", "two\n") == (one.stdout, two.stdout)
     assert ("used before" in one.message, "used before" in two.message) == (False, True)

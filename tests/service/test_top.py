@@ -156,7 +156,8 @@ NO_DAEMONS: list[tuple[Behave, str]] = [
 
 async def test_what_is_no_daemon_of_this_version_is_told() -> None:
     """Silence, floods, other servers, other versions: each is one line."""
-    others = [Receiver(behaviour) for behaviour, _ in NO_DAEMONS]
+    ports = free_ports(len(NO_DAEMONS))
+    others = [Receiver(behaviour, port=port) for (behaviour, _), port in zip(NO_DAEMONS, ports, strict=True)]
     urls = [f"http://127.0.0.1:{other.port}/path/" for other in others]
     async with AsyncExitStack() as up:
         for other in others:
