@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Self
 from urllib.parse import urlsplit
 
+from support.waiting import turns
+
 HEADER = rb"AMQP\x00"
 """The first bytes of a connection."""
 
@@ -41,11 +43,11 @@ class Proxy:
             yield proxy
         finally:
             server.close()
-            await _turns()  # what was accepted is begun, to be ended with the others
+            await turns()  # what was accepted is begun, to be ended with the others
             proxy.cut()
             if proxy._tasks:
                 await asyncio.wait(proxy._tasks, timeout=5)
-            await _turns()  # what was ended is closed
+            await turns()  # what was ended is closed
 
     @property
     def stalled(self) -> bool:
@@ -107,9 +109,3 @@ class Proxy:
             await way.wait()
         finally:
             target.close()
-
-
-async def _turns() -> None:
-    """Let the event loop take what it has begun some steps further: to accept and to close take several."""
-    for _ in range(5):
-        await asyncio.sleep(0)

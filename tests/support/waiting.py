@@ -18,3 +18,9 @@ async def wait_until(condition: Callable[[], object], within_s: float = LIMIT_S)
             pytest.fail(f"did not happen within {within_s} s")
         await asyncio.sleep(0.01)
     return time.monotonic() - began_s
+
+
+async def turns() -> None:
+    """Let the event loop finish what it has begun: to accept or to close a connection takes several steps."""
+    for _ in range(5):
+        await asyncio.sleep(0)
