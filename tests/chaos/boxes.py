@@ -53,10 +53,10 @@ async def torment(rig: Rig, ledger: Ledger, running: Daemon, seconds: float) -> 
     return hits
 
 
-async def strike(rig: Rig, running: Daemon, hits: Counter[str]) -> None:
+async def strike(rig: Rig, running: Daemon, hits: Counter[str], *, most: int = 2) -> None:
     """Kill one sandbox, or hold it up, and enter into `hits` which submission was hit.
 
-    None is hit more than twice: after `judge.max_attempts` its answer would rightly be an internal error.
+    None is hit more often: after `judge.max_attempts` its answer would rightly be an internal error.
     """
     keepers = sandboxes(running.process.pid)
     if not keepers:
@@ -65,7 +65,7 @@ async def strike(rig: Rig, running: Daemon, hits: Counter[str]) -> None:
     name = submission_in(running, victim)
     if rig.random.random() < 0.2:
         await hold(victim, 0.5)
-    elif name is not None and hits[name] < 2:
+    elif name is not None and hits[name] < most:
         hits[name] += kill(victim)
 
 

@@ -73,7 +73,7 @@ async def out_of_memory(rig: Rig, row: Row) -> None:
         async with rig.daemon(broker.url) as running:
             await ledger.more_answers(1, within_s=30)
             async with broker.memory_alarm():
-                await asyncio.sleep(2)  # the alarm takes a moment to reach the connections
+                await asyncio.sleep(5)  # the alarm takes a moment to reach the connections
                 answered = ledger.answered
                 await still(running)
                 waiting = len(running.logged("submission.started")) - ledger.answered

@@ -45,7 +45,7 @@ async def test_endless_loop_is_time_limit_exceeded_by_cpu_time(judge: Judge) -> 
 
     assert (Status.TIME_LIMIT_EXCEEDED, 5, Cause.CPU_TIME) == (result.status, result.status_id, result.cause)
     assert result.time is not None
-    assert 0.4 <= result.time <= 0.4 + 0.2 + 0.15
+    assert 0.4 <= result.time <= 0.4 + 0.2 + 0.5
 
 
 async def test_slow_end_within_the_extra_time_is_time_limit_exceeded_with_the_true_time(judge: Judge) -> None:
@@ -56,7 +56,7 @@ async def test_slow_end_within_the_extra_time_is_time_limit_exceeded_with_the_tr
     assert (Status.TIME_LIMIT_EXCEEDED, Cause.CPU_TIME) == (result.status, result.cause)
     assert "done\n" == result.stdout
     assert result.time is not None
-    assert 0.55 <= result.time <= 0.9
+    assert 0.55 <= result.time <= 1.5
 
 
 async def test_sleeping_is_time_limit_exceeded_by_wall_time(judge: Judge) -> None:

@@ -57,7 +57,7 @@ def names(directory: Path) -> list[str]:
     return sorted(entry.name for entry in directory.iterdir())
 
 
-def wait_until(condition: Callable[[], object], within_s: float = 10) -> None:
+def wait_until(condition: Callable[[], object], within_s: float = 60) -> None:
     """Wait for something to become true, and fail the test if it does not in time."""
     deadline_s = time.monotonic() + within_s
     while not condition():

@@ -2,12 +2,13 @@
 """The life of a box: made, filled, used by one at a time, reset."""
 
 import os
+import time
 import uuid
 from pathlib import Path
 
 import pytest
 
-from sandbox.conformance import ENDED_WELL, Box, Executable, failed, fresh_box, prog
+from sandbox.conformance import DEADLINE_S, ENDED_WELL, Box, Executable, failed, fresh_box, prog
 from sandbox.host import box_number, names, wait_until
 from support.processes import alive
 
@@ -115,12 +116,16 @@ def test_busy_box_is_waited_for_with_wait(box: Box) -> None:
     """
     The second run starts when the first has ended.
     """
-    first = ["/bin/sh", "-c", "sleep 0.3; echo first >file", uuid.uuid4().hex]
-    with box.started(first, "--processes=2") as run:
+    first = ["/bin/sh", "-c", "read line; echo first >file", uuid.uuid4().hex]
+    with box.started(first) as run:
         wait_until(lambda: alive(first))
-        second = box.run(["/bin/cat", "file"], "--wait")
+        with box.started(["/bin/cat", "file"], "--wait") as second:
+            time.sleep(1)
+            waits = second.process.poll() is None
+            run.process.communicate(b"go on\n")
+            out, _ = second.process.communicate(timeout=DEADLINE_S)
 
-        assert (ENDED_WELL, b"first\n") == (run.result().outcome, second.stdout)
+        assert (True, ENDED_WELL, b"first\n") == (waits, run.result().outcome, out)
 
 
 def test_special_files_are_removed_after_the_run(box: Box) -> None:

@@ -20,23 +20,19 @@ def amqp_url(broker: PrivateBroker) -> str:
     return broker.fresh_vhost()
 
 
-@pytest.fixture
-def own_broker() -> Iterator[PrivateBroker]:
-    """A broker for this test alone, which may stop, kill and start it."""
-    with PrivateBroker() as broker:
-        yield broker
-
-
-@pytest.fixture(scope="module")
-def module_broker() -> Iterator[PrivateBroker]:
-    """A broker for the tests of one module; see `rabbitmq`."""
+@pytest.fixture(scope="session")
+def frail_broker() -> Iterator[PrivateBroker]:
+    """The other broker that tests share; see `rabbitmq`."""
     with PrivateBroker() as broker:
         yield broker
 
 
 @pytest.fixture
-def rabbitmq(module_broker: PrivateBroker) -> PrivateBroker:
-    """The broker of this module, which tests may stop and freeze; it is running when a test begins."""
-    if not module_broker.running:
-        module_broker.start()
-    return module_broker
+def rabbitmq(frail_broker: PrivateBroker) -> PrivateBroker:
+    """A broker that tests may stop, kill and freeze; it is running when a test begins.
+
+    Each works on a virtual host of its own, and leaves all else as it was.
+    """
+    if not frail_broker.running:
+        frail_broker.start()
+    return frail_broker

@@ -18,6 +18,7 @@ from support.amqp import (
     make_delivery,
     peer,
 )
+from support.waiting import LIMIT_S
 from verdictd.broker import Broker
 
 pytestmark = pytest.mark.anyio
@@ -120,7 +121,7 @@ async def test_direct_reply_reaches_its_client_once(amqp_url: str) -> None:
     ):
         await broker.reply(b"direct", delivery=make_delivery(reply_to=address), submission_id="s-1")
         await broker.reply(b"second", delivery=make_delivery(reply_to=address), submission_id="s-1")
-        bodies = [(await asyncio.wait_for(replies.get(), 10)).body for _ in range(2)]
+        bodies = [(await asyncio.wait_for(replies.get(), LIMIT_S)).body for _ in range(2)]
         copies = await client.count(RESULTS)
 
     assert ([b"direct", b"second"], 0) == (bodies, copies)
@@ -159,7 +160,7 @@ async def test_reply_waits_for_a_queue_that_only_the_operator_may_declare(amqp_u
             await asyncio.sleep(1)
             waits = not reply.done()
             await operator.channel.declare_queue(RESULTS, durable=True)
-            await asyncio.wait_for(reply, 10)
+            await asyncio.wait_for(reply, LIMIT_S)
             body = (await operator.take(RESULTS)).body
 
     assert (True, b"kept") == (waits, body)

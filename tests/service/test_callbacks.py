@@ -14,6 +14,8 @@ from support.callbacks import (
     callback_settings,
     delivering,
     job,
+    left,
+    retry_queue,
 )
 from support.rabbitmq import PrivateBroker
 from support.receiver import OTHER_SECRET, SECRET, Receiver, answers, dies, never_answers
@@ -21,8 +23,6 @@ from support.waiting import wait_until
 from verdictd.callbacks import webhook_id
 
 pytestmark = pytest.mark.anyio
-
-SLACK_S = 0.5  # what a busy machine adds to a wait
 
 
 async def test_callback_is_delivered_and_leaves_nothing(amqp_url: str) -> None:
@@ -32,8 +32,7 @@ async def test_callback_is_delivered_and_leaves_nothing(amqp_url: str) -> None:
         sent = job(receiver, trace=trace)
         await running.jobs.add(sent)
         await wait_until(lambda: receiver.received)
-        await asyncio.sleep(0.3)
-        waiting = await running.waiting()
+    waiting = await left(amqp_url)
     (received,) = receiver.received
 
     assert (sent.body, {"id": "1"}) == (received.body, received.verified())
@@ -52,13 +51,13 @@ async def test_failed_delivery_is_tried_again_after_each_step(amqp_url: str) -> 
         await running.jobs.add(job(receiver))
         await wait_until(lambda: len(receiver.received) == 4)
         await asyncio.sleep(1)
-        waiting = await running.waiting()
+        steps = running.steps
+    waiting = await left(amqp_url)
     waits_s = [later.at_s - sooner.at_s for sooner, later in pairwise(receiver.received)]
 
     assert (4, {}) == (len(receiver.received), waiting)
-    assert [True] * 3 == [
-        0.8 * step_s <= wait_s <= step_s + SLACK_S for step_s, wait_s in zip(LADDER_S, waits_s, strict=True)
-    ]
+    assert [retry_queue(step_s) for step_s in LADDER_S] == steps
+    assert [True] * 3 == [0.8 * step_s <= wait_s for step_s, wait_s in zip(LADDER_S, waits_s, strict=True)]
     assert 1 == len({received.headers["webhook-id"] for received in receiver.received})
     assert [{"id": "1"}] * 4 == [received.verified() for received in receiver.received]
 
@@ -94,7 +93,7 @@ async def test_callback_that_ends_is_kept_with_its_reason(
             sent = job(receiver)
             await running.jobs.add(sent)
             kept = await running.peer.take(DEAD_CALLBACKS)
-            waiting = await running.waiting()
+        waiting = await left(amqp_url)
 
     assert (requests, sent.body, {}) == (receiver.connections, kept.body, waiting)
     said = {"reason": reason, "tries": requests, "url": sent.url, "webhook_id": sent.webhook_id}
@@ -136,10 +135,11 @@ async def test_retry_after_is_honoured(amqp_url: str) -> None:
     ):
         await running.jobs.add(job(receiver))
         await wait_until(lambda: len(receiver.received) == 3)
+        steps = running.steps
     first, second, third = (received.at_s for received in receiver.received)
 
-    assert 1.2 <= second - first <= 1.5 + SLACK_S
-    assert 2 <= third - second <= 2 + SLACK_S
+    assert [retry_queue(1.5), retry_queue(2)] == steps
+    assert (True, True) == (1.2 <= second - first, 2 <= third - second)
 
 
 @pytest.mark.parametrize(
@@ -180,20 +180,20 @@ async def test_secrets_are_rotated_without_a_gap(amqp_url: str) -> None:
     assert [{"id": "1"}] * 2 == [received.verified(OTHER_SECRET) for received in (both, new)]
 
 
-async def test_callbacks_survive_a_restart_of_the_broker(own_broker: PrivateBroker) -> None:
+async def test_callbacks_survive_a_restart_of_the_broker(rabbitmq: PrivateBroker) -> None:
     """On their queue, on a delay queue, in somebody's hands: all are delivered afterwards."""
     early, late = Receiver(never_answers, answers(200)), Receiver()
     ports = {"allow_ports": (early.port, late.port), "ladder_s": (0.2, 3, 4), "timeout_s": 8}
     settings = callback_settings(**ports)
-    async with early.up(), delivering(own_broker.url, settings) as running:
+    async with early.up(), delivering(rabbitmq.fresh_vhost(), settings) as running:
         await running.jobs.add(job(early, 1))
         await running.jobs.add(job(late, 2, tries=1))
         await wait_until(lambda: early.received)
         await asyncio.sleep(0.5)
-        await asyncio.to_thread(own_broker.stop)
-        await asyncio.to_thread(own_broker.start)
+        await asyncio.to_thread(rabbitmq.stop)
+        await asyncio.to_thread(rabbitmq.start)
         async with late.up():
-            await wait_until(lambda: len(early.received) >= 2 and late.received, within_s=40)
+            await wait_until(lambda: len(early.received) >= 2 and late.received)
 
     assert {"id": "1"} == early.received[-1].verified()
     assert {"id": "2"} == late.received[0].verified()
@@ -204,12 +204,11 @@ async def test_dead_receiver_keeps_no_other_waiting(amqp_url: str) -> None:
     dead = Receiver(never_answers, host="127.0.0.2")
     others = [Receiver(host=f"127.0.0.{number}") for number in range(3, 12)]
     ports = [receiver.port for receiver in (dead, *others)]
-    settings = callback_settings(*ports, timeout_s=15, per_host=4, max_deliveries=32)
+    settings = callback_settings(*ports, timeout_s=90, per_host=4, max_deliveries=32)
     async with AsyncExitStack() as up, delivering(amqp_url, settings) as running:
         for receiver in (dead, *others):
             await up.enter_async_context(receiver.up())
-        for number in range(100):
-            await running.jobs.add(job(dead, number))
+        await asyncio.gather(*(running.jobs.add(job(dead, number)) for number in range(100)))
         began_s = time.monotonic()
         await asyncio.gather(
             *(running.jobs.add(job(receiver, number)) for number, receiver in enumerate(others * 10))
@@ -218,7 +217,7 @@ async def test_dead_receiver_keeps_no_other_waiting(amqp_url: str) -> None:
     delays_s = [received.at_s - began_s for receiver in others for received in receiver.received]
 
     assert 90 == len(delays_s)
-    assert max(delays_s) < 12
+    assert max(delays_s) < 30
     assert 4 == dead.connections
 
 

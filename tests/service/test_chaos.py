@@ -15,7 +15,7 @@ from support.rabbitmq import PrivateBroker
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
 FIRST_BOX = 844
-SHORT = {"storm", "killed-while-busy", "broker-out-of-memory"}
+SHORT = {"storm", "killed-while-busy"}
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ async def test_submit_to_a_queue_that_is_not_there_says_so(served: str) -> None:
     ended = await command(
         "submit",
         "--timeout",
-        "1",
+        "30",
         PROGRAMS / "endless.json",
         broker__url=served,
         broker__submissions_queue="nobody.reads",

@@ -5,8 +5,9 @@ import json
 import os
 import signal
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,28 +38,59 @@ SAMPLE = {
 Start = Callable[..., AbstractAsyncContextManager[Daemon]]
 
 
-@pytest.fixture(params=["isolate", "embedded"])
-def start(request: pytest.FixtureRequest, amqp_url: str, tmp_path: Path) -> Start:
-    """Start a daemon on this test's own virtual host."""
+@pytest.fixture(scope="module", params=["isolate", "embedded"])
+def settings(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Settings of a daemon with each sandbox."""
     isolate = sandbox_setting(request.param)
     if isolate is None:
         pytest.skip("isolate is not installed")
+    return {
+        "sandbox__isolate": isolate,
+        "sandbox__boxes": "2",
+        "sandbox__first_box": "720" if isolate == "embedded" else "730",
+        "sandbox__retire_s": "1",
+        "judge__fault_pause_s": "0.2",
+    }
+
+
+@pytest.fixture
+def start(settings: dict[str, str], amqp_url: str, tmp_path: Path) -> Start:
+    """Start a daemon on this test's own virtual host."""
 
     @asynccontextmanager
-    async def start(name: str = "daemon", *, ready: bool = True, **settings: str) -> AsyncIterator[Daemon]:
-        own = {
-            "broker__url": amqp_url,
-            "sandbox__isolate": isolate,
-            "sandbox__boxes": "2",
-            "sandbox__first_box": "720" if isolate == "embedded" else "730",
-            "sandbox__retire_s": "1",
-            "judge__fault_pause_s": "0.2",
-        }
+    async def start(name: str = "daemon", *, ready: bool = True, **changes: str) -> AsyncIterator[Daemon]:
         run = daemon if ready else launched
-        async with run(tmp_path / f"{name}.log", **(own | settings)) as running:
+        own = settings | {"broker__url": amqp_url} | changes
+        async with run(tmp_path / f"{name}.log", **own) as running:
             yield running
 
     return start
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A daemon for tests that leave it as it was, and its virtual host."""
+
+    daemon: Daemon
+    url: str
+
+
+@pytest.fixture(scope="module")
+async def shared(
+    settings: dict[str, str], broker: PrivateBroker, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Shared]:
+    """One daemon, beside those that tests start."""
+    url = broker.fresh_vhost()
+    own = settings | {"broker__url": url, "sandbox__first_box": f"{settings['sandbox__first_box'][:2]}4"}
+    async with daemon(tmp_path_factory.mktemp("daemon") / "log", **own) as running:
+        yield Shared(running, url)
+
+
+@pytest.fixture
+async def user(shared: Shared) -> AsyncIterator[Peer]:
+    """A publisher and consumer of the shared daemon."""
+    async with peer(shared.url) as user:
+        yield user
 
 
 @pytest.fixture
@@ -73,25 +105,28 @@ async def send(client: Peer, submission: dict[str, Any] | bytes, **properties: A
     await client.publish(SUBMISSIONS, body, **properties)
 
 
-async def result(client: Peer, queue: str = RESULTS, limit_s: float = 30) -> Result:
-    return Result.model_validate_json((await client.take(queue, limit_s)).body)
+async def send_all(client: Peer, submissions: Iterable[dict[str, Any]]) -> None:
+    await client.publish_all(SUBMISSIONS, [json.dumps(submission).encode() for submission in submissions])
 
 
-async def results(client: Peer, count: int, limit_s: float = 60) -> list[Result]:
-    return [await result(client, limit_s=limit_s) for _ in range(count)]
+async def result(client: Peer) -> Result:
+    return Result.model_validate_json((await client.take(RESULTS)).body)
+
+
+async def results(client: Peer, count: int) -> list[Result]:
+    return [await result(client) for _ in range(count)]
 
 
 def bash(source: str, **fields: Any) -> dict[str, Any]:
     return {"id": str(uuid.uuid4()), "language": "bash", "source_code": source} | fields
 
 
-async def test_sample_of_the_prototype_is_judged_as_it_stands(start: Start, client: Peer) -> None:
+async def test_sample_of_the_prototype_is_judged_as_it_stands(user: Peer) -> None:
     """The submission that every user of the prototype knows is accepted, with all its evidence."""
-    async with start():
-        sent_at = datetime.now(UTC).replace(microsecond=0)
-        await send(client, SAMPLE, message_id="first", timestamp=sent_at)
-        message = await client.take(RESULTS, 30)
-        answer = Result.model_validate_json(message.body)
+    sent_at = datetime.now(UTC).replace(microsecond=0)
+    await send(user, SAMPLE, message_id="first", timestamp=sent_at)
+    message = await user.take(RESULTS)
+    answer = Result.model_validate_json(message.body)
 
     assert ("first", "accepted", 3, None) == (answer.id, answer.status, answer.status_id, answer.cause)
     assert ("hello world\n", 0, None) == (answer.stdout, answer.exit_code, answer.exit_signal)
@@ -105,25 +140,21 @@ async def test_sample_of_the_prototype_is_judged_as_it_stands(start: Start, clie
     assert ("first", "verdictd.result.v1") == (message.correlation_id, message.type)
 
 
-async def test_result_goes_where_reply_to_says(start: Start, client: Peer) -> None:
+async def test_result_goes_where_reply_to_says(user: Peer) -> None:
     """A consumer with a queue of its own gets its results there, with its correlation id."""
-    await client.channel.declare_queue("verdictd.reply.mine", durable=True)
-    async with start():
-        await send(client, bash("echo hi"), reply_to="verdictd.reply.mine", correlation_id="42")
-        message = await client.take("verdictd.reply.mine", 30)
+    await user.channel.declare_queue("verdictd.reply.mine", durable=True)
+    await send(user, bash("echo hi"), reply_to="verdictd.reply.mine", correlation_id="42")
+    message = await user.take("verdictd.reply.mine")
 
-        assert "42" == message.correlation_id
-        assert 0 == await client.count(RESULTS)
+    assert "42" == message.correlation_id
+    assert 0 == await user.count(RESULTS)
 
 
-async def test_forbidden_reply_to_is_invalid_and_answered_on_the_results_queue(
-    start: Start, client: Peer
-) -> None:
+async def test_forbidden_reply_to_is_invalid_and_answered_on_the_results_queue(user: Peer) -> None:
     """A submission cannot make the daemon write into any queue."""
-    async with start():
-        await send(client, bash("true"), reply_to="somebody.elses")
-        answer = await result(client)
-        dead = await client.take(DEAD)
+    await send(user, bash("true"), reply_to="somebody.elses")
+    answer = await result(user)
+    dead = await user.take(DEAD)
 
     assert "invalid_submission" == answer.status
     assert "reply_to" in answer.errors[0].message
@@ -147,16 +178,15 @@ INVALID: dict[str, tuple[bytes, str]] = {
 }
 
 
-async def test_invalid_messages_are_answered_and_cost_nobody_else_anything(
-    start: Start, client: Peer
-) -> None:
+async def test_invalid_messages_are_answered_and_cost_nobody_else_anything(user: Peer) -> None:
     """Each gets its reasons with JSON pointers and a copy on the dead queue; its neighbours are judged."""
-    async with start():
+    async with asyncio.TaskGroup() as sending:
         for name, (body, _) in INVALID.items():
-            await send(client, body, correlation_id=name)
-            await send(client, bash("echo fine", expected_output="fine"), correlation_id="fine")
-        answers = [await client.take(RESULTS, 30) for _ in range(2 * len(INVALID))]
-        dead = [(await client.take(DEAD)).body for _ in INVALID]
+            sending.create_task(send(user, body, correlation_id=name))
+            fine = bash("echo fine", expected_output="fine")
+            sending.create_task(send(user, fine, correlation_id="fine"))
+    answers = [await user.take(RESULTS) for _ in range(2 * len(INVALID))]
+    dead = [(await user.take(DEAD)).body for _ in INVALID]
 
     found = {
         answer.correlation_id: json.loads(answer.body)
@@ -167,62 +197,63 @@ async def test_invalid_messages_are_answered_and_cost_nobody_else_anything(
         name: answer["errors"][0]["path"] for name, answer in found.items()
     }
     assert {"invalid_submission"} == {answer["status"] for answer in found.values()}
-    fine = [json.loads(answer.body)["status"] for answer in answers if answer.correlation_id == "fine"]
-    assert ["accepted"] * len(INVALID) == fine
+    others = [json.loads(answer.body)["status"] for answer in answers if answer.correlation_id == "fine"]
+    assert ["accepted"] * len(INVALID) == others
     assert sorted(body for body, _ in INVALID.values()) == sorted(dead)
 
 
-async def test_compressed_message_is_invalid(start: Start, client: Peer) -> None:
+async def test_compressed_message_is_invalid(user: Peer) -> None:
     """What is not plain JSON says so in its properties, and is not guessed at."""
-    async with start():
-        await send(client, bash("true"), content_encoding="gzip")
-        await send(client, bash("true"), content_type="text/plain")
-        await send(client, bash("true"), type="something.else")
-        answers = await results(client, 3)
+    await send(user, bash("true"), content_encoding="gzip")
+    await send(user, bash("true"), content_type="text/plain")
+    await send(user, bash("true"), type="something.else")
+    answers = await results(user, 3)
+    for _ in answers:
+        await user.take(DEAD)
 
     said = sorted(answer.errors[0].message.split(" ")[0] for answer in answers)
     assert ["content_encoding", "content_type", "type"] == said
 
 
-async def test_unroutable_reply_goes_to_the_results_queue_and_says_so(start: Start, client: Peer) -> None:
+async def test_unroutable_reply_goes_to_the_results_queue_and_says_so(user: Peer) -> None:
     """A result is not lost with the queue of the one who asked for it."""
-    async with start():
-        await send(client, bash("echo hi"), reply_to="verdictd.reply.gone")
-        message = await client.take(RESULTS, 30)
+    await send(user, bash("echo hi"), reply_to="verdictd.reply.gone")
+    message = await user.take(RESULTS)
 
     assert "verdictd.reply.gone" == message.headers["undelivered_reply_to"]
 
 
-async def test_mixed_submissions_all_get_their_own_verdicts(start: Start, client: Peer) -> None:
+async def test_mixed_submissions_all_get_their_own_verdicts(shared: Shared, user: Peer) -> None:
     """Sixty submissions over two boxes: each id is answered once, with the right verdict and output."""
-    expected = {}
-    async with start() as running:
-        for number in range(60):
-            kind = number % 4
-            source = [f"echo {number}", f"exit {number}", f"echo {number}; kill -SEGV $$", "echo no"][kind]
-            status = ["accepted", "runtime_error_nzec", "runtime_error_sigsegv", "wrong_answer"][kind]
-            submission = bash(source, expected_output=str(number))
-            expected[submission["id"]] = status
-            await send(client, submission)
-        answers = await results(client, 60)
-        await wait_until(lambda: len(running.logged("submission.answered")) >= 60)  # after the result
-        lines = running.logged("submission.answered")
+    sent, expected = [], {}
+    for number in range(60):
+        kind = number % 4
+        source = [f"echo {number}", f"exit {number}", f"echo {number}; kill -SEGV $$", "echo no"][kind]
+        status = ["accepted", "runtime_error_nzec", "runtime_error_sigsegv", "wrong_answer"][kind]
+        sent.append(bash(source, expected_output=str(number)))
+        expected[sent[-1]["id"]] = status
+    await send_all(user, sent)
+    answers = await results(user, 60)
+
+    def logged() -> list[str]:
+        lines = shared.daemon.logged("submission.answered")
+        return [line["id"] for line in lines if line["id"] in expected]
+
+    await wait_until(lambda: len(logged()) >= 60)  # after the result
 
     assert expected == {answer.id: answer.status for answer in answers}
-    assert sorted(expected) == sorted(line["id"] for line in lines)
+    assert sorted(expected) == sorted(logged())
 
 
-async def test_submission_sent_twice_is_judged_once_and_answered_twice(start: Start, client: Peer) -> None:
+async def test_submission_sent_twice_is_judged_once_and_answered_twice(user: Peer) -> None:
     """While it runs the second attaches to it; later it gets the remembered result. Both are flagged."""
     running, finished = bash("sleep 1; date +%N"), bash("date +%N")
-    async with start():
-        await send(client, running)
-        await send(client, running)
-        attached = await results(client, 2)
-        await send(client, finished)
-        first = await result(client)
-        await send(client, finished)
-        again = await result(client)
+    await send_all(user, [running, running])
+    attached = await results(user, 2)
+    await send(user, finished)
+    first = await result(user)
+    await send(user, finished)
+    again = await result(user)
 
     assert 1 == len({answer.stdout for answer in attached})
     assert [False, True] == sorted(answer.duplicate for answer in attached)
@@ -230,13 +261,12 @@ async def test_submission_sent_twice_is_judged_once_and_answered_twice(start: St
     assert (False, True) == (first.duplicate, again.duplicate)
 
 
-async def test_id_used_again_with_another_body_is_judged(start: Start, client: Peer) -> None:
+async def test_id_used_again_with_another_body_is_judged(user: Peer) -> None:
     """Another body is another submission; the message tells that the id is not new."""
-    async with start():
-        await send(client, {"id": "same", "language": "bash", "source_code": "echo one"})
-        one = await result(client)
-        await send(client, {"id": "same", "language": "bash", "source_code": "echo two"})
-        two = await result(client)
+    await send(user, {"id": "same", "language": "bash", "source_code": "echo one"})
+    one = await result(user)
+    await send(user, {"id": "same", "language": "bash", "source_code": "echo two"})
+    two = await result(user)
 
     assert ("one\n", "two\n") == (one.stdout, two.stdout)
     assert ("used before" in one.message, "used before" in two.message) == (False, True)
@@ -246,14 +276,14 @@ async def test_id_used_again_with_another_body_is_judged(start: Start, client: P
 async def test_sigterm_finishes_what_is_in_a_box_and_puts_the_rest_back(start: Start, client: Peer) -> None:
     """A stop in good order: exit 0, the two that run are answered, the others wait for the next daemon."""
     async with start() as running:
-        for _ in range(6):
-            await send(client, bash("sleep 1; echo done"))
+        await send_all(client, [bash("sleep 2; echo done") for _ in range(6)])
         await wait_until(lambda: len(keepers(running)) == 2)
         code = await running.end()
     done = await results(client, 2)
-    left = await client.count(SUBMISSIONS)
+    await client.until_waiting(SUBMISSIONS, 4)
+    more = await client.count(RESULTS)
 
-    assert (0, 4) == (code, left)
+    assert (0, 0) == (code, more)
     assert ["done\n"] * 2 == [answer.stdout for answer in done]
     assert [1, 1] == [answer.attempt for answer in done]
 
@@ -273,31 +303,32 @@ async def test_drain_timeout_bounds_the_stop(start: Start, client: Peer) -> None
     async with start(service__drain_timeout_s="1") as running:
         await send(client, bash("sleep 60", wall_time_limit=100))
         await wait_until(lambda: keepers(running))
-        code = await running.end(within_s=15)
-    left = await client.count(SUBMISSIONS)
+        code = await running.end(within_s=30)
+    await client.until_waiting(SUBMISSIONS, 1)
 
-    assert (0, 1) == (code, left)
+    assert 0 == code
 
 
 async def test_killed_daemon_loses_nothing(start: Start, client: Peer) -> None:
     """SIGKILL under load, twice: every id is answered, and what ran is judged again by the next daemon."""
     sent = [bash(f"sleep 0.2; echo {number}") for number in range(40)]
     async with start("one") as first:
-        for submission in sent:
-            await send(client, submission)
+        await send_all(client, sent)
         await wait_until(lambda: len(first.logged("submission.answered")) >= 5)
         await first.end(signal.SIGKILL)
     async with start("two") as second:
         await wait_until(lambda: len(second.logged("submission.answered")) >= 5)
         await second.end(signal.SIGKILL)
     answers: dict[str, Result] = {}
-    async with start("three"), asyncio.timeout(60):
+    async with start("three") as third, asyncio.timeout(120):
         while len(answers) < len(sent):
             answer = await result(client)
             answers[answer.id] = answer
-        await asyncio.sleep(1)
+        code = await third.end()
+    await asyncio.sleep(0.5)  # what was not settled comes back
+    await client.until_waiting(SUBMISSIONS, 0)
 
-        assert 0 == await client.count(SUBMISSIONS)
+    assert 0 == code
     expected = {submission["id"]: f"{number}\n" for number, submission in enumerate(sent)}
     assert expected == {answer_id: answer.stdout for answer_id, answer in answers.items()}
 
@@ -345,36 +376,38 @@ async def test_sandbox_that_always_fails_ends_in_internal_error_and_the_dead_que
     assert b"sleep 30" in dead.body
 
 
-async def test_broker_restart_under_load_loses_nothing(own_broker: PrivateBroker, tmp_path: Path) -> None:
+async def test_broker_restart_under_load_loses_nothing(rabbitmq: PrivateBroker, tmp_path: Path) -> None:
     """RabbitMQ goes and comes back while submissions run: every id is answered with its own output."""
+    url = rabbitmq.fresh_vhost()
     sent = [bash(f"sleep 0.1; echo {number}") for number in range(60)]
     answers: dict[str, Result] = {}
     async with daemon(
         tmp_path / "daemon.log",
-        broker__url=own_broker.url,
+        broker__url=url,
         sandbox__isolate="embedded",
         sandbox__boxes="2",
         sandbox__first_box="740",
     ) as running:
-        async with peer(own_broker.url) as client:
-            for submission in sent:
-                await send(client, submission)
+        async with peer(url) as client:
+            await send_all(client, sent)
             await wait_until(lambda: len(running.logged("submission.answered")) >= 5)
-        await asyncio.to_thread(own_broker.stop)
-        await asyncio.to_thread(own_broker.start)
-        async with peer(own_broker.url) as client, asyncio.timeout(90):
+        await asyncio.to_thread(rabbitmq.stop)
+        answered = len(running.logged("submission.answered"))
+        await asyncio.to_thread(rabbitmq.start)
+        async with peer(url) as client, asyncio.timeout(120):
             while len(answers) < len(sent):
                 answer = await result(client)
                 answers[answer.id] = answer
 
     expected = {submission["id"]: f"{number}\n" for number, submission in enumerate(sent)}
     assert expected == {answer_id: answer.stdout for answer_id, answer in answers.items()}
+    assert 5 <= answered < len(sent)
 
 
 async def test_second_daemon_with_the_same_boxes_refuses_to_start(start: Start) -> None:
     """Two daemons on one host never share a box: exit code 78, and the id that is taken."""
     async with start("one"), start("two", ready=False) as second:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             code = await second.process.wait()
         said = second.text
 

@@ -5,17 +5,18 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import orjson
 import pytest
 
-from support.amqp import RESULTS, SUBMISSIONS, Peer, peer, vhost
+from support.amqp import RESULTS, SUBMISSIONS, Peer, declare, peer, vhost
 from support.daemon import Daemon, daemon
 from support.metrics import scrape
+from support.processes import sandboxes
 from support.rabbitmq import PrivateBroker
-from support.waiting import wait_until
+from support.waiting import LIMIT_S, wait_until
 from support.web import site, until_in_box
 from verdictd.messages import Result
 
@@ -41,18 +42,17 @@ async def running_at(url: str, folder: Path) -> AsyncIterator[Daemon]:
 
 async def send(client: Peer, source: str, count: int) -> set[str]:
     ids = {f"s-{number}" for number in range(count)}
-    for name in ids:
-        fields = {"id": name, "language": "bash", "source_code": source, "max_output_size": 8192}
-        await client.publish(SUBMISSIONS, orjson.dumps(fields))
+    common = {"language": "bash", "source_code": source, "max_output_size": 8192}
+    await client.publish_all(SUBMISSIONS, [orjson.dumps({"id": name} | common) for name in ids])
     return ids
 
 
 async def runs(client: Peer, ids: set[str], queue: str = RESULTS) -> dict[str, set[str]]:
     """What the runs of each submission wrote, once all are answered and nothing is left."""
     found: defaultdict[str, set[str]] = defaultdict(set)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while set(found) != ids or await client.count(SUBMISSIONS) or await client.count(queue):
-            result = Result.model_validate_json((await client.take(queue, 60)).body)
+            result = Result.model_validate_json((await client.take(queue)).body)
             found[result.id].add(result.stdout[-40:])
     return found
 
@@ -63,17 +63,16 @@ def cpu_s(running: Daemon) -> float:
 
 
 async def test_results_wait_for_a_broker_that_is_away(rabbitmq: PrivateBroker, tmp_path: Path) -> None:
-    """Large results wait in memory; the daemon idles, and is back within 10 s of the broker's return."""
+    """Large results wait in memory; the daemon idles, and is back soon after the broker."""
     url = rabbitmq.fresh_vhost()
     async with running_at(url, tmp_path) as running:
         async with peer(url) as client:
-            ids = await send(client, "sleep 2; head -c 4000000 /dev/zero | tr '\\0' x; date +%s%N", 8)
-            await wait_until(lambda: len(running.logged("broker.consuming")) == 1)
-            await asyncio.sleep(1)
+            ids = await send(client, "sleep 3; head -c 4000000 /dev/zero | tr '\\0' x; date +%s%N", 6)
+            await wait_until(lambda: len(sandboxes(running.process.pid)) == 2)
         await asyncio.to_thread(rabbitmq.kill)
-        await asyncio.sleep(8)  # all that is in work is judged by then
+        await until_idle(running)
         before_s, began_s = cpu_s(running), time.monotonic()
-        await asyncio.sleep(10)
+        await asyncio.sleep(5)
         idle = (cpu_s(running) - before_s) / (time.monotonic() - began_s)
         answered = len(running.logged("submission.answered"))
         await asyncio.to_thread(rabbitmq.start)
@@ -84,7 +83,17 @@ async def test_results_wait_for_a_broker_that_is_away(rabbitmq: PrivateBroker, t
     assert dict.fromkeys(ids, 1) == {name: len(outputs) for name, outputs in found.items()}
     assert answered == 0
     assert idle < 0.02
-    assert back_s < 10
+    assert back_s < 20
+
+
+async def until_idle(running: Daemon, quiet_s: float = 2) -> None:
+    """Wait until nothing is judged any more; between two programs a box is empty for a moment."""
+    since_s = time.monotonic()
+    async with asyncio.timeout(LIMIT_S):
+        while time.monotonic() - since_s < quiet_s:
+            await asyncio.sleep(0.05)
+            if sandboxes(running.process.pid):
+                since_s = time.monotonic()
 
 
 async def test_memory_alarm_stops_consumption_when_results_are_full(
@@ -92,25 +101,22 @@ async def test_memory_alarm_stops_consumption_when_results_are_full(
 ) -> None:
     """Judging goes on until as many results wait as can be in work; then the queue keeps the rest."""
     url = rabbitmq.fresh_vhost()
-    async with peer(url) as client, running_at(url, tmp_path) as running:
-        ids = await send(client, "sleep 1.5; date +%s%N", 12)
-        async with rabbitmq.memory_alarm():
-            await until_waiting(client, 12 - IN_WORK)
-            await asyncio.sleep(3)
+    await declare(url)
+    async with peer(url) as client, AsyncExitStack() as alarm:
+        ids = await send(client, "sleep 1; date +%s%N", 8)
+        await alarm.enter_async_context(rabbitmq.memory_alarm())
+        async with running_at(url, tmp_path) as running:
+            await client.until_waiting(SUBMISSIONS, 8 - IN_WORK)
+            await until_idle(running)
             waiting = await client.count(SUBMISSIONS)
-        found = await runs(client, ids)
-        await wait_until(lambda: len(running.logged("submission.answered")) == 12)
-        answers = running.logged("submission.answered")
+            await alarm.aclose()
+            found = await runs(client, ids)
+            await wait_until(lambda: len(running.logged("submission.answered")) == 8)
+            answers = running.logged("submission.answered")
 
-    assert 12 - IN_WORK == waiting
+    assert 8 - IN_WORK == waiting
     assert dict.fromkeys(ids, 1) == {name: len(outputs) for name, outputs in found.items()}
-    assert [1] * 12 == [line["attempt"] for line in answers]
-
-
-async def until_waiting(client: Peer, count: int) -> None:
-    async with asyncio.timeout(30):
-        while await client.count(SUBMISSIONS) != count:
-            await asyncio.sleep(0.05)
+    assert [1] * 8 == [line["attempt"] for line in answers]
 
 
 async def revoke(rabbitmq: PrivateBroker, name: str) -> None:
@@ -152,7 +158,7 @@ async def test_lost_rights_are_said_until_they_are_back(
             await take_away(rabbitmq, vhost(url))
             if take_away is revoke:  # RabbitMQ asks for rights when something is done, not before
                 await close_connections(rabbitmq, vhost(url))
-        await wait_until(lambda: len(reasons(running, reason)) >= 3, within_s=40)
+        await wait_until(lambda: len(reasons(running, reason)) >= 3)
         await give_back(rabbitmq, vhost(url))
         consumed = len(running.logged("broker.consuming"))
         back_s = await wait_until(lambda: len(running.logged("broker.consuming")) > consumed)
@@ -160,7 +166,7 @@ async def test_lost_rights_are_said_until_they_are_back(
             found = await runs(client, await send(client, "echo after", 2))
 
     assert {"after\n"} == found["s-1"]
-    assert back_s < 15
+    assert back_s < 30
 
 
 def reasons(running: Daemon, words: str) -> list[str]:

@@ -14,6 +14,7 @@ import pytest
 from aio_pika.abc import AbstractIncomingMessage, AbstractRobustChannel, AbstractRobustQueue
 
 from support.rabbitmq import BrokerFailed, PrivateBroker
+from support.waiting import LIMIT_S
 
 pytestmark = pytest.mark.anyio
 
@@ -48,25 +49,27 @@ async def test_virtual_hosts_share_nothing(broker: PrivateBroker) -> None:
     assert 0 == queue.declaration_result.message_count
 
 
-async def test_stop_and_start_keep_a_persistent_message(own_broker: PrivateBroker) -> None:
+async def test_stop_and_start_keep_a_persistent_message(rabbitmq: PrivateBroker) -> None:
     """A restart in good order loses nothing that was confirmed."""
-    async with channel(own_broker.url) as before:
+    url = rabbitmq.fresh_vhost()
+    async with channel(url) as before:
         await publish(before, b"kept")
-    await asyncio.to_thread(own_broker.stop)
-    await asyncio.to_thread(own_broker.start)
-    async with channel(own_broker.url) as after:
+    await asyncio.to_thread(rabbitmq.stop)
+    await asyncio.to_thread(rabbitmq.start)
+    async with channel(url) as after:
         body = await take(after)
 
     assert b"kept" == body
 
 
-async def test_kill_and_start_keep_a_persistent_message(own_broker: PrivateBroker) -> None:
+async def test_kill_and_start_keep_a_persistent_message(rabbitmq: PrivateBroker) -> None:
     """A crash of the broker loses nothing that was confirmed."""
-    async with channel(own_broker.url) as before:
+    url = rabbitmq.fresh_vhost()
+    async with channel(url) as before:
         await publish(before, b"kept")
-    await asyncio.to_thread(own_broker.kill)
-    await asyncio.to_thread(own_broker.start)
-    async with channel(own_broker.url) as after:
+    await asyncio.to_thread(rabbitmq.kill)
+    await asyncio.to_thread(rabbitmq.start)
+    async with channel(url) as after:
         body = await take(after)
 
     assert b"kept" == body
@@ -86,7 +89,7 @@ def test_close_leaves_no_process_and_no_file() -> None:
         running = processes_of(broker.folder)
 
     assert running
-    assert [] == processes_left(broker.folder, limit_s=5)
+    assert [] == processes_left(broker.folder, limit_s=30)
     assert not broker.folder.exists()
 
 
@@ -107,7 +110,7 @@ def test_broker_dies_with_a_killed_owner(tmp_path: Path) -> None:
 
     assert "started\n" == said
     assert len(running) > 1
-    assert [] == processes_left(tmp_path, limit_s=5)
+    assert [] == processes_left(tmp_path, limit_s=30)
 
 
 def test_failed_start_shows_the_log() -> None:
@@ -125,7 +128,7 @@ def test_failed_start_shows_the_log() -> None:
 @asynccontextmanager
 async def channel(url: str) -> AsyncIterator[AbstractRobustChannel]:
     """A channel that confirms, on a connection of its own."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LIMIT_S):
         connection = await aio_pika.connect_robust(url)
         async with connection:
             yield await connection.channel(on_return_raises=True)

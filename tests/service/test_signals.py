@@ -43,9 +43,12 @@ async def client(amqp_url: str) -> AsyncIterator[Peer]:
         yield client
 
 
-async def send(client: Peer, source: str) -> None:
-    fields = {"id": str(uuid.uuid4()), "language": "bash", "source_code": source, "wall_time_limit": 100}
-    await client.publish(SUBMISSIONS, orjson.dumps(fields))
+async def send(client: Peer, *sources: str) -> None:
+    common = {"language": "bash", "wall_time_limit": 100}
+    await client.publish_all(
+        SUBMISSIONS,
+        [orjson.dumps({"id": str(uuid.uuid4()), "source_code": source} | common) for source in sources],
+    )
 
 
 def long_lived() -> list[str]:
@@ -60,41 +63,42 @@ async def test_second_signal_ends_at_once_and_loses_nothing(
     """Programs are ended, everything is back in the queue, exit code 0; the boxes can be used again."""
     program = long_lived()
     async with daemon(tmp_path / "log", **own) as running:
-        for _ in range(6):
-            await send(client, f"{' '.join(program)} & wait")
+        await send(client, *[f"{' '.join(program)} & wait"] * 6)
         await wait_until(lambda: len(alive(program)) == 2)
         os.kill(running.process.pid, signal.SIGTERM)
         await wait_until(lambda: running.logged("service.draining"))
         began_s = time.monotonic()
         os.kill(running.process.pid, second)
         await asyncio.sleep(0.01)
-        code = await running.end(second, within_s=10)
+        code = await running.end(second)
         took_s = time.monotonic() - began_s
         survivors = alive(program)
         events = [event for event in ("service.hurried", "service.stopped") if running.logged(event)]
         text = running.text
-    left = await client.count(SUBMISSIONS), await client.count(RESULTS)
+    await client.until_waiting(SUBMISSIONS, 6)
+    answered = await client.count(RESULTS)
 
-    assert (0, [], (6, 0)) == (code, survivors, left), text
+    assert (0, [], 0) == (code, survivors, answered), text
     assert ["service.hurried", "service.stopped"] == events
     assert "Traceback" not in text
-    assert took_s < 5
+    assert took_s < 30
 
 
 async def test_first_signal_runs_nothing_twice(own: dict[str, str], client: Peer, tmp_path: Path) -> None:
     """What is in a box is finished and answered once; all else was never started."""
     async with daemon(tmp_path / "one", **own) as first:
-        for number in range(10):
-            await send(client, f"sleep 0.4; echo {number}")
+        await send(client, *(f"sleep 0.4; echo {number}" for number in range(10)))
         await wait_until(lambda: first.logged("submission.answered"))
         code = await first.end()
-    async with daemon(tmp_path / "two", **own):
-        answers = [await client.take(RESULTS, 60) for _ in range(10)]
-        await asyncio.sleep(0.5)
-        left = await client.count(SUBMISSIONS), await client.count(RESULTS)
+    async with daemon(tmp_path / "two", **own) as second:
+        answers = [await client.take(RESULTS) for _ in range(10)]
+        codes = [code, await second.end()]
+    await asyncio.sleep(0.5)  # what was not settled comes back
+    await client.until_waiting(SUBMISSIONS, 0)
+    more = await client.count(RESULTS)
     outputs = sorted(Result.model_validate_json(answer.body).stdout for answer in answers)
 
-    assert (0, (0, 0)) == (code, left)
+    assert ([0, 0], 0) == (codes, more)
     assert [f"{number}\n" for number in range(10)] == outputs
 
 
@@ -103,16 +107,14 @@ async def test_killed_daemon_leaves_nothing_behind(own: dict[str, str], client: 
     program = long_lived()
     words = " ".join(program)
     async with daemon(tmp_path / "one", **own) as first:
-        for _ in range(2):
-            await send(client, f"trap '' TERM HUP INT; setsid {words} & (nohup {words} &) & exec {words}")
+        await send(client, *[f"trap '' TERM HUP INT; setsid {words} & (nohup {words} &) & exec {words}"] * 2)
         await wait_until(lambda: len(alive(program)) == 6)
         await first.end(signal.SIGKILL)
     async with daemon(tmp_path / "two", **own, judge__max_attempts="1"):
         gone_s = await wait_until(lambda: not alive(program))
         given_up = [await result(client) for _ in range(2)]
         began_s = time.monotonic()
-        for _ in range(2):
-            await send(client, "sleep 1")
+        await send(client, "sleep 1", "sleep 1")
         judged = [await result(client) for _ in range(2)]
         usable_s = time.monotonic() - began_s
     boxes = [int(own["sandbox__first_box"]) + number for number in range(2)]
@@ -122,13 +124,13 @@ async def test_killed_daemon_leaves_nothing_behind(own: dict[str, str], client: 
     assert [("accepted", box) for box in boxes] == sorted(
         (str(answer.status), answer.worker.box) for answer in judged
     )
-    assert gone_s < 3
-    assert usable_s < 10
+    assert gone_s < 30
+    assert usable_s < 30
     assert groups == []
 
 
 async def result(client: Peer) -> Result:
-    return Result.model_validate_json((await client.take(RESULTS, 60)).body)
+    return Result.model_validate_json((await client.take(RESULTS)).body)
 
 
 async def test_second_signal_waits_for_no_request(own: dict[str, str], tmp_path: Path) -> None:
@@ -140,7 +142,7 @@ async def test_second_signal_waits_for_no_request(own: dict[str, str], tmp_path:
         await wait_until(lambda: alive(program))
         os.kill(served.daemon.process.pid, signal.SIGTERM)
         await wait_until(lambda: served.daemon.logged("service.draining"))
-        code = await served.daemon.end(within_s=10)
+        code = await served.daemon.end(within_s=30)
         status, _ = await request
 
     assert (0, 202, []) == (code, status, alive(program))
@@ -152,6 +154,6 @@ async def test_second_signal_ends_a_start_too(own: dict[str, str], tmp_path: Pat
     async with launched(tmp_path / "log", **own) as running:
         await wait_until(lambda: running.logged("broker.unavailable"))
         os.kill(running.process.pid, signal.SIGTERM)
-        code = await running.end(within_s=10)
+        code = await running.end(within_s=30)
 
     assert code == 0

@@ -33,34 +33,35 @@ def listening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manag
 
 
 async def test_daemon_is_ready_when_it_consumes_and_not_before(
-    listening: Manager, own_broker: PrivateBroker, tmp_path: Path
+    listening: Manager, rabbitmq: PrivateBroker, tmp_path: Path
 ) -> None:
     """
     A broker that comes late is waited for, with signs of life; one that goes away later costs no restart.
     """
-    own_broker.stop()
-    async with launched(tmp_path / "log", broker__url=own_broker.url, **EMBEDDED) as running:
+    url = rabbitmq.fresh_vhost()
+    rabbitmq.stop()
+    async with launched(tmp_path / "log", broker__url=url, **EMBEDDED) as running:
         await wait_until(lambda: len(running.logged("broker.unavailable")) > 2, within_s=60)
         assert [] == listening.states("READY")
         assert listening.states("WATCHDOG")
         assert listening.states("EXTEND_TIMEOUT_USEC")
         assert "STATUS=not judging: not connected to RabbitMQ" in listening.states("STATUS")[-1]
-        await asyncio.to_thread(own_broker.start)
+        await asyncio.to_thread(rabbitmq.start)
         await wait_until(lambda: listening.states("READY"), within_s=60)
         assert running.logged("broker.consuming")
         await wait_until(
             lambda: "STATUS=judging: 0 of 1 boxes" in listening.states("STATUS")[-1], within_s=60
         )
 
-        await asyncio.to_thread(own_broker.stop)
+        await asyncio.to_thread(rabbitmq.stop)
         await wait_until(lambda: "not connected to RabbitMQ" in listening.states("STATUS")[-1], within_s=60)
         signs = len(listening.states("WATCHDOG"))
-        await wait_until(lambda: len(listening.states("WATCHDOG")) > signs + 10, within_s=60)
+        await wait_until(lambda: len(listening.states("WATCHDOG")) > signs + 4, within_s=60)
 
     assert ["READY=1"] == listening.states("READY")
 
 
-async def test_tries_to_connect_are_progress_and_one_without_end_is_none(own_broker: PrivateBroker) -> None:
+async def test_tries_to_connect_are_progress_and_one_without_end_is_none(rabbitmq: PrivateBroker) -> None:
     """
     The watchdog ends a consumer that is stuck, not one whose broker is away.
     """
@@ -70,13 +71,13 @@ async def test_tries_to_connect_are_progress_and_one_without_end_is_none(own_bro
         connected.set()
         await asyncio.Event().wait()
 
-    settings = broker_settings(own_broker.url, connect_timeout_s=1)
-    own_broker.stop()
+    settings = broker_settings(rabbitmq.url, connect_timeout_s=1)
+    rabbitmq.stop()
     keeping = asyncio.create_task(keep(settings, "verdictd test", hang, pulse))
-    for _ in range(50):
+    for _ in range(35):
         await asyncio.sleep(0.1)
         assert not pulse.overdue
-    await asyncio.to_thread(own_broker.start)
+    await asyncio.to_thread(rabbitmq.start)
     await asyncio.wait_for(connected.wait(), 60)
     await wait_until(lambda: pulse.overdue)
     keeping.cancel()
@@ -89,15 +90,16 @@ async def test_stop_is_told_and_extended_until_the_box_is_free(
     """
     A drain that takes its time is not killed; after it the daemon ends by itself.
     """
-    slow = {"id": "slow", "language": "bash", "source_code": "sleep 4"}
+    slow = {"id": "slow", "language": "bash", "source_code": "sleep 6"}
     async with (
         peer(amqp_url) as client,
         daemon(tmp_path / "log", broker__url=amqp_url, **EMBEDDED) as running,
     ):
-        await client.publish(SUBMISSIONS, json.dumps(slow).encode())
+        publishing = asyncio.create_task(client.publish(SUBMISSIONS, json.dumps(slow).encode()))
         await wait_until(lambda: "1 of 1 boxes busy" in listening.states("STATUS")[-1])
         extended = len(listening.states("EXTEND_TIMEOUT_USEC"))
         code = await running.end()
+        await publishing
 
     assert 0 == code
     assert ["STOPPING=1"] == listening.states("STOPPING")

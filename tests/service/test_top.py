@@ -11,7 +11,7 @@ import sys
 import termios
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ from support.receiver import Behave, Receiver, answers, dies, never_answers
 from support.waiting import wait_until
 from support.web import Site, site, until_counted, until_in_box
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
 TOKEN = "a-token-for-the-tests-of-top"
 LEFT_SCREEN = "\x1b[?1049l"
@@ -44,7 +44,7 @@ async def served(broker: PrivateBroker, tmp_path_factory: pytest.TempPathFactory
 async def judging(served: Site) -> AsyncIterator[str]:
     """The id of a submission that runs in a box for as long as the block lasts, and is accepted then."""
     key = str(uuid.uuid4())
-    submission = {"id": key, "language": "bash", "source_code": "sleep 8", "wall_time_limit": 60}
+    submission = {"id": key, "language": "bash", "source_code": "sleep 5", "wall_time_limit": 60}
     posting = asyncio.create_task(served.post(submission, wait=True))
     await until_in_box(served, 1)
     yield key
@@ -143,27 +143,35 @@ async def endless(writer: asyncio.StreamWriter) -> None:
         await writer.drain()
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "reason"),
-    [
-        (never_answers, "no answer within 5 s"),
-        (endless, "answers with more than 4194304 bytes"),
-        (dies, r"ServerDisconnectedError: .+"),
-        (answers(404), "answers with HTTP status 404"),
-        (answers(302, "Location: http://127.0.0.1:1/"), "answers with HTTP status 302"),
-        (answers(200, body=b"<html>"), r"not the status of a verdictd [0-9.]+: Invalid JSON: .+"),
-        (answers(200, body=b'{"host": "a"}'), r"not the status of a verdictd [0-9.]+: at: Field required"),
-    ],
-)
-async def test_what_is_no_daemon_of_this_version_is_told(behaviour: Behave, reason: str) -> None:
-    """Silence, floods, other servers, other versions: each is one line."""
-    async with Receiver(behaviour).up() as other:
-        ended, facts = await once(f"http://127.0.0.1:{other.port}/path/")
+NO_DAEMONS: list[tuple[Behave, str]] = [
+    (never_answers, "no answer within 5 s"),
+    (endless, "answers with more than 4194304 bytes"),
+    (dies, r"ServerDisconnectedError: .+"),
+    (answers(404), "answers with HTTP status 404"),
+    (answers(302, "Location: http://127.0.0.1:1/"), "answers with HTTP status 302"),
+    (answers(200, body=b"<html>"), r"not the status of a verdictd [0-9.]+: Invalid JSON: .+"),
+    (answers(200, body=b'{"host": "a"}'), r"not the status of a verdictd [0-9.]+: at: Field required"),
+]
 
-    assert (1, "", 2) == (ended.code, ended.err, len(facts))
-    assert re.fullmatch(reason, facts[1][2])
-    assert "GET /path/status HTTP/1.1" == other.received[0].line
-    assert f"Bearer {TOKEN}" == other.received[0].headers["authorization"]
+
+async def test_what_is_no_daemon_of_this_version_is_told() -> None:
+    """Silence, floods, other servers, other versions: each is one line."""
+    ports = free_ports(len(NO_DAEMONS))
+    others = [Receiver(behaviour, port=port) for (behaviour, _), port in zip(NO_DAEMONS, ports, strict=True)]
+    urls = [f"http://127.0.0.1:{other.port}/path/" for other in others]
+    async with AsyncExitStack() as up:
+        for other in others:
+            await up.enter_async_context(other.up())
+        ended, facts = await once(*urls)
+    told = [reason for _, key, reason in facts if key == "problem"]
+
+    assert (1, "", 2 * len(others)) == (ended.code, ended.err, len(facts))
+    assert [True] * len(others) == [
+        re.fullmatch(reason, said) is not None for (_, reason), said in zip(NO_DAEMONS, told, strict=True)
+    ]
+    for other in others:
+        assert "GET /path/status HTTP/1.1" == other.received[0].line
+        assert f"Bearer {TOKEN}" == other.received[0].headers["authorization"]
 
 
 async def test_status_of_a_later_version_may_have_more(served: Site) -> None:

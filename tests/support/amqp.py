@@ -1,22 +1,19 @@
 """Both sides of the queues: the daemon's broker at work, and another program that publishes and reads."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
-from support import waiting
+from support.waiting import LIMIT_S, wait_until
+from verdictd import connections, topology
 from verdictd.broker import Broker, Handle
 from verdictd.deliveries import Delivery, Settlement
 from verdictd.settings import BrokerSettings
-
-wait_until = partial(waiting.wait_until, within_s=10)
-"""For what RabbitMQ does at once."""
 
 SUBMISSIONS, RESULTS, DEAD = "verdictd.submissions", "verdictd.results", "verdictd.dead"
 
@@ -30,9 +27,13 @@ class Peer:
     async def publish(self, queue: str, body: bytes = b"{}", **properties: Any) -> None:
         """Publish with confirm; a queue that does not exist is an error."""
         message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT, **properties)
-        await self.channel.default_exchange.publish(message, queue, timeout=10)
+        await self.channel.default_exchange.publish(message, queue, timeout=LIMIT_S)
 
-    async def take(self, queue: str, limit_s: float = 10) -> AbstractIncomingMessage:
+    async def publish_all(self, queue: str, bodies: Iterable[bytes], **properties: Any) -> None:
+        """Publish in this order, and wait for all confirms together: a slow disk needs long for each."""
+        await asyncio.gather(*(self.publish(queue, body, **properties) for body in bodies))
+
+    async def take(self, queue: str, limit_s: float = LIMIT_S) -> AbstractIncomingMessage:
         """The next message of a queue, acknowledged; waits for it."""
         reader = await self.channel.get_queue(queue, ensure=False)
         async with asyncio.timeout(limit_s):
@@ -46,10 +47,16 @@ class Peer:
         declared = await self.channel.declare_queue(queue, passive=True)
         return declared.declaration_result.message_count or 0
 
+    async def until_waiting(self, queue: str, count: int) -> None:
+        """Wait until so many messages of a queue wait: what was put back is counted when it is on disk."""
+        async with asyncio.timeout(LIMIT_S):
+            while await self.count(queue) != count:
+                await asyncio.sleep(0.05)
+
 
 @asynccontextmanager
 async def peer(url: str) -> AsyncIterator[Peer]:
-    async with await aio_pika.connect(url, timeout=10) as connection:
+    async with await aio_pika.connect(url, timeout=LIMIT_S) as connection:
         yield Peer(await connection.channel(on_return_raises=True))
 
 
@@ -60,6 +67,13 @@ def broker_settings(url: str, **changes: Any) -> BrokerSettings:
 
 def vhost(url: str) -> str:
     return urlsplit(url).path.removeprefix("/") or "/"
+
+
+async def declare(url: str) -> None:
+    """Make the queues of a daemon: for a test with short timeouts, as a slow disk needs long for new ones."""
+    settings = broker_settings(url)
+    async with connections.connection(settings, "tests") as opened:
+        await topology.declare(opened, settings)
 
 
 @asynccontextmanager
@@ -83,7 +97,7 @@ async def consuming(
         yield stop
     finally:
         stop.set()
-        await asyncio.wait_for(task, drain_timeout_s + 10)
+        await asyncio.wait_for(task, drain_timeout_s + LIMIT_S)
 
 
 @asynccontextmanager

@@ -9,11 +9,12 @@ from typing import Any
 
 from support.amqp import Peer, broker_settings, peer
 from support.receiver import SECRET, Receiver
-from support.waiting import wait_until
+from support.waiting import LIMIT_S, wait_until
 from verdictd import topology
 from verdictd.broker import Broker
 from verdictd.callbacks import Job, Jobs
 from verdictd.deliverer import Deliverer
+from verdictd.deliveries import Delivery, Settlement
 from verdictd.egress import Egress
 from verdictd.settings import CallbackSettings
 
@@ -48,16 +49,34 @@ def job(receiver: Receiver, number: int = 1, **changes: Any) -> Job:
 
 @dataclass(frozen=True, slots=True)
 class Delivering:
-    """The queues of callbacks: where jobs are put, and a peer that looks at them."""
+    """The queues of callbacks: where jobs are put, a peer that looks at them, what was delivered so far."""
 
     jobs: Jobs
     peer: Peer
+    deliveries: list[Delivery]
 
-    async def waiting(self) -> dict[str, int]:
-        """How many messages wait on each queue of callbacks; empty queues are left out."""
-        names = [CALLBACKS, DEAD_CALLBACKS, *(f"{CALLBACKS}.retry.{step_s:g}s" for step_s in LADDER_S)]
-        counts = {name: await self.peer.count(name) for name in names}
-        return {name: count for name, count in counts.items() if count}
+    @property
+    def steps(self) -> list[str]:
+        """The queues on which the deliveries have waited before, of those that did."""
+        deaths: list[Any] = [delivery.headers.get("x-death", []) for delivery in self.deliveries]
+        return [death[0]["queue"] for death in deaths if death]
+
+
+async def left(url: str) -> dict[str, int]:
+    """How many messages are on each queue of callbacks once nobody has any; empty queues are left out."""
+    names = [CALLBACKS, DEAD_CALLBACKS, *map(retry_queue, LADDER_S)]
+    async with peer(url) as client:
+        await asyncio.sleep(0.5)  # what was in hand comes back
+        for _ in range(50):
+            counts = {name: count for name in names if (count := await client.count(name))}
+            if not counts:
+                break
+            await asyncio.sleep(0.1)  # what was acknowledged goes
+    return counts
+
+
+def retry_queue(step_s: float) -> str:
+    return f"{CALLBACKS}.retry.{step_s:g}s"
 
 
 @asynccontextmanager
@@ -69,15 +88,20 @@ async def delivering(
     egress = Egress(networks=settings.allow_networks, hosts=settings.allow_hosts, ports=settings.allow_ports)
     more = topology.callback_queues(settings, broker)
     async with Broker.connect(broker, more=more) as connected, peer(url) as client:
-        found = Delivering(Jobs(connected, settings), client)
+        found = Delivering(Jobs(connected, settings), client, [])
         if not consume:
             yield found
             return
         stop = asyncio.Event()
         async with Deliverer.open(settings, connected, egress) as deliverer:
+
+            async def handle(delivery: Delivery) -> Settlement:
+                found.deliveries.append(delivery)
+                return await deliverer.handle(delivery)
+
             task = asyncio.create_task(
                 connected.consume(
-                    deliverer.handle,
+                    handle,
                     queue=settings.queue,
                     prefetch=lambda: settings.max_deliveries,
                     stop=stop,
@@ -89,4 +113,4 @@ async def delivering(
                 yield found
             finally:
                 stop.set()
-                await asyncio.wait_for(task, 10)
+                await asyncio.wait_for(task, LIMIT_S)

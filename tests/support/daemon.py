@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from support.waiting import wait_until
+from support.waiting import LIMIT_S, wait_until
 
 COMMAND = (sys.executable, "-m", "verdictd")
 # The daemon dies with the tests, also where those are killed.
@@ -63,7 +63,7 @@ class Daemon:
                 event = json.loads(line)
                 self._events.setdefault(event["event"], []).append(event)
 
-    async def end(self, number: int = signal.SIGTERM, within_s: float = 30) -> int:
+    async def end(self, number: int = signal.SIGTERM, within_s: float = LIMIT_S) -> int:
         """Send a signal and wait for the exit code."""
         self.process.send_signal(number)
         async with asyncio.timeout(within_s):

@@ -4,6 +4,7 @@ import asyncio
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from support.waiting import LIMIT_S
 from support.web import Site
 
 
@@ -40,7 +41,7 @@ class Scrape:
 
 async def reached(site: Site, value: float, name: str, **labels: str) -> Scrape:
     """A scrape in which a metric has come to a value: a result arrives before it is confirmed and counted."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(LIMIT_S):
         while (found := await scrape(site)).value(name, **labels) < value:
             await asyncio.sleep(0.02)
     return found

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Self
 from urllib.parse import urlsplit
 
+from support.waiting import turns
+
 HEADER = rb"AMQP\x00"
 """The first bytes of a connection."""
 
@@ -41,10 +43,11 @@ class Proxy:
             yield proxy
         finally:
             server.close()
-            for task in proxy._tasks:
-                task.cancel()
+            await turns()  # what was accepted is begun, to be ended with the others
+            proxy.cut()
             if proxy._tasks:
                 await asyncio.wait(proxy._tasks, timeout=5)
+            await turns()  # what was ended is closed
 
     @property
     def stalled(self) -> bool:
@@ -74,21 +77,23 @@ class Proxy:
             task.cancel()
         return len(self._tasks)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        try:
-            with suppress(OSError):
-                answers, requests = await asyncio.open_connection(*self._broker)
+        task.add_done_callback(lambda _: writer.transport.abort())  # also of one that never ran
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            answers, requests = await asyncio.open_connection(*self._broker)
+            try:
                 await asyncio.gather(
                     self._pass_on(reader, requests, self._to_broker, sent=True),
                     self._pass_on(answers, writer, self._to_client, sent=False),
                     return_exceptions=True,
                 )
-        finally:
-            writer.transport.abort()  # also where there is no broker to pass anything on to
+            finally:
+                requests.transport.abort()
 
     async def _pass_on(
         self, source: asyncio.StreamReader, target: asyncio.StreamWriter, way: asyncio.Event, *, sent: bool

@@ -12,6 +12,7 @@ from typing import Any
 from standardwebhooks.webhooks import Webhook
 
 from support.rabbitmq import HOST, free_ports
+from support.waiting import turns
 
 SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
 OTHER_SECRET = "whsec_" + "b3RoZXItb3RoZXItb3RoZXItb3RoZXItb3RoZXI="
@@ -99,6 +100,7 @@ class Receiver:
             yield self
         finally:
             server.close()
+            await turns()  # what was accepted is begun, to be ended with the others
             for task in serving:
                 task.cancel()
             await asyncio.gather(*serving, return_exceptions=True)

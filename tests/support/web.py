@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 
 from support.daemon import Daemon, launched
-from support.waiting import wait_until
+from support.waiting import LIMIT_S, wait_until
 
 
 class Site:
@@ -34,7 +34,7 @@ class Site:
 
     async def ready(self) -> None:
         """Wait until submissions are judged."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LIMIT_S):
             while (await self.get("/readyz"))[0] != 200:
                 await asyncio.sleep(0.05)
 
@@ -69,21 +69,21 @@ async def listening(log: Path, **settings: str) -> AsyncIterator[Site]:
 async def reached(daemon: Daemon) -> AsyncIterator[Site]:
     """A client of a daemon that listens."""
     port = daemon.logged("http.listening")[0]["port"]
-    timeout = aiohttp.ClientTimeout(total=40)
+    timeout = aiohttp.ClientTimeout(total=LIMIT_S)
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", timeout=timeout) as client:
         yield Site(daemon, client, port)
 
 
 async def until_in_box(served: Site, count: int) -> None:
     """Wait until so many submissions are in a box."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         while sum(box["running"] is not None for box in (await served.get("/status"))[1]["boxes"]) < count:
             await asyncio.sleep(0.02)
 
 
 async def until_counted(served: Site, submission_id: str) -> dict[str, Any]:
     """What `/status` says once it shows this verdict, which can arrive before it is counted."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(LIMIT_S):
         while True:
             status: dict[str, Any] = (await served.get("/status"))[1]
             if any(verdict["id"] == submission_id for verdict in status["verdicts"]):

@@ -459,10 +459,10 @@ async def test_version_command_that_hangs_is_ended_with_its_children(tmp_path: P
     language = Registry.load(write(f'[[language]]\n{NEW}version_cmd = "{command}"')).get("new")
     assert language is not None
     started_at = time.monotonic()
-    found = await version(language, limit_s=0.5)
+    found = await version(language, limit_s=2)
 
     assert found is None
-    assert time.monotonic() - started_at < 5
+    assert time.monotonic() - started_at < 30
     assert not _runs(int(note.read_text()))
 
 

@@ -177,7 +177,7 @@ BODIES = st.one_of(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(BODIES, st.none() | st.text(max_size=8))
 @example(PROTOTYPE_SAMPLE, None)
 def test_any_body_is_a_submission_or_refused_with_reasons(sent: bytes, message_id: str | None) -> None:

@@ -128,7 +128,7 @@ PIECES = st.sampled_from([b"a", b"\n", b"\0", b"\xff", "é".encode(), "😀".enc
 OUTPUTS = st.builds(lambda piece, kib: piece * kib * KIB, PIECES, st.integers(0, 500))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(OUTPUTS, OUTPUTS, OUTPUTS)
 def test_result_always_fits_and_says_what_was_cut(
     stdout: bytes, stderr: bytes, compile_output: bytes

@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from support.manager import Manager, manager
 from support.waiting import wait_until
-from verdictd import systemd
+from verdictd import pulse, systemd
 from verdictd.broker import Broker
 from verdictd.history import Rate
 from verdictd.judge import Running
@@ -32,7 +33,7 @@ EXTENSION = "EXTEND_TIMEOUT_USEC=30000000"
 class Connection:
     """What is looked at of a broker."""
 
-    pulse: Pulse = field(default_factory=lambda: Pulse(limit_s=0.05))
+    pulse: Pulse = field(default_factory=lambda: Pulse(limit_s=60))
 
 
 @dataclass
@@ -147,22 +148,25 @@ def test_box_may_rest_for_as_long_as_it_likes(state: BoxState) -> None:
     assert "WATCHDOG=1" in telling.look()
 
 
-def test_consumer_without_progress_ends_the_signs_of_life() -> None:
+def test_consumer_without_progress_ends_the_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Trying again and again is progress, and so is waiting for deliveries; silence is none.
     """
+    now_s = 0
+    monkeypatch.setattr(pulse, "time", SimpleNamespace(monotonic=lambda: now_s))
     connection, consumer, other = Connection(), Consumer("some.queue"), Consumer("not.connected.yet")
+    connection.pulse = Pulse(limit_s=5)
     consumer.broker = cast(Broker, connection)
     telling = vitals(Seen(consumers=[other, consumer]))
     for _ in range(3):
         connection.pulse.beat()
-        time.sleep(0.03)
+        now_s += 3
         assert "WATCHDOG=1" in telling.look()
-    time.sleep(0.06)
+    now_s += 3
 
     assert ["STATUS=hangs: the consumer of some.queue neither consumes nor tries to"] == telling.look()
     connection.pulse.rest()
-    time.sleep(0.06)
+    now_s += 6
     assert "WATCHDOG=1" in telling.look()
 
 
@@ -188,11 +192,12 @@ async def test_watchdog_is_served_more_than_twice_as_often_as_asked(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     async with systemd.informed(cast(Watch, Seen()), submission_timeout_s=60):
-        await wait_until(lambda: len(listening.states("EXTEND")) > 1)
+        began_s = time.monotonic()
+        await wait_until(lambda: len(listening.states("EXTEND")) > (6 if signs else 1))
+        took_s = time.monotonic() - began_s
     moments = [moment for moment, state in listening.told if state == "WATCHDOG=1"]
 
-    assert signs == (len(moments) > 1)
-    assert all(later - earlier < 0.5 for earlier, later in pairwise(moments))
+    assert signs == (len(moments) > 2 * took_s)
 
 
 @pytest.mark.anyio
@@ -202,12 +207,12 @@ async def test_loop_that_is_blocked_gives_no_sign_of_life(
     """
     Nothing beside the event loop speaks for it.
     """
-    monkeypatch.setenv("WATCHDOG_USEC", "100000")
+    monkeypatch.setenv("WATCHDOG_USEC", "2000000")
     async with systemd.informed(cast(Watch, Seen()), submission_timeout_s=60):
         await wait_until(lambda: listening.states("WATCHDOG"))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
         before = len(listening.told)
-        time.sleep(0.5)  # noqa: ASYNC251 - this is the fault
+        time.sleep(2)  # noqa: ASYNC251 - this is the fault
         after = len(listening.told)
         await wait_until(lambda: len(listening.told) > after)
 
@@ -239,10 +244,17 @@ async def test_abstract_socket_is_served(monkeypatch: pytest.MonkeyPatch) -> Non
     assert ["READY=1"] == listening.states()
 
 
-@pytest.mark.parametrize("address", ["", "vsock:2:9", "/nonexistent/notify"])
-def test_missing_manager_costs_nothing(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+@pytest.mark.parametrize(
+    ("address", "said"), [("", []), ("vsock:2:9", []), ("/nonexistent/notify", ["systemd.not_told"])]
+)
+def test_missing_manager_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch, address: str, said: list[str]
+) -> None:
     """
     Without systemd, or with one that cannot be reached, the service does its work.
     """
     monkeypatch.setenv("NOTIFY_SOCKET", address)
-    systemd.notify("READY=1")
+    with capture_logs() as logged:
+        systemd.notify("READY=1")
+
+    assert said == [line["event"] for line in logged]
