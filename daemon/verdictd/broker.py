@@ -193,7 +193,10 @@ class Broker:
         finally:
             if not room():
                 await self._flow.resting.wait()  # or what is put back now would come to us once more
-            await settle(message, settlement, queue, timeout_s=self._settings.connect_timeout_s)
+            try:
+                await settle(message, settlement, queue, timeout_s=self._settings.connect_timeout_s)
+            except Exception:
+                log.exception("delivery.not_settled", message_id=message.header.properties.message_id)
 
     def _lost(self, reason: str) -> None:
         self._failure = reason

@@ -162,6 +162,10 @@ def translated(doing: str) -> Iterator[None]:
         raise BrokerUnavailable(f"{doing}: the connection was lost") from error
     except exceptions.CONNECTION_EXCEPTIONS as error:  # TimeoutError among them, as an OSError
         raise BrokerUnavailable(f"{doing}: {_reason(error)}") from error
+    except Exception as error:
+        if type(error) is not Exception:  # what aiormq raises where a channel closed without a reason
+            raise
+        raise BrokerUnavailable(f"{doing}: the connection was lost") from error
 
 
 def _reason(error: BaseException | None) -> str:

@@ -36,7 +36,7 @@ def document(settings: Settings) -> Schema:
         "/status": {"get": _get("status", "Boxes and what runs, rates, verdicts, versions.", DaemonStatus)},
         "/metrics": {"get": _get("metrics", "What Prometheus scrapes.", None, "text/plain")},
         "/healthz": {"get": _get("healthz", "Whether the daemon answers.", Health)},
-        "/readyz": {"get": _get("readyz", "Whether submissions are judged here now.", Readiness)},
+        "/readyz": {"get": _get("readyz", "Whether submissions are taken and judged here now.", Readiness)},
         "/openapi.json": {"get": _get("openapi", "This document.", None)},
         "/docs": {"get": _get("docs", "This document, for a person.", None, "text/html")},
     }

@@ -84,6 +84,7 @@ async def _http(settings: Settings, host: Host, watch: Watch) -> AsyncIterator[N
         yield
         return
     async with Submitter.connect(settings.broker) as submitter:
+        watch.submitter = submitter
         app = application(settings=settings, host=host, submitter=submitter, watch=watch)
         async with listen(app, settings.http), beside(metrics.observe_lag()):
             try:

@@ -143,6 +143,6 @@ class Vitals:
             return f"finishing what is in a box: {counts}"
         problems = self._watch.problems()
         if problems:
-            return f"not judging: {'; '.join(problems)} ({counts})"
+            return f"not ready: {'; '.join(problems)} ({counts})"
         minute = self._watch.rates[0]
         return f"judging: {counts}, {minute.submissions} answered in the last minute ({minute.per_second}/s)"

@@ -17,6 +17,7 @@ from verdictd.host import Host
 from verdictd.judge import Running
 from verdictd.sandbox import BoxId
 from verdictd.sandbox.pool import BoxState
+from verdictd.submitter import Submitter
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,8 @@ class Watch:
         self._stop = stop
         self._started_at = datetime.now(UTC)
         self._submissions = submissions
+        self.submitter: Submitter | None = None
+        """HTTP's way to the queue, where there is one."""
         self.consumers = [consumer for consumer in (submissions, callbacks) if consumer]
         metrics.INFO.info(
             {
@@ -137,13 +140,17 @@ class Watch:
         return self._stop.is_set()
 
     def problems(self) -> list[str]:
-        """Why submissions are not judged here now; empty where they are."""
-        pool = self._host.pool
-        return [
-            *(["stopping"] if self.stopping else []),
-            *self._submissions.problems(),
-            *([] if pool.usable else [_because("no box is usable", pool.failure)]),
-        ]
+        """Why submissions are not taken and judged here now; empty where they are."""
+        return list(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        if self.stopping:
+            yield "stopping"
+        yield from self._submissions.problems()
+        if not self._host.pool.usable:
+            yield _because("no box is usable", self._host.pool.failure)
+        if self.submitter is not None and not self.submitter.connected:
+            yield "not taking submissions over HTTP"
 
     def measure(self) -> None:
         """Set the metrics that are states, for a scrape."""

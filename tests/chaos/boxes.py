@@ -173,7 +173,7 @@ async def _unusable(rig: Rig, row: Row, fault: Fault) -> None:
             row.at_most("submissions tried in 10 s then", BOXES, tries() - before)
             row.equal("metric verdictd_ready", 0, (await scrape(site)).value("verdictd_ready"))
             said = service_manager.states("STATUS")[-1]
-            row.equal("STATUS says that it is not judging", True, "not judging" in said)
+            row.equal("STATUS says that it is not ready", True, "not ready" in said)
             row.note("STATUS", said.removeprefix("STATUS="))
             fault.mend()
             row.at_most("ready after it was mended", 30, await seconds_until(ready, 60), " s")

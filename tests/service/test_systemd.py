@@ -45,7 +45,7 @@ async def test_daemon_is_ready_when_it_consumes_and_not_before(
         assert [] == listening.states("READY")
         assert listening.states("WATCHDOG")
         assert listening.states("EXTEND_TIMEOUT_USEC")
-        assert "STATUS=not judging: not connected to RabbitMQ" in listening.states("STATUS")[-1]
+        assert "STATUS=not ready: not connected to RabbitMQ" in listening.states("STATUS")[-1]
         await asyncio.to_thread(rabbitmq.start)
         await wait_until(lambda: listening.states("READY"), within_s=60)
         assert running.logged("broker.consuming")

@@ -120,7 +120,7 @@ async def test_daemon_without_a_broker_is_alive_and_not_ready(log: Path) -> None
     problems = ready[1]["problems"]
     assert (503, False) == (ready[0], ready[1]["ready"])
     assert problems[0].startswith(f"not connected to RabbitMQ: {reason}")
-    assert ["not consuming submissions"] == problems[1:]
+    assert ["not consuming submissions", "not taking submissions over HTTP"] == problems[1:]
     assert [503, 503] == [submitted[0], waited[0]]
     assert "RabbitMQ is not available" == submitted[1]["message"]
     assert (False, problems, None) == (status["ready"], status["problems"], status["queue"]["messages"])

@@ -79,7 +79,7 @@ def test_ready_is_told_once_and_only_when_consuming() -> None:
     assert [
         "WATCHDOG=1",
         EXTENSION,
-        "STATUS=not judging: not connected to RabbitMQ (0 of 1 boxes busy)",
+        "STATUS=not ready: not connected to RabbitMQ (0 of 1 boxes busy)",
     ] == telling.look()
     assert ["WATCHDOG=1", EXTENSION] == telling.look()
     seen.consuming, seen.found = True, []
