@@ -68,14 +68,15 @@ async def test_sleeping_is_time_limit_exceeded_by_wall_time(judge: Judge) -> Non
     assert 0.5 <= result.wall_time < 3
 
 
-async def test_touching_memory_without_end_is_memory_limit_exceeded(judge: Judge) -> None:
+@pytest.mark.parametrize("memory_limit", [2_048, 4_096, 65_536])
+async def test_touching_memory_without_end_is_memory_limit_exceeded(judge: Judge, memory_limit: int) -> None:
     """A program that uses more memory than its limit is said to, however it ended."""
     source = """
         #include <stdlib.h>
         #include <string.h>
         int main(void) { for (char *p; (p = malloc(1 << 20)); ) memset(p, 1, 1 << 20); return 9; }
     """
-    result = await judge("c", source, memory_limit=65_536)
+    result = await judge("c", source, memory_limit=memory_limit)
 
     assert (Status.MEMORY_LIMIT_EXCEEDED, 101, Cause.MEMORY) == (
         result.status,
@@ -83,7 +84,7 @@ async def test_touching_memory_without_end_is_memory_limit_exceeded(judge: Judge
         result.cause,
     )
     assert result.memory is not None
-    assert result.memory >= 60_000
+    assert result.memory >= 0.9 * memory_limit
 
 
 async def test_endless_output_is_output_limit_exceeded(judge: Judge) -> None:

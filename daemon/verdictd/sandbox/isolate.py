@@ -149,10 +149,11 @@ def _own_words(exit_code: int, stderr: Captured) -> str:
 def _check_whose_memory(meta: dict[str, str], group_kib: int | None) -> None:
     """Raise SandboxBroken where a program was killed for want of memory, but not of its own.
 
-    The kernel counts every kill in a group, also those for a limit above it and for the whole host.
+    The kernel counts every kill in a group, also those for a limit above it and for the whole host. One for
+    the group's own limit comes when that is all but reached.
     """
     peak = meta.get("cg-mem", "")
-    if group_kib is None or (peak.isdecimal() and int(peak) < group_kib // 2):
+    if group_kib is None or (peak.isdecimal() and 4 * int(peak) < 3 * group_kib):
         raise SandboxBroken(
             f"the host ran out of memory: a program with {peak or 'unknown'} KiB of {group_kib} was killed",
             FaultKind.RUN,
