@@ -43,6 +43,8 @@ class Submitter:
     def __init__(self, settings: BrokerSettings) -> None:
         self._settings = settings
         self._reply_to = f"{HTTP_REPLIES}{uuid.uuid4()}"
+        self.failure = ""
+        """Why nothing can be published, as far as that is known."""
         # State: the connection and its channel while they are open; who waits, by correlation id; the ids
         # that are being published; the length of the submissions queue, and when it was looked up.
         self._opened: tuple[AbstractConnection, AbstractChannel] | None = None
@@ -62,7 +64,8 @@ class Submitter:
     async def connect(cls, settings: BrokerSettings) -> AsyncIterator[Self]:
         """A submitter that connects as soon as it can, and again whenever it has to."""
         submitter = cls(settings)
-        async with beside(connections.keep(settings, "verdictd http", submitter._use)):
+        keeping = connections.keep(settings, "verdictd http", submitter._use, on_lost=submitter._lost)
+        async with beside(keeping):
             try:
                 yield submitter
             finally:
@@ -159,10 +162,14 @@ class Submitter:
                 )
                 await queue.consume(self._receive, exclusive=True)
         self._opened = (connection, channel)
+        self.failure = ""
         try:
             raise BrokerUnavailable(await end)
         finally:
             self._opened = None
+
+    def _lost(self, reason: str) -> None:
+        self.failure = reason
 
     async def _receive(self, message: AbstractIncomingMessage) -> None:
         waiting = self._waiting.get(message.correlation_id or "")

@@ -146,11 +146,12 @@ class Watch:
     def _problems(self) -> Iterator[str]:
         if self.stopping:
             yield "stopping"
-        yield from self._submissions.problems()
+        told = list(self._submissions.problems())
+        yield from told
         if not self._host.pool.usable:
             yield _because("no box is usable", self._host.pool.failure)
         if self.submitter is not None and not self.submitter.connected:
-            yield "not taking submissions over HTTP"
+            yield _because("not taking submissions over HTTP", "" if told else self.submitter.failure)
 
     def measure(self) -> None:
         """Set the metrics that are states, for a scrape."""

@@ -21,7 +21,7 @@ from support.daemon import daemon
 from support.manual import Operator, commands, operated, section
 from support.receiver import SECRET, Receiver, answers
 from support.waiting import wait_until
-from support.web import Site, site
+from support.web import Site, listening, site
 from verdictd import topology
 from verdictd.broker import Broker
 from verdictd.errors import BrokerUnavailable
@@ -131,7 +131,15 @@ async def test_daemon_that_declares_nothing_needs_less(operator: Operator, tmp_p
     own = {"sandbox__isolate": "embedded", "sandbox__boxes": "1", "sandbox__first_box": "770"}
     async with daemon(tmp_path / "less.log", **settings, **own) as running:
         said = await readme_client(operator.url("web"))
+    async with listening(tmp_path / "http.log", **settings, **own) as served:
+        await wait_until(lambda: served.daemon.logged("broker.consuming"))
+        await wait_until(
+            lambda: any("refused" in line["reason"] for line in served.daemon.logged("broker.lost"))
+        )
+        code, ready = await served.get("/readyz")
 
+    assert (503, 1) == (code, len(ready["problems"]))
+    assert re.match(r"not taking submissions over HTTP: .*access to queue .* refused", ready["problems"][0])
     assert (200, "accepted", "accepted\n") == (status, result["status"], said)
     assert "refused" not in running.text
 
