@@ -15,22 +15,19 @@ from rich.progress import Progress
 from rich.text import Text
 from yarl import URL
 
-from verdictd import __version__, glances, installation, service, systemd, telemetry
+from verdictd import __version__, batches, glances, installation, service, systemd, telemetry
 from verdictd import schema as schemas
 from verdictd import top as tops
 from verdictd.checks import check as run_checks
-from verdictd.client import submit as publish
-from verdictd.codec import decode, peek_id
-from verdictd.errors import BrokerUnavailable, InvalidSubmission, SandboxBroken
-from verdictd.host import Host, open_host, use_pidfd_watcher
+from verdictd.errors import BrokerUnavailable
+from verdictd.host import use_pidfd_watcher
 from verdictd.inputs import Extras, read_body
 from verdictd.languages import LanguagesError, Registry
-from verdictd.messages import Result, Status, submission_model
+from verdictd.messages import Result, Status
 from verdictd.sandbox.discovery import NoSandbox
 from verdictd.sandbox.pool import BoxTaken
 from verdictd.settings import Settings, SettingsError, load
 from verdictd.tables import add_result, language_table, result_table
-from verdictd.verdicts import INVALID, internal_error
 
 T = TypeVar("T")
 
@@ -139,7 +136,7 @@ def run(  # noqa: PLR0917 - each is an option of the command
     settings = load(config)
     telemetry.configure("error", "console")
     extras = Extras(language, stdin, expected)
-    results = _run(_judge(settings, [read_body(file, extras) for file in files]))
+    results = _run(batches.judge(settings, [read_body(file, extras) for file in files]))
     _show(results, output)
 
 
@@ -157,7 +154,13 @@ def submit(  # noqa: PLR0917 - each is an option of the command
     settings = load(config)
     telemetry.configure("error", "console")
     extras = Extras(language, stdin, expected)
-    results = _run(_submit(settings, [read_body(file, extras) for file in files], timeout))
+    bodies = [read_body(file, extras) for file in files]
+    with Progress(console=err, transient=True) as progress:
+        bar = progress.add_task("judging", total=len(bodies))
+        submitting = batches.submit(
+            settings, bodies, timeout_s=timeout, on_result=lambda: progress.advance(bar)
+        )
+        results = _run(submitting)
     _show(results, output, wanted=len(files))
 
 
@@ -262,35 +265,6 @@ Settings are in /etc/verdictd/verdictd.toml."""
 def _run(work: Coroutine[Any, Any, T]) -> T:
     use_pidfd_watcher()
     return asyncio.run(work)
-
-
-async def _judge(settings: Settings, bodies: list[tuple[str, bytes]]) -> list[Result]:
-    async with open_host(settings) as host:
-        return await asyncio.gather(*(_judge_one(settings, host, *body) for body in bodies))
-
-
-async def _judge_one(settings: Settings, host: Host, name: str, body: bytes) -> Result:
-    try:
-        submission = decode(body, submission_model(settings.limits), message_id=name)
-        return await host.judge.judge(submission)
-    except InvalidSubmission as error:
-        return host.judge.unjudged(peek_id(body, name), INVALID, error.problems)
-    except SandboxBroken as error:
-        return host.judge.unjudged(peek_id(body, name), internal_error(str(error)))
-
-
-async def _submit(settings: Settings, bodies: list[tuple[str, bytes]], timeout_s: float) -> list[Result]:
-    results = []
-    with Progress(console=err, transient=True) as progress:
-        bar = progress.add_task("judging", total=len(bodies))
-        keyed = [(f"{number} {name}", body) for number, (name, body) in enumerate(bodies)]
-        try:
-            async for _, reply in publish(settings.broker, keyed, timeout_s=timeout_s):
-                results.append(Result.model_validate_json(reply))
-                progress.advance(bar)
-        except TimeoutError:
-            pass  # what is missing is told below the results
-    return results
 
 
 async def _check(settings: Settings, *, broker: bool) -> bool:
