@@ -77,9 +77,9 @@ async def killed_while_busy(rig: Rig, row: Row) -> None:
         ledger.forget()
         async with rig.daemon(url) as second:
             gone_s = await elapsed(lambda: not living(), 60)
-            row.at_most("until they are gone, once the next daemon is ready", 30, gone_s, " s")
+            row.at_most("until they are gone, once the next daemon is ready", 3, gone_s, " s")
             await ledger.publish_all(sleepers(BOXES, 1))
-            row.at_most("until every box was used", 30, await elapsed(lambda: not ledger.missing, 60), " s")
+            row.at_most("until every box was used", 10, await elapsed(lambda: not ledger.missing, 60), " s")
             row.equal("boxes used", BOXES, len(ledger.boxes()))
             row.equal("exit code", 0, await second.end())
     row.none("control groups left", rig.control_groups())
