@@ -83,7 +83,7 @@ async def test_results_wait_for_a_broker_that_is_away(rabbitmq: PrivateBroker, t
     assert dict.fromkeys(ids, 1) == {name: len(outputs) for name, outputs in found.items()}
     assert answered == 0
     assert idle < 0.02
-    assert back_s < 20
+    assert back_s < 10
 
 
 async def until_idle(running: Daemon, quiet_s: float = 2) -> None:
@@ -166,7 +166,7 @@ async def test_lost_rights_are_said_until_they_are_back(
             found = await runs(client, await send(client, "echo after", 2))
 
     assert {"after\n"} == found["s-1"]
-    assert back_s < 30
+    assert back_s < 15
 
 
 def reasons(running: Daemon, words: str) -> list[str]:

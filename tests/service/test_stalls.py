@@ -17,6 +17,7 @@ from verdictd.deliveries import Delivery, Settlement
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
 HEARTBEAT_S = 2
+NOTICED_S = 3 * HEARTBEAT_S + 2  # the rest is for a busy machine
 WAYS = {
     "both ways": {"to_broker": True, "to_client": True},
     "what we send": {"to_broker": True, "to_client": False},
@@ -60,7 +61,7 @@ async def test_stall_is_noticed_within_three_heartbeats(broker: PrivateBroker) -
         }
     took_s = {name: stall.result() for name, stall in stalls.items()}
 
-    assert {} == {name: noticed_s for name, (noticed_s, _) in took_s.items() if noticed_s > 12}
+    assert {} == {name: noticed_s for name, (noticed_s, _) in took_s.items() if noticed_s > NOTICED_S}
     assert {} == {name: back_s for name, (_, back_s) in took_s.items() if back_s > 20}
 
 
