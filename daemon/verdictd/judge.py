@@ -160,7 +160,7 @@ class Judge:
         reports: list[Report] = []
         for _ in range(limits.number_of_runs):
             reports.append(await twice_if_killed(partial(self._run, box, command, built)))
-            decided = await self._verdict(reports[-1], command, submission)
+            decided = await self._verdict(reports[-1], command, limits, submission.expected_output)
             if decided.status is not Status.ACCEPTED:
                 break
         return Judged(decided, built, reports)
@@ -212,10 +212,11 @@ class Judge:
             control_groups=not (per_process and limits.enable_per_process_and_thread_time_limit),
         )
 
-    async def _verdict(self, report: Report, command: Command, submission: Submission) -> Verdict:
+    async def _verdict(
+        self, report: Report, command: Command, limits: EffectiveLimits, expected: bytes | None
+    ) -> Verdict:
         together = self._sandbox.control_groups and command.constraints.memory_kib is not None
         floor_kib = 0 if together else self._sandbox.resident_floor_kib
-        limits, expected = submission.effective_limits(), submission.expected_output
         decide = partial(verdict, report, limits, expected, memory_floor_kib=floor_kib)
         size_bytes = len(report.stdout.data) + len(expected or b"")
         return await aside(decide, size_bytes)
