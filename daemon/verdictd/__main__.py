@@ -1,5 +1,5 @@
 """`python -m verdictd` is the command `verdictd`."""
 
-from verdictd.cli import main
+from verdictd.cli.commands import main
 
 main()

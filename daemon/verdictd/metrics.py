@@ -6,7 +6,6 @@ from enum import StrEnum
 from prometheus_client import Counter, Gauge, Histogram, Info, disable_created_metrics
 
 from verdictd.errors import FaultKind
-from verdictd.messages import Status
 
 _LAG_EVERY_S = 0.5
 _QUICK_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -89,7 +88,6 @@ EVENT_LOOP_LAG = Histogram(
 # A series that is there from the start begins with 0: Prometheus sees no increase in one that begins with 1.
 for _stage in Stage:
     STAGES.labels(_stage)
-SUBMISSIONS.labels("", Status.INTERNAL_ERROR)  # which names no language: nothing was judged
 for _kind in FaultKind:
     SANDBOX_FAULTS.labels(_kind)
 for _source in Source:

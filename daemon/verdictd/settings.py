@@ -30,7 +30,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as SourceError
 
-from verdictd.limits import Limits
+from verdictd.contract.limits import Limits
 
 DEFAULT_FILE = Path("/etc/verdictd/verdictd.toml")
 _PREFIX = "verdictd_"

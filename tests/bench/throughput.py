@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from support.amqp import RESULTS, SUBMISSIONS, peer
 from support.daemon import daemon
 from support.rabbitmq import PrivateBroker
-from verdictd.sandbox import BoxId
 from verdictd.sandbox.discovery import discover
+from verdictd.sandbox.model import BoxId
 
 FIRST_BOX = 770
 PROGRAMS = {

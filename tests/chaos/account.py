@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from chaos.mixture import Case
-from verdictd.messages import Result
+from verdictd.contract.result import Result
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from support.amqp import SUBMISSIONS, broker_settings, peer, vhost
 from support.daemon import Daemon
 from support.proxy import Proxy
 from support.waiting import wait_until
-from verdictd import topology
+from verdictd.amqp import topology
 
 HEARTBEAT_S = 5
 LATE_S = 0.5  # beyond a moment that both sides count to: nobody acts at once

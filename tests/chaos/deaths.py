@@ -16,7 +16,7 @@ from support.amqp import DEAD, SUBMISSIONS, peer
 from support.daemon import Daemon
 from support.processes import alive, sandboxes
 from support.waiting import wait_until
-from verdictd.messages import Status
+from verdictd.contract.result import Status
 
 
 async def killed_under_load(rig: Rig, row: Row) -> None:

@@ -14,9 +14,10 @@ from chaos.account import Account, Entry, settle
 from chaos.mixture import Case
 from support.amqp import SUBMISSIONS, broker_settings
 from support.waiting import wait_until
-from verdictd import connections, topology
+from verdictd.amqp import topology
+from verdictd.amqp.connection import amqp_errors, connect, end_of
+from verdictd.contract.result import Result
 from verdictd.errors import BrokerUnavailable
-from verdictd.messages import Result
 
 PUBLISH_LIMIT_S: Final = 120
 AT_ONCE: Final = 20
@@ -45,7 +46,7 @@ class Ledger:
     async def open(cls, url: str) -> AsyncIterator[Self]:
         """A ledger with its reply queue; until the block ends it follows the broker through restarts."""
         ledger = cls(url)
-        async with connections.connection(ledger._settings, "chaos ledger") as connection:
+        async with connect(ledger._settings, "chaos ledger") as connection:
             await topology.declare(connection, ledger._settings)  # some publish before there is a daemon
         # Two connections: a broker that is short of memory blocks the one that publishes.
         keeping = [asyncio.create_task(ledger._keep(use)) for use in (ledger._consume, ledger._offer)]
@@ -65,7 +66,7 @@ class Ledger:
             while True:
                 channel = await asyncio.shield(self._channel)
                 entry.published += 1
-                with suppress(BrokerUnavailable), connections.translated("cannot publish"):
+                with suppress(BrokerUnavailable), amqp_errors("cannot publish"):
                     message = aio_pika.Message(
                         case.body,
                         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
@@ -120,10 +121,10 @@ class Ledger:
         """Open a channel for one use, and another one whenever it is lost."""
         while True:
             with suppress(BrokerUnavailable):
-                async with connections.connection(self._settings, "chaos ledger") as connection:
-                    with connections.translated("the ledger"):
+                async with connect(self._settings, "chaos ledger") as connection:
+                    with amqp_errors("the ledger"):
                         channel = await connection.channel(on_return_raises=True)
-                        lost = connections.end_of(await channel.get_underlay_channel())
+                        lost = end_of(await channel.get_underlay_channel())
                         await channel.declare_queue(self.queue, durable=True, arguments=DURABLE, timeout=10)
                         await use(channel)
                         await lost
@@ -132,7 +133,7 @@ class Ledger:
     async def _offer(self, channel: AbstractChannel) -> None:
         self._channel.set_result(channel)
         try:
-            await connections.end_of(await channel.get_underlay_channel())
+            await end_of(await channel.get_underlay_channel())
         finally:
             self._channel = asyncio.get_running_loop().create_future()
 
@@ -145,7 +146,7 @@ class Ledger:
         if name not in self._seen:
             self._seen.add(name)
             self._enter(message)
-        with suppress(BrokerUnavailable), connections.translated("cannot acknowledge"):
+        with suppress(BrokerUnavailable), amqp_errors("cannot acknowledge"):
             await message.ack()
 
     def _enter(self, message: AbstractIncomingMessage) -> None:

@@ -16,8 +16,10 @@ from chaos.rig import Rig
 from chaos.row import Row
 from support.amqp import DEAD, SUBMISSIONS, broker_settings, peer
 from support.waiting import wait_until
-from verdictd import connections, topology
-from verdictd.messages import Status, Submission
+from verdictd.amqp import topology
+from verdictd.amqp.connection import connect
+from verdictd.contract.result import Status
+from verdictd.contract.submission import Submission
 
 BOXES = 8
 JUDGED = 20_000
@@ -31,7 +33,7 @@ async def long_queue(rig: Rig, row: Row) -> None:
     queued = 100_000
     judged = JUDGED if rig.full or rig.sandbox != "embedded" else JUDGED_EMBEDDED
     url = await rig.vhost()
-    async with connections.connection(broker_settings(url), "chaos") as connection:
+    async with connect(broker_settings(url), "chaos") as connection:
         await topology.declare(connection, broker_settings(url))
     await asyncio.to_thread(flood, url, queued)
     async with peer(url) as client:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-from verdictd.messages import Status
+from verdictd.contract.result import Status
 
 # A program must not be too slow because the machine is crowded or its sandbox is held up.
 PATIENT: Final = {"wall_time_limit": 30, "cpu_time_limit": 10}

@@ -15,7 +15,7 @@ from rich.text import Text
 from demo.submissions import SUBMISSIONS, Case
 from support.daemon import Daemon, launched
 from support.rabbitmq import BrokerFailed, PrivateBroker
-from verdictd.messages import Result
+from verdictd.contract.result import Result
 
 LIMIT_S = 100
 FIRST_BOX = "800"  # not those of a daemon that this machine may be running, nor of the tests

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import orjson
 
-from verdictd.messages import Status
+from verdictd.contract.result import Status
 
 
 @dataclass(frozen=True, slots=True)

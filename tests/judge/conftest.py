@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from verdictd.host import Host, open_host
-from verdictd.messages import Result, submission_model
+from verdictd.contract.result import Result
+from verdictd.contract.submission import submission_model
+from verdictd.judging.judgehost import Host, open_host
 from verdictd.settings import JudgeSettings, SandboxSettings, Settings
 
 Judge = Callable[..., Awaitable[Result]]

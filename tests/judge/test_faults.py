@@ -12,13 +12,14 @@ import pytest
 
 from support.faulty import Faulty
 from support.waiting import wait_until
-from verdictd.checks import check
+from verdictd.cli.check import check
+from verdictd.contract.result import Status
+from verdictd.contract.submission import submission_model
 from verdictd.errors import SandboxBroken, SandboxUnusable
-from verdictd.host import Host, open_host
-from verdictd.messages import Status, submission_model
-from verdictd.sandbox import BoxId
+from verdictd.judging.judgehost import Host, open_host
 from verdictd.sandbox import box as box_module
 from verdictd.sandbox.discovery import NoSandbox
+from verdictd.sandbox.model import BoxId
 from verdictd.sandbox.pool import BoxState, BoxTaken, Draining, own
 from verdictd.settings import SandboxSettings, Settings
 

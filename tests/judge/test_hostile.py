@@ -13,9 +13,9 @@ import pytest
 from judge.conftest import Judge
 from support.processes import alive
 from support.waiting import wait_until
+from verdictd.contract.result import Cause, Status
 from verdictd.errors import SandboxBroken
-from verdictd.host import Host
-from verdictd.messages import Cause, Status
+from verdictd.judging.judgehost import Host
 from verdictd.sandbox.pool import BoxState
 from verdictd.sandbox.processes import children
 

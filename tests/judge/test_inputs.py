@@ -8,8 +8,8 @@ import zipfile
 import pytest
 
 from judge.conftest import Judge
+from verdictd.contract.result import Status
 from verdictd.errors import InvalidSubmission
-from verdictd.messages import Status
 
 pytestmark = pytest.mark.anyio
 

@@ -7,9 +7,9 @@ import pytest
 
 from judge.conftest import Judge
 from sandbox.language_programs import PROGRAMS
-from verdictd.host import Host
-from verdictd.languages import Registry
-from verdictd.messages import Status
+from verdictd.contract.result import Status
+from verdictd.judging.judgehost import Host
+from verdictd.judging.languages import Registry
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 

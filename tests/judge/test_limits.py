@@ -5,9 +5,10 @@ import socket
 import pytest
 
 from judge.conftest import Judge
+from verdictd.contract.result import Cause, Status
+from verdictd.contract.submission import EffectiveLimits
 from verdictd.errors import InvalidSubmission
-from verdictd.host import Host
-from verdictd.messages import Cause, EffectiveLimits, Status
+from verdictd.judging.judgehost import Host
 
 pytestmark = pytest.mark.anyio
 

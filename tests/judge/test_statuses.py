@@ -3,7 +3,7 @@
 import pytest
 
 from judge.conftest import Judge
-from verdictd.messages import Cause, Status
+from verdictd.contract.result import Cause, Status
 
 pytestmark = pytest.mark.anyio
 

@@ -8,18 +8,19 @@ from typing import Any, cast
 
 import pytest
 
-from verdictd.broker import Broker
-from verdictd.callbacks import Job, Jobs
-from verdictd.deliveries import Delivery, Settlement
+from verdictd.amqp.consumer import Broker
+from verdictd.amqp.delivery import Delivery, Settlement
+from verdictd.callbacks.jobs import Job, Jobs
+from verdictd.contract.result import Result
+from verdictd.contract.submission import Submission, submission_model
 from verdictd.egress import Egress
 from verdictd.errors import BrokerUnavailable, FaultKind, SandboxUnusable
-from verdictd.history import History
-from verdictd.host import Host
-from verdictd.judge import Judge
-from verdictd.messages import Result, Submission, submission_model
-from verdictd.recent import Recent
+from verdictd.judging.judge import Judge
+from verdictd.judging.judgehost import Host
+from verdictd.monitoring.history import History
+from verdictd.service.in_progress import Recent
+from verdictd.service.worker import Worker
 from verdictd.settings import CallbackSettings, JudgeSettings, Settings
-from verdictd.worker import Worker
 
 pytestmark = pytest.mark.anyio
 

@@ -24,8 +24,10 @@ from support.amqp import (
 )
 from support.certificates import make_certificate, needs_openssl
 from support.rabbitmq import PrivateBroker, free_ports
-from verdictd import connections, topology
-from verdictd.broker import Broker
+from verdictd.amqp import topology
+from verdictd.amqp.connection import tls_context
+from verdictd.amqp.consumer import Broker
+from verdictd.concurrency import backoff
 from verdictd.errors import BrokerUnavailable
 from verdictd.settings import BrokerSettings
 
@@ -149,8 +151,8 @@ async def test_silent_port_is_given_up_after_the_connect_timeout() -> None:
 
 async def test_amqps_checks_the_name_and_the_certificate() -> None:
     """TLS is never without verification; it is in use for amqps alone, in whatever case that is written."""
-    secure = connections.tls_context(broker_settings("AMQPS://broker.example/"))
-    plain = connections.tls_context(broker_settings("amqp://broker.example/"))
+    secure = tls_context(broker_settings("AMQPS://broker.example/"))
+    plain = tls_context(broker_settings("amqp://broker.example/"))
 
     assert secure is not None
     assert (True, ssl.CERT_REQUIRED) == (secure.check_hostname, secure.verify_mode)
@@ -210,7 +212,7 @@ async def test_error_in_the_block_leaves_connect_as_it_is(amqp_url: str) -> None
 
 def test_pauses_double_up_to_the_longest_less_a_random_part() -> None:
     """Boxes that lost the same broker come back at different times, none later than the longest pause."""
-    first, second = (list(itertools.islice(connections.pauses(4), 6)) for _ in range(2))
+    first, second = (list(itertools.islice(backoff(4), 6)) for _ in range(2))
 
     longest_s = [0.5, 1, 2, 4, 4, 4]
     assert all(limit_s / 2 <= pause_s <= limit_s for limit_s, pause_s in zip(longest_s, first, strict=True))

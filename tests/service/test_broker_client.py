@@ -19,9 +19,9 @@ from support.amqp import (
 )
 from support.rabbitmq import PrivateBroker
 from support.waiting import LIMIT_S, wait_until
-from verdictd import client
-from verdictd.client import submit
-from verdictd.deliveries import Delivery, Settlement
+from verdictd.amqp import client
+from verdictd.amqp.client import submit
+from verdictd.amqp.delivery import Delivery, Settlement
 from verdictd.errors import BrokerUnavailable
 
 pytestmark = pytest.mark.anyio

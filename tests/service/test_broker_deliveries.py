@@ -26,7 +26,7 @@ from support.amqp import (
     peer,
 )
 from support.waiting import LIMIT_S, wait_until
-from verdictd.deliveries import Delivery, Settlement
+from verdictd.amqp.delivery import Delivery, Settlement
 
 pytestmark = pytest.mark.anyio
 

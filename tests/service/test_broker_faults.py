@@ -26,8 +26,8 @@ from support.amqp import (
 from support.proxy import Proxy
 from support.rabbitmq import PrivateBroker
 from support.waiting import LIMIT_S, wait_until
-from verdictd import topology
-from verdictd.deliveries import Delivery, Settlement
+from verdictd.amqp import topology
+from verdictd.amqp.delivery import Delivery, Settlement
 from verdictd.errors import BrokerUnavailable
 
 pytestmark = pytest.mark.anyio

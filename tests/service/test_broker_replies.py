@@ -19,7 +19,7 @@ from support.amqp import (
     peer,
 )
 from support.waiting import LIMIT_S
-from verdictd.broker import Broker
+from verdictd.amqp.consumer import Broker
 
 pytestmark = pytest.mark.anyio
 

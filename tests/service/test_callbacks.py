@@ -20,7 +20,7 @@ from support.callbacks import (
 from support.rabbitmq import PrivateBroker, free_ports
 from support.receiver import OTHER_SECRET, SECRET, Behave, Receiver, answers, dies, never_answers
 from support.waiting import wait_until
-from verdictd.callbacks import webhook_id
+from verdictd.callbacks.jobs import webhook_id
 
 pytestmark = pytest.mark.anyio
 

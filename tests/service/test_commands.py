@@ -12,8 +12,8 @@ import pytest
 from support import commands
 from support.commands import Ended
 from support.daemon import daemon
-from verdictd.languages import Registry
-from verdictd.messages import Result
+from verdictd.contract.result import Result
+from verdictd.judging.languages import Registry
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 

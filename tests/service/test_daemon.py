@@ -19,7 +19,7 @@ from support.daemon import Daemon, daemon, launched, sandbox_setting
 from support.processes import alive, sandboxes
 from support.rabbitmq import PrivateBroker
 from support.waiting import wait_until
-from verdictd.messages import Result
+from verdictd.contract.result import Result
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 

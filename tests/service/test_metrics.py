@@ -15,7 +15,7 @@ from support.metrics import Scrape, reached, scrape
 from support.rabbitmq import PrivateBroker
 from support.receiver import SECRET, Receiver, answers
 from support.web import Site, listening, site
-from verdictd.messages import Result, Status
+from verdictd.contract.result import Result, Status
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 

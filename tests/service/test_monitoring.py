@@ -13,9 +13,9 @@ from support.metrics import reached
 from support.promql import TARGET_LABELS, kept_labels, missing, selectors
 from support.rabbitmq import PrivateBroker
 from support.web import site
-from verdictd.messages import Status
+from verdictd.callbacks.webhook import Ending
+from verdictd.contract.result import Status
 from verdictd.settings import Settings
-from verdictd.webhooks import Ending
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 

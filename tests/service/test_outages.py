@@ -18,7 +18,7 @@ from support.processes import sandboxes
 from support.rabbitmq import PrivateBroker
 from support.waiting import LIMIT_S, wait_until
 from support.web import site, until_in_box
-from verdictd.messages import Result
+from verdictd.contract.result import Result
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 

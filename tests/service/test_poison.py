@@ -16,8 +16,8 @@ from support.amqp import DEAD, RESULTS, SUBMISSIONS, Peer, broker_settings, conn
 from support.daemon import Daemon, launched
 from support.processes import alive, ancestors
 from support.waiting import wait_until
-from verdictd.deliveries import Delivery, Settlement
-from verdictd.messages import Result
+from verdictd.amqp.delivery import Delivery, Settlement
+from verdictd.contract.result import Result
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 

@@ -22,8 +22,8 @@ from support.manual import Operator, commands, operated, section
 from support.receiver import SECRET, Receiver, answers
 from support.waiting import wait_until
 from support.web import Site, listening, site
-from verdictd import topology
-from verdictd.broker import Broker
+from verdictd.amqp import topology
+from verdictd.amqp.consumer import Broker
 from verdictd.errors import BrokerUnavailable
 from verdictd.settings import BrokerSettings, CallbackSettings
 

@@ -11,8 +11,8 @@ from support.amqp import RESULTS, SUBMISSIONS, broker_settings, connected, consu
 from support.proxy import HEADER, Proxy, method
 from support.rabbitmq import PrivateBroker
 from support.waiting import wait_until
-from verdictd.broker import Broker
-from verdictd.deliveries import Delivery, Settlement
+from verdictd.amqp.consumer import Broker
+from verdictd.amqp.delivery import Delivery, Settlement
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 

@@ -15,8 +15,8 @@ from support.daemon import daemon, launched
 from support.manager import Manager, manager
 from support.rabbitmq import PrivateBroker
 from support.waiting import wait_until
-from verdictd.connections import keep
-from verdictd.pulse import Pulse
+from verdictd.amqp.connection import reconnecting
+from verdictd.amqp.liveness import Pulse
 
 pytestmark = pytest.mark.anyio
 
@@ -73,7 +73,7 @@ async def test_tries_to_connect_are_progress_and_one_without_end_is_none(rabbitm
 
     settings = broker_settings(rabbitmq.url, connect_timeout_s=1)
     rabbitmq.stop()
-    keeping = asyncio.create_task(keep(settings, "verdictd test", hang, pulse))
+    keeping = asyncio.create_task(reconnecting(settings, "verdictd test", hang, pulse))
     for _ in range(35):
         await asyncio.sleep(0.1)
         assert not pulse.overdue

@@ -16,7 +16,7 @@ from support.daemon import daemon
 from support.faulty import Faulty
 from support.waiting import wait_until
 from support.web import site
-from verdictd.messages import Result
+from verdictd.contract.result import Result
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 

@@ -18,12 +18,12 @@ from support.faulty import Faulty
 from support.rabbitmq import PrivateBroker
 from support.waiting import LIMIT_S, wait_until
 from support.web import Site, listening, site, until_in_box
-from verdictd.connections import connection
+from verdictd.amqp.connection import connect
+from verdictd.amqp.requests import Submitter
+from verdictd.amqp.topology import declare
+from verdictd.contract.result import Result
 from verdictd.errors import BrokerUnavailable
-from verdictd.messages import Result
 from verdictd.sandbox.processes import children
-from verdictd.submitter import Submitter
-from verdictd.topology import declare
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -374,7 +374,7 @@ async def test_queue_that_was_deleted_is_broker_unavailable(submitter: Submitter
         tries = await asyncio.gather(
             *(submitter.publish(b"{}", "same") for _ in range(5)), return_exceptions=True
         )
-    async with connection(broker_settings(amqp_url), "tests") as opened:
+    async with connect(broker_settings(amqp_url), "tests") as opened:
         await declare(opened, broker_settings(amqp_url))
     await submitter.publish(b"{}", "same")
 

@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from support.amqp import RESULTS, peer
 from support.rabbitmq import PrivateBroker
 from support.web import Site, site
-from verdictd.messages import Result
+from verdictd.contract.result import Result
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 

@@ -25,8 +25,8 @@ from support.receiver import (
     dies,
     never_answers,
 )
+from verdictd.callbacks.webhook import Answer, Ending, Sender, classify
 from verdictd.egress import Egress, Resolver
-from verdictd.webhooks import Answer, Ending, Sender, classify
 
 pytestmark = pytest.mark.anyio
 
@@ -263,7 +263,9 @@ async def test_no_socket_is_opened_for_a_name_with_a_refused_address(
     """The look-up is ours, so nothing but a socket could leave this machine: there is none."""
     receiver = Receiver()
     opened: list[Any] = []
-    monkeypatch.setattr("verdictd.webhooks._BoundedSocket", lambda *arguments: opened.append(arguments))
+    monkeypatch.setattr(
+        "verdictd.callbacks.webhook._BoundedSocket", lambda *arguments: opened.append(arguments)
+    )
     answer = await post(
         receiver, url=f"http://a.example:{receiver.port}/", networks=(), resolver=Names([address, address])
     )

@@ -10,9 +10,10 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from support.waiting import LIMIT_S, wait_until
-from verdictd import connections, topology
-from verdictd.broker import Broker, Handle
-from verdictd.deliveries import Delivery, Settlement
+from verdictd.amqp import topology
+from verdictd.amqp.connection import connect
+from verdictd.amqp.consumer import Broker, Handle
+from verdictd.amqp.delivery import Delivery, Settlement
 from verdictd.settings import BrokerSettings
 
 SUBMISSIONS, RESULTS, DEAD = "verdictd.submissions", "verdictd.results", "verdictd.dead"
@@ -72,7 +73,7 @@ def vhost(url: str) -> str:
 async def declare(url: str) -> None:
     """Make the queues of a daemon: for a test with short timeouts, as a slow disk needs long for new ones."""
     settings = broker_settings(url)
-    async with connections.connection(settings, "tests") as opened:
+    async with connect(settings, "tests") as opened:
         await topology.declare(opened, settings)
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from support.amqp import Peer, broker_settings, peer
 from support.receiver import SECRET, Receiver
 from support.waiting import LIMIT_S, wait_until
-from verdictd import topology
-from verdictd.broker import Broker
-from verdictd.callbacks import Job, Jobs
-from verdictd.deliverer import Deliverer
-from verdictd.deliveries import Delivery, Settlement
+from verdictd.amqp import topology
+from verdictd.amqp.consumer import Broker
+from verdictd.amqp.delivery import Delivery, Settlement
+from verdictd.callbacks.deliverer import Deliverer
+from verdictd.callbacks.jobs import Job, Jobs
 from verdictd.egress import Egress
 from verdictd.settings import CallbackSettings
 

@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-from verdictd.codec import decode
+from verdictd.contract.codec import decode
+from verdictd.contract.limits import Limits
+from verdictd.contract.submission import Submission, submission_model
 from verdictd.errors import InvalidSubmission, Problem
-from verdictd.limits import Limits
-from verdictd.messages import Submission, submission_model
 
 MODEL = submission_model(Limits())
 MINIMAL = {"language": "python", "source_code": "print(42)"}

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from verdictd.archives import File, check_files, check_name, unpack
+from verdictd.contract.archives import check_files, unpack
+from verdictd.files import File, check_name
 
 MAX_FILES = 4
 MAX_BYTES = 1_000

@@ -9,8 +9,9 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator, validators
 
-from verdictd import topology
-from verdictd.messages import RESULT_TYPE, SUBMISSION_TYPE
+from verdictd.amqp import topology
+from verdictd.contract.result import RESULT_TYPE
+from verdictd.contract.submission import SUBMISSION_TYPE
 from verdictd.settings import BrokerSettings, CallbackSettings
 
 DIRECTORY = Path(__file__).parents[2] / "schemas"

@@ -8,7 +8,7 @@ import pytest
 from chaos.account import Account, Entry, settle
 from chaos.mixture import Case
 from chaos.row import Row
-from verdictd.messages import STATUS_IDS, Result, Status, WorkerIdentity
+from verdictd.contract.result import STATUS_IDS, Result, Status, WorkerIdentity
 
 CASE = Case("s-1", b"{}", Status.ACCEPTED, "42\n")
 WORKER = WorkerIdentity(host="h", box=1, sandbox="embedded", sandbox_version="1", verdictd="1")

@@ -3,7 +3,7 @@
 import pytest
 
 from support.receiver import OTHER_SECRET, SECRET
-from verdictd.checks import check
+from verdictd.cli.check import check
 from verdictd.settings import CallbackSettings, Settings
 
 pytestmark = pytest.mark.anyio

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from verdictd.codec import MAX_VALUES
-from verdictd.limits import KIB, MIB, Limits
-from verdictd.messages import RESULT_TYPE, STATUS_IDS, SUBMISSION_TYPE, Cause, Result
-from verdictd.schema import schemas
+from verdictd.contract.codec import MAX_VALUES
+from verdictd.contract.limits import KIB, MIB, Limits
+from verdictd.contract.result import RESULT_TYPE, STATUS_IDS, Cause, Result
+from verdictd.contract.schema import schemas
+from verdictd.contract.submission import SUBMISSION_TYPE
+from verdictd.judging.verdicts import INVALID, internal_error
 from verdictd.settings import Settings
-from verdictd.verdicts import INVALID, internal_error
 
 TEXT = (Path(__file__).parents[2] / "schemas" / "README.md").read_text()
 SUBMISSION = schemas()["submission.schema.json"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from verdictd.archives import File
+from verdictd.files import File
 from verdictd.sandbox.files import UnusableFile, place, take
 
 

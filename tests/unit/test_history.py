@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from verdictd.history import History
-from verdictd.messages import Result, Status, WorkerIdentity
+from verdictd.contract.result import Result, Status, WorkerIdentity
+from verdictd.monitoring.history import History
 
 
 class Clock:
@@ -21,7 +21,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("verdictd.history.time", clock)
+    monkeypatch.setattr("verdictd.monitoring.history.time", clock)
     return clock
 
 

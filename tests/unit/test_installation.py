@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from verdictd.installation import Change, files
+from verdictd.cli.install import Change, files
 
 UNITS = "usr/local/lib/systemd/system"
 SETTINGS = "etc/verdictd/verdictd.toml"

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from verdictd.errors import SandboxBroken
-from verdictd.sandbox import BoxId, Captured, Command, Constraints, Ending
-from verdictd.sandbox.isolate import Sandbox, cleanup_argv, init_argv, report, run_argv
+from verdictd.sandbox.isolate import cleanup_argv, init_argv, report, run_argv
+from verdictd.sandbox.model import BoxId, Captured, Command, Constraints, Ending, Sandbox
 
 ISOLATE = Sandbox(("isolate",), "isolate", "2.6", control_groups=True, box_root=Path("/boxes"))
 PLAIN = Sandbox(("isolate",), "isolate", "2.6", control_groups=False, box_root=Path("/boxes"))

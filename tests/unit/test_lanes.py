@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from support.waiting import wait_until
-from verdictd import lanes as lanes_module
-from verdictd.lanes import Lanes
+from verdictd.callbacks import host_limits as lanes_module
+from verdictd.callbacks.host_limits import Lanes
 
 pytestmark = pytest.mark.anyio
 

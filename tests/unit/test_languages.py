@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.language_programs import PROGRAMS
-from verdictd.languages import (
+from verdictd.judging.languages import (
     LanguagesError,
     Registry,
     compile_argv,

@@ -9,11 +9,11 @@ import zipfile
 import pytest
 
 from support.submissions import MODEL, PROTOTYPE_SAMPLE, UUID, body, problem, problems, raw, take
-from verdictd.archives import File
-from verdictd.codec import decode, peek_id
+from verdictd.contract.codec import decode, peek_id
+from verdictd.contract.limits import MIB, Limits, Number, Whole
+from verdictd.contract.submission import Submission, submission_model
 from verdictd.errors import Problem
-from verdictd.limits import MIB, Limits, Number, Whole
-from verdictd.messages import Submission, submission_model
+from verdictd.files import File
 
 NUMBERS = [name for name in Limits.model_fields if isinstance(getattr(Limits(), name), Number)]
 WHOLE_NUMBERS = [name for name in Limits.model_fields if isinstance(getattr(Limits(), name), Whole)]

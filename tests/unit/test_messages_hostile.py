@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from support.submissions import MINIMAL, MODEL, PROTOTYPE_SAMPLE, body, problem, problems, raw, take
-from verdictd.codec import MAX_VALUES, decode, peek_id
+from verdictd.contract.codec import MAX_VALUES, decode, peek_id
+from verdictd.contract.limits import KIB, MIB, Limits
+from verdictd.contract.submission import submission_model
 from verdictd.errors import Problem
-from verdictd.limits import KIB, MIB, Limits
-from verdictd.messages import submission_model
 
 
 @pytest.mark.parametrize(
@@ -105,9 +105,9 @@ def test_message_of_millions_of_values_is_refused_within_a_second_or_two(
 NEEDS_LITTLE_MEMORY = """
 import resource
 from verdictd.errors import InvalidSubmission
-from verdictd.limits import Limits
-from verdictd.codec import decode, peek_id
-from verdictd.messages import submission_model
+from verdictd.contract.limits import Limits
+from verdictd.contract.codec import decode, peek_id
+from verdictd.contract.submission import submission_model
 
 body = b"{" + b'"a":{},' * (9 * 2**20) + b'"id":"a"}'
 model = submission_model(Limits())

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from support.submissions import problems
-from verdictd.codec import encode, text_fields
-from verdictd.limits import KIB, MIB, Limits
-from verdictd.messages import STATUS_IDS, ErrorDetail, Result, Status, WorkerIdentity
+from verdictd.contract.codec import encode, text_fields
+from verdictd.contract.limits import KIB, MIB, Limits
+from verdictd.contract.result import STATUS_IDS, ErrorDetail, Result, Status, WorkerIdentity
 
 LEAST_BYTES = 256 * KIB
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -26,7 +26,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_has_languages_schemas_units_and_the_sandbox(wheel: Path) -> None:
     """Data files are installed beside the code."""
     names = set(zipfile.ZipFile(wheel).namelist())
-    wanted = {"verdictd/languages.toml", "verdictd/py.typed", "verdictd/sandbox/embedded/__main__.py"}
+    wanted = {"verdictd/judging/languages.toml", "verdictd/py.typed", "verdictd/sandbox/embedded/__main__.py"}
     for folder in ("schemas", "systemd"):
         files = (file for file in (ROOT / folder).rglob("*") if file.is_file())
         wanted |= {f"verdictd/data/{file.relative_to(ROOT)}" for file in files}
@@ -40,8 +40,8 @@ def test_installed_package_works_without_its_source(wheel: Path, tmp_path: Path)
     target = tmp_path / "installed"
     zipfile.ZipFile(wheel).extractall(target)
     script = (
-        f"import sys; sys.path.insert(0, {str(target)!r}); import verdictd.cli; "
-        "sys.argv = ['verdictd', 'languages']; verdictd.cli.main()"
+        f"import sys; sys.path.insert(0, {str(target)!r}); import verdictd.cli.commands; "
+        "sys.argv = ['verdictd', 'languages']; verdictd.cli.commands.main()"
     )
     ended = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False

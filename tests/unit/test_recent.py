@@ -1,6 +1,6 @@
 """What is remembered of results: how much, and for whom."""
 
-from verdictd.recent import Recent, Remembered
+from verdictd.service.in_progress import Recent, Remembered
 
 
 def test_memory_of_results_is_bounded_by_count() -> None:

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from support.submissions import MINIMAL, MODEL, PROTOTYPE_SAMPLE, body, problems
-from verdictd.archives import check_name
-from verdictd.codec import decode
-from verdictd.messages import STATUS_IDS, Result, Status
-from verdictd.schema import schemas, write
+from verdictd.contract.codec import decode
+from verdictd.contract.result import STATUS_IDS, Result, Status
+from verdictd.contract.schema import schemas, write
+from verdictd.files import check_name
 
 DIRECTORY = Path(__file__).parents[2] / "schemas"
 EXAMPLES = DIRECTORY / "examples"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from verdictd.limits import Limits, Number
+from verdictd.contract.limits import Limits, Number
 from verdictd.settings import BrokerSettings, Settings, SettingsError, load
 
 SECRET = "s3cret"

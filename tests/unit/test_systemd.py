@@ -16,15 +16,16 @@ from structlog.testing import capture_logs
 
 from support.manager import Manager, manager
 from support.waiting import wait_until
-from verdictd import pulse, systemd
-from verdictd.broker import Broker
-from verdictd.history import Rate
-from verdictd.judge import Running
-from verdictd.pulse import Pulse
-from verdictd.sandbox import BoxId
+from verdictd.amqp import liveness as pulse
+from verdictd.amqp.consumer import Broker
+from verdictd.amqp.liveness import Pulse
+from verdictd.judging.judge import Running
+from verdictd.monitoring import systemd
+from verdictd.monitoring.history import Rate
+from verdictd.monitoring.status import BoxStatus, Consumer, Watch
+from verdictd.monitoring.systemd import Vitals
+from verdictd.sandbox.model import BoxId
 from verdictd.sandbox.pool import BoxState
-from verdictd.systemd import Vitals
-from verdictd.watch import BoxStatus, Consumer, Watch
 
 EXTENSION = "EXTEND_TIMEOUT_USEC=30000000"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.manual import TEXT, commands, section
-from verdictd.installation import files
+from verdictd.cli.install import files
 from verdictd.settings import load
 
 UNITS = "usr/local/lib/systemd/system"

@@ -11,7 +11,7 @@ from typing import Literal
 import pytest
 import structlog
 
-from verdictd import telemetry
+from verdictd import logs as telemetry
 
 
 @pytest.fixture(autouse=True)

@@ -8,17 +8,17 @@ import pytest
 from rich.console import Console
 from yarl import URL
 
-from verdictd import glances
-from verdictd.glances import Glance
-from verdictd.history import Rate, Verdict
-from verdictd.judge import Running
-from verdictd.messages import Status
-from verdictd.sandbox import BoxId
+from verdictd.cli import status_client as glances
+from verdictd.cli.status_client import Glance
+from verdictd.cli.tables import screen
+from verdictd.cli.top import facts
+from verdictd.contract.result import Status
+from verdictd.judging.judge import Running
+from verdictd.monitoring.history import Rate, Verdict
+from verdictd.monitoring.status import BoxStatus, DaemonStatus, QueueStatus, Versions
+from verdictd.sandbox.model import BoxId
 from verdictd.sandbox.pool import BoxState
 from verdictd.settings import HttpSettings
-from verdictd.tables import screen
-from verdictd.top import facts
-from verdictd.watch import BoxStatus, DaemonStatus, QueueStatus, Versions
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HERE, THERE = URL("http://127.0.0.1:8080"), URL("http://judge-2:8080")

@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verdictd.messages import Cause, Status, Submission
-from verdictd.sandbox import Captured, Ending, Report
-from verdictd.verdicts import same_output, verdict
+from verdictd.contract.result import Cause, Status
+from verdictd.contract.submission import Submission
+from verdictd.judging.checkers.comparison import same_output
+from verdictd.judging.verdicts import verdict
+from verdictd.sandbox.model import Captured, Ending, Report
 
 LIMITS = Submission(language="c", source_code="").effective_limits()
 

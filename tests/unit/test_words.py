@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verdictd.words import split_words
+from verdictd.contract.fields import split_words
 
 WORD = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from verdictd.archives import File
+from verdictd.concurrency import finish
 from verdictd.errors import FaultKind, SandboxBroken
-from verdictd.sandbox import BoxId, Command, Report
+from verdictd.files import File
 from verdictd.sandbox.files import place, take
-from verdictd.sandbox.isolate import Sandbox, cleanup_argv, init_argv, report, run_argv
-from verdictd.sandbox.processes import execute, finish
+from verdictd.sandbox.isolate import cleanup_argv, init_argv, report, run_argv
+from verdictd.sandbox.model import BoxId, Command, Report, Sandbox
+from verdictd.sandbox.processes import execute
 
 _MANAGE_DEADLINE_S = 60.0
 _RUN_ALLOWANCE_S = 30.0  # beyond the wall limit: setting up, and the walk through the files afterwards

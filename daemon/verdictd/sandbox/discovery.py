@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from verdictd.concurrency import finish
 from verdictd.errors import FaultKind, SandboxBroken
-from verdictd.sandbox import SMALL, BoxId, Command, Ending
 from verdictd.sandbox.box import Box
-from verdictd.sandbox.isolate import Sandbox
-from verdictd.sandbox.processes import execute, finish
+from verdictd.sandbox.model import SMALL, BoxId, Command, Ending, Sandbox
+from verdictd.sandbox.processes import execute
 from verdictd.sandbox.recovery import end_keepers
 
 OLDEST = (2, 6)

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Iterable, Sequence
 
-from verdictd.archives import File
+from verdictd.files import File
 
 _MAX_ENTRIES = 10_000
 

@@ -1,24 +1,9 @@
 """Isolate's command line and meta file: the only place where its vocabulary is spoken."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from verdictd.errors import FaultKind, SandboxBroken
-from verdictd.sandbox import BoxId, Captured, Command, Ending, Report
-
-
-@dataclass(frozen=True, slots=True)
-class Sandbox:
-    """An executable that speaks isolate's command line, and what it can do on this host."""
-
-    executable: tuple[str, ...]
-    name: str
-    version: str
-    control_groups: bool
-    box_root: Path
-    """The directory in which every box has one of its own, named by its number."""
-    resident_floor_kib: int = 0
-    """The largest resident set of a program includes what the sandbox had before it executed the program."""
+from verdictd.sandbox.model import BoxId, Captured, Command, Ending, Report, Sandbox
 
 
 def init_argv(sandbox: Sandbox, box: BoxId, *, control_groups: bool) -> list[str]:

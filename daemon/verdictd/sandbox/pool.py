@@ -14,11 +14,10 @@ from pathlib import Path
 import structlog
 
 from verdictd import metrics
+from verdictd.concurrency import finish
 from verdictd.errors import FaultKind, SandboxBroken, SandboxUnusable, VerdictdError
-from verdictd.sandbox import BoxId
 from verdictd.sandbox.box import Box
-from verdictd.sandbox.isolate import Sandbox
-from verdictd.sandbox.processes import finish
+from verdictd.sandbox.model import BoxId, Sandbox
 from verdictd.sandbox.recovery import recover
 
 log = structlog.get_logger()

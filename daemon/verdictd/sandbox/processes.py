@@ -5,17 +5,17 @@ import contextlib
 import os
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from verdictd.aside import aside
+from verdictd.concurrency import aside, finish
 from verdictd.errors import FaultKind, SandboxBroken
-from verdictd.sandbox import Captured
+from verdictd.sandbox.model import Captured
 
 T = TypeVar("T")
 
@@ -115,16 +115,6 @@ def children(pid: int) -> list[int]:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
-
-
-async def finish(cleanup: Coroutine[Any, Any, T]) -> T:
-    """Run to the end even if cancelled meanwhile, then let the cancellation through."""
-    task = asyncio.ensure_future(cleanup)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
 
 
 class _Pipe:

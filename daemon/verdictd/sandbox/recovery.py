@@ -8,10 +8,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from verdictd.errors import FaultKind, SandboxBroken
-from verdictd.sandbox import SMALL, BoxId, Command, Ending
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.embedded.faults import BoxError
 from verdictd.sandbox.embedded.trees import empty
+from verdictd.sandbox.model import SMALL, BoxId, Command, Ending
 from verdictd.sandbox.processes import children
 
 _PASSES = 60

@@ -1,0 +1,100 @@
+"""A message on its way through the daemon: as it came, and how it is settled."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import assert_never
+
+import structlog
+from aiormq.abc import AbstractChannel, DeliveredMessage
+
+from verdictd import metrics
+from verdictd.amqp.connection import amqp_errors
+from verdictd.errors import BrokerUnavailable
+
+TAKEN_BACK = "taken_back"
+"""The settlement that is counted where the connection was lost before."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message as it came; `attempt` counts its deliveries from 1, `timestamp` is in UTC.
+
+    What cannot be decoded is replaced (text), None (timestamp) or empty (headers, also those over 32 KiB).
+    """
+
+    body: bytes
+    message_id: str | None
+    correlation_id: str | None
+    reply_to: str | None
+    type: str | None
+    content_type: str | None
+    content_encoding: str | None
+    priority: int | None
+    timestamp: datetime | None
+    headers: Mapping[str, object]
+    redelivered: bool
+    attempt: int
+
+
+class Settlement(StrEnum):
+    """What becomes of a delivery."""
+
+    ACK = "ack"
+    REQUEUE = "requeue"
+    DEAD_LETTER = "dead_letter"
+
+
+def received(message: DeliveredMessage) -> Delivery:
+    """What RabbitMQ has delivered, as the rest of the daemon sees it."""
+    properties = message.header.properties
+    headers = dict(properties.headers or {})
+    redelivered = bool(message.redelivered)
+    # RabbitMQ's count from the second delivery on; in a first one the sender can have put it.
+    count = headers.pop("x-delivery-count", 1)
+    count = count if redelivered else 0
+    return Delivery(
+        body=message.body,
+        message_id=properties.message_id,
+        correlation_id=properties.correlation_id,
+        reply_to=properties.reply_to,
+        type=properties.message_type,
+        content_type=properties.content_type,
+        content_encoding=properties.content_encoding,
+        priority=properties.priority,
+        timestamp=properties.timestamp,
+        headers=headers,
+        redelivered=redelivered,
+        attempt=1 + (count if isinstance(count, int) else 1),
+    )
+
+
+async def settle(message: DeliveredMessage, settlement: Settlement, queue: str, *, timeout_s: float) -> None:
+    """Tell RabbitMQ what becomes of a message; where it has taken it back, that is no error."""
+    channel, tag = message.channel, message.delivery_tag or 0
+    try:
+        with amqp_errors("cannot settle"):
+            async with asyncio.timeout(timeout_s):
+                await _tell(channel, tag, settlement)
+    except BrokerUnavailable as error:
+        # RabbitMQ took the message back when it lost the channel: someone else has it.
+        log.info("delivery.taken_back", settlement=settlement, reason=str(error))
+        metrics.DELIVERIES.labels(queue, TAKEN_BACK).inc()
+    else:
+        metrics.DELIVERIES.labels(queue, settlement).inc()
+
+
+async def _tell(channel: AbstractChannel, tag: int, settlement: Settlement) -> None:
+    match settlement:
+        case Settlement.ACK:
+            await channel.basic_ack(tag)
+        case Settlement.REQUEUE:
+            await channel.basic_reject(tag, requeue=True)
+        case Settlement.DEAD_LETTER:
+            await channel.basic_reject(tag, requeue=False)
+        case _ as unreachable:
+            assert_never(unreachable)

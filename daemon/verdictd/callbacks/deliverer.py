@@ -1,0 +1,108 @@
+"""Delivers callbacks: takes a job, posts it, and has it tried again, kept as dead, or done with."""
+
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Self, assert_never
+
+import structlog
+from yarl import URL
+
+from verdictd import metrics
+from verdictd.amqp.consumer import Broker
+from verdictd.amqp.delivery import Delivery, Settlement
+from verdictd.callbacks.host_limits import Lanes
+from verdictd.callbacks.jobs import Job, Jobs, NotAJob
+from verdictd.callbacks.webhook import Answer, Ending, Sender
+from verdictd.egress import Egress, Refused, Resolver
+from verdictd.errors import BrokerUnavailable
+from verdictd.settings import CallbackSettings
+
+log = structlog.get_logger()
+
+
+class Deliverer:
+    """Turns jobs into webhooks, so many at once to each host."""
+
+    def __init__(self, *, jobs: Jobs, sender: Sender, egress: Egress, per_host: int) -> None:
+        self._jobs = jobs
+        self._sender = sender
+        self._egress = egress
+        self._lanes = Lanes(per_host)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: CallbackSettings, broker: Broker, egress: Egress) -> AsyncIterator[Self]:
+        """A deliverer with threads of its own to look up names in."""
+        threads = ThreadPoolExecutor(settings.max_deliveries, thread_name_prefix="callback-names")
+        sender = Sender(
+            egress=egress,
+            resolver=Resolver(threads),
+            secrets=[secret.get_secret_value() for secret in settings.secrets],
+            timeout_s=settings.timeout_s,
+        )
+        try:
+            yield cls(jobs=Jobs(broker, settings), sender=sender, egress=egress, per_host=settings.per_host)
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    async def handle(self, delivery: Delivery) -> Settlement:
+        """Try to deliver once. What is acknowledged was delivered, or is on another queue by then."""
+        try:
+            await self._handle(delivery)
+        except BrokerUnavailable as error:
+            log.error("callback.not_settled", error=str(error))
+            return Settlement.REQUEUE
+        return Settlement.ACK
+
+    async def _handle(self, delivery: Delivery) -> None:
+        try:
+            job = Job.of(delivery)
+        except NotAJob as error:
+            log.error("callback.malformed", reason=str(error))
+            metrics.CALLBACKS.labels(metrics.Outcome.MALFORMED).inc()
+            await self._jobs.bury_message(delivery, str(error))
+            return
+        structlog.contextvars.bind_contextvars(id=job.submission_id)
+        try:
+            target = self._egress.target(job.url)
+        except Refused as error:
+            await self._end(job, "", Ending.REFUSED, str(error))
+            return
+        async with self._lanes.enter(target.raw_host or "") as entered:
+            if entered:
+                await self._try(job, target)
+                return
+        again_in_s = await self._jobs.defer(job)
+        log.debug("callback.deferred", host=target.raw_host, again_in_s=round(again_in_s, 1))
+        metrics.CALLBACKS.labels(metrics.Outcome.DEFERRED).inc()
+
+    async def _try(self, job: Job, target: URL) -> None:
+        host = target.raw_host or ""
+        answer = await self._sender.post(target, job.body, webhook_id=job.webhook_id, headers=job.trace)
+        job = replace(job, tries=job.tries + 1, deferrals=0)
+        match answer.ending:
+            case Ending.DELIVERED:
+                log.info("callback.delivered", host=host, tries=job.tries, reason=answer.reason)
+                metrics.CALLBACKS.labels(answer.ending).inc()
+            case Ending.FAILED:
+                await self._retry(job, host, answer)
+            case Ending.GONE | Ending.REFUSED:
+                await self._end(job, host, answer.ending, answer.reason)
+            case _ as unreachable:
+                assert_never(unreachable)
+
+    async def _retry(self, job: Job, host: str, answer: Answer) -> None:
+        again_in_s = await self._jobs.retry(job, answer.retry_after_s)
+        if again_in_s is None:
+            await self._end(job, host, answer.ending, answer.reason)
+        else:
+            wait_s = round(again_in_s, 1)
+            log.info("callback.failed", host=host, tries=job.tries, reason=answer.reason, again_in_s=wait_s)
+            metrics.CALLBACKS.labels(answer.ending).inc()
+
+    async def _end(self, job: Job, host: str, ending: Ending, reason: str) -> None:
+        await self._jobs.bury(job, f"{ending}: {reason}")
+        log.error("callback.given_up", host=host, ending=ending, tries=job.tries, reason=reason)
+        metrics.CALLBACKS.labels(metrics.Outcome.EXHAUSTED if ending is Ending.FAILED else ending).inc()

@@ -1,0 +1,92 @@
+"""ZIP archives of additional files, which cannot lie about their size."""
+
+import io
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable
+
+from verdictd.files import File, check_name
+
+_END_OF_DIRECTORY = b"PK\x05\x06"
+_ZIP64_LOCATOR = b"PK\x06\x07"
+_DIRECTORY_BYTES_PER_FILE = 1024  # a central directory entry is 46 bytes and its name; the rest is generosity
+# What zipfile raises beside ValueError for one reason or another.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, OverflowError)
+
+
+def check_files(files: Iterable[File], *, max_files: int, max_bytes: int) -> tuple[File, ...]:
+    """Return the files if they can lie beside each other within the bounds, else raise ValueError."""
+    checked = tuple(files)
+    if len(checked) > max_files:
+        raise ValueError(f"{len(checked)} files, at most {max_files} are taken")
+    total = sum(len(file.content) for file in checked)
+    if total > max_bytes:
+        raise ValueError(f"{total} bytes in all, at most {max_bytes} are taken")
+    names: set[str] = set()
+    for file in checked:
+        if file.name in names:
+            raise ValueError(f"two files are named {file.name!r}")
+        names.add(file.name)
+    for name in names:
+        parts = name.split("/")
+        for depth in range(1, len(parts)):
+            if "/".join(parts[:depth]) in names:
+                raise ValueError(f"{'/'.join(parts[:depth])!r} is a file and a directory")
+    return checked
+
+
+def unpack(archive: bytes, *, max_files: int, max_bytes: int) -> tuple[File, ...]:
+    """The files of a ZIP archive; raises ValueError where it is damaged, too large or holds anything else."""
+    _check_directory_size(archive, max_files)
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+            entries = [entry for entry in opened.infolist() if not entry.filename.endswith("/")]
+            if len(entries) > max_files:
+                raise ValueError(f"the archive has {len(entries)} files, at most {max_files} are taken")
+            _check_entries(entries)
+            left = max_bytes
+            files = []
+            for entry in entries:
+                content = _read(opened, entry, left)
+                left -= len(content)
+                files.append(File(check_name(entry.filename), content))
+    except _DAMAGED as error:
+        raise ValueError(f"the archive is not a readable ZIP file: {error}") from error
+    return check_files(files, max_files=max_files, max_bytes=max_bytes)
+
+
+def _check_directory_size(archive: bytes, max_files: int) -> None:
+    """Refuse a directory of a million entries before zipfile makes an object of each."""
+    end = archive.rfind(_END_OF_DIRECTORY, max(0, len(archive) - 65_557))
+    if end < 0 or len(archive) < end + 22:
+        raise ValueError("the archive is not a readable ZIP file: no end of directory")
+    if archive[max(0, end - 20) : end].startswith(_ZIP64_LOCATOR):
+        raise ValueError("the archive is in the ZIP64 format, which so few files do not need")
+    (directory_bytes,) = struct.unpack_from("<I", archive, end + 12)
+    if directory_bytes > (max_files + 1) * _DIRECTORY_BYTES_PER_FILE:
+        raise ValueError(f"the archive has more entries than the {max_files} files that are taken")
+
+
+def _check_entries(entries: list[zipfile.ZipInfo]) -> None:
+    end = 0
+    for entry in sorted(entries, key=lambda entry: entry.header_offset):
+        if entry.flag_bits & 0x1:
+            raise ValueError(f"{entry.filename!r} is encrypted")
+        kind = stat.S_IFMT(entry.external_attr >> 16)
+        if kind not in {0, stat.S_IFREG}:
+            raise ValueError(f"{entry.filename!r} is a link or a special file")
+        if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+            raise ValueError(f"{entry.filename!r} is compressed by a method other than deflate")
+        if entry.header_offset < end:
+            raise ValueError(f"{entry.filename!r} overlaps another entry")
+        end = entry.header_offset + entry.compress_size
+
+
+def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, left: int) -> bytes:
+    with archive.open(entry) as stream:
+        content = stream.read(left + 1)
+    if len(content) > left:
+        raise ValueError("the archive unpacks to more bytes than are taken")
+    return content

@@ -1,0 +1,1 @@
+"""Checkers: compare what a program wrote with what was expected. May import what judging may."""

@@ -1,0 +1,298 @@
+"""The languages: declared in languages.toml and the operator's own file, found by name or alias."""
+
+import asyncio
+import os
+import re
+import signal
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError
+from pydantic.dataclasses import dataclass
+
+from verdictd.contract.fields import split_words
+
+PACKAGED = Path(__file__).with_name("languages.toml")
+VERSION_TIMEOUT_S = 10
+
+_SEARCHED = ("/usr/local/bin", "/usr/bin", "/bin")
+_VISIBLE = ("/usr", "/bin", "/lib", "/lib64")
+_ENVIRONMENT = {"PATH": ":".join(_SEARCHED), "HOME": "/tmp", "LANG": "C.UTF-8"}  # noqa: S108 - the box's own
+# It holds nothing but links, and Debian's java, lua, php, cc and awk lead through it.
+_DIRECTORIES = ("/etc/alternatives:maybe",)
+_OPTIONS = "{options}"
+# What belongs to the commands and names of a table; the rest belongs to the language.
+_OF_COMMANDS = ("compile_cmd", "version_cmd", "artifacts", "file_extension", "aliases")
+
+
+class LanguagesError(ValueError):
+    """A file of languages is wrong: the message names the file, the language and the key."""
+
+
+def _with_base_environment(own: Mapping[str, str]) -> Mapping[str, str]:
+    return _ENVIRONMENT | dict(own)
+
+
+def _with_base_directories(own: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_DIRECTORIES + own))
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9.][A-Za-z0-9 .+#_()-]{0,63}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
+FilePattern = Annotated[str, Field(pattern=r"^[^/\x00]+$")]
+Words = Annotated[tuple[str, ...], BeforeValidator(split_words)]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Value = Annotated[str, Field(pattern=r"^[^\x00]+$")]
+Directory = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9_+-][A-Za-z0-9_.+-]*)+(:maybe)?$")]
+Environment = Annotated[Mapping[Variable, Value], AfterValidator(_with_base_environment)]
+Directories = Annotated[tuple[Directory, ...], AfterValidator(_with_base_directories)]
+Seconds = Annotated[float, Field(strict=True, ge=0.1, le=3_600)]
+Count = Annotated[int, Field(strict=True, ge=0)]
+_STRICT = ConfigDict(extra="forbid", validate_default=True)
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class CompileLimits:
+    """How far the compiler may go; the fields are named as a sandbox's constraints are."""
+
+    cpu_time_s: Seconds = 30
+    wall_time_s: Seconds = 60
+    memory_kib: Annotated[Count, Field(ge=2_048)] = 1_048_576
+    stack_kib: Annotated[Count, Field(ge=64)] = 65_536
+    file_size_kib: Annotated[Count, Field(ge=1)] = 262_144
+    processes: Annotated[Count, Field(ge=1)] = 128
+    open_files: Annotated[Count, Field(ge=16)] = 512
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class Language:
+    """One language; the fields are the keys of languages.toml, where they are described."""
+
+    name: Name
+    source_file: FileName
+    run_cmd: Annotated[Words, Field(min_length=1)]
+    file_extension: Annotated[str, Field(max_length=64)] = ""
+    aliases: tuple[Name, ...] = ()
+    compile_cmd: Words = ()
+    version_cmd: Words = ()
+    artifacts: tuple[FilePattern, ...] = ()
+    environment: Environment = Field(default_factory=dict)
+    directories: Directories = ()
+    allow_network: StrictBool = False
+    compile_limits: CompileLimits = CompileLimits()
+    extra_processes: Count = 0
+    address_space: StrictBool = True
+    compiler_options: tuple[re.Pattern[str], ...] = ()
+    reference: str | None = None
+
+    @property
+    def words(self) -> frozenset[str]:
+        """What finds this language, in the form in which lookups compare."""
+        return frozenset(_lookup_form(word) for word in (self.name, self.file_extension, *self.aliases)) - {
+            ""
+        }
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The compiler and the interpreter, as far as a box on this host does not hold them."""
+        programs = [argv[0] for argv in (self.compile_cmd, self.run_cmd) if argv]
+        return tuple(program for program in programs if _locate(program, self.directories) is None)
+
+
+class Registry:
+    """All declared languages, those that are not installed among them."""
+
+    def __init__(self, languages: Iterable[Language]) -> None:
+        self._languages = tuple(languages)
+        self._by_word = {word: language for language in self._languages for word in language.words}
+
+    @classmethod
+    def load(cls, extra: Path | None = None) -> Self:
+        """The languages of the package, with those of the operator's file added or in their place.
+
+        Raises LanguagesError.
+        """
+        tables = _read(PACKAGED)
+        packaged = _declare(PACKAGED, tables)
+        if extra is None:
+            return cls(packaged)
+        base = {
+            word: table for language, table in zip(packaged, tables, strict=True) for word in language.words
+        }
+        own = _declare(extra, [_complete(table, base) for table in _read(extra)])
+        taken = frozenset(word for language in own for word in language.words)
+        kept = [
+            _release(language, taken) for language in packaged if _lookup_form(language.name) not in taken
+        ]
+        return cls(kept + own)
+
+    def get(self, word: str) -> Language | None:
+        """The language with this name, alias or file extension, in any case; it may not be installed."""
+        return self._by_word.get(_lookup_form(word))
+
+    @property
+    def available(self) -> tuple[Language, ...]:
+        """The languages whose compiler and interpreter this host has; it looks anew each time."""
+        return tuple(language for language in self._languages if not language.missing)
+
+    def __iter__(self) -> Iterator[Language]:
+        return iter(self._languages)
+
+    def __len__(self) -> int:
+        return len(self._languages)
+
+
+def refused_option(language: Language, options: Iterable[str]) -> str | None:
+    """The first compiler option that the language does not allow."""
+    refused = (
+        word for word in options if not any(rule.fullmatch(word) for rule in language.compiler_options)
+    )
+    return next(refused, None)
+
+
+def compile_argv(language: Language, options: Sequence[str]) -> list[str]:
+    """The compiler's command line; empty where there is nothing to compile."""
+    if not language.compile_cmd:
+        return []
+    words = language.compile_cmd
+    at = words.index(_OPTIONS) if _OPTIONS in words else len(words)
+    return [*words[:at], *options, *words[at + 1 :]]
+
+
+def run_argv(language: Language, arguments: Sequence[str], *, memory_kib: int, stack_kib: int) -> list[str]:
+    """The command line of a program that has these limits."""
+    # A runtime keeps an eighth of the stack for itself; a JVM does not start with less than some 200 KiB.
+    limits = {"{memory_mib}": str(memory_kib // 1024), "{stack_kib}": str(max(stack_kib * 7 // 8, 512))}
+    words = list(language.run_cmd)
+    for placeholder, value in limits.items():
+        words = [word.replace(placeholder, value) for word in words]
+    return [*words, *arguments]
+
+
+async def version(language: Language, limit_s: float = VERSION_TIMEOUT_S) -> str | None:
+    """The line in which the version command names a version; None where it does not, or takes too long."""
+    if not language.version_cmd:
+        return None
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *language.version_cmd,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd="/",
+            # Outside a box anybody may write to /tmp: no start-up file is taken from there.
+            env={**language.environment, "HOME": "/nonexistent"},
+            start_new_session=True,
+        )
+    except OSError:
+        return None
+    try:
+        async with asyncio.timeout(limit_s):
+            output, _ = await process.communicate()
+    except TimeoutError:
+        return None
+    finally:
+        if process.returncode is None:
+            # The whole group, for a compiler may be a script that has started a JVM.
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    lines = output.decode(errors="replace").splitlines()
+    return next((line.strip() for line in lines if re.search(r"\d\.\d|version\D*\d", line)), None)
+
+
+def _lookup_form(word: str) -> str:
+    return word.removeprefix(".").casefold()
+
+
+def _locate(program: str, directories: Sequence[str]) -> str | None:
+    """Where a box finds a program; a path below /box is the compiler's business and taken as it is."""
+    if program.startswith(("./", "/box/")):
+        return program
+    visible = [os.path.realpath(directory.removesuffix(":maybe")) for directory in (*_VISIBLE, *directories)]
+    candidates = [program] if "/" in program else [f"{directory}/{program}" for directory in _SEARCHED]
+    for candidate in candidates:
+        target = Path(os.path.realpath(candidate))
+        if any(map(target.is_relative_to, visible)) and target.is_file() and os.access(target, os.X_OK):
+            return candidate
+    return None
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    """The tables of a file: `[[language]]` or `[language.NAME]`, in the singular or the plural."""
+    try:
+        document = tomllib.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise LanguagesError(f"{file}: {error}") from error
+    tables: list[dict[str, Any]] = []
+    for key, value in document.items():
+        named = value.items() if isinstance(value, dict) else ()
+        found: Any = [isinstance(table, dict) and {"name": name, **table} for name, table in named] or value
+        are_tables = isinstance(found, list) and all(isinstance(table, dict) for table in found)
+        if key not in ("language", "languages") or not are_tables:
+            raise LanguagesError(f"{file}: {key}: a file of languages holds [[language]] tables only")
+        tables += found
+    return tables
+
+
+def _complete(table: dict[str, Any], packaged: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """An operator's table, on top of the packaged one of the same name, alias or file extension."""
+    words = [_lookup_form(str(table.get(key, ""))) for key in ("name", "file_extension")]
+    base = next((packaged[word] for word in words if word in packaged), {})
+    if "run_cmd" in table:
+        base = {key: value for key, value in base.items() if key not in _OF_COMMANDS}
+    elif base:
+        table = {**table, "name": base["name"]}
+    nested = {
+        key: base[key] | value
+        for key, value in table.items()
+        if isinstance(value, dict) and isinstance(base.get(key), dict)
+    }
+    return base | table | nested
+
+
+def _declare(file: Path, tables: Iterable[dict[str, Any]]) -> list[Language]:
+    """The languages of one file, their programs located, no word claimed by two of them."""
+    languages: list[Language] = []
+    owners: dict[str, str] = {}
+    for table in tables:
+        where = f"{file}: language {table.get('name', len(languages) + 1)}"
+        try:
+            language = _with_located_programs(Language(**table))
+        except ValidationError as error:
+            raise LanguagesError(f"{where}: {_explain(error)}") from error
+        for word in sorted(language.words):
+            if (owner := owners.setdefault(word, language.name)) is not language.name:
+                raise LanguagesError(f"{where}: {word} is a name or alias of {owner} already")
+        languages.append(language)
+    return languages
+
+
+def _with_located_programs(language: Language) -> Language:
+    """A bare program name becomes the path that executes in a box, where nobody searches PATH."""
+
+    def located(argv: tuple[str, ...]) -> tuple[str, ...]:
+        return (_locate(argv[0], language.directories) or argv[0], *argv[1:]) if argv else ()
+
+    return replace(
+        language,
+        compile_cmd=located(language.compile_cmd),
+        run_cmd=located(language.run_cmd),
+        version_cmd=located(language.version_cmd),
+    )
+
+
+def _release(language: Language, taken: frozenset[str]) -> Language:
+    """The language without the words that another has taken."""
+    return replace(
+        language,
+        file_extension="" if _lookup_form(language.file_extension) in taken else language.file_extension,
+        aliases=tuple(alias for alias in language.aliases if _lookup_form(alias) not in taken),
+    )
+
+
+def _explain(error: ValidationError) -> str:
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in problems)

@@ -1,0 +1,248 @@
+"""One delivery, from its bytes to its settlement."""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+
+import structlog
+
+from verdictd import metrics
+from verdictd.amqp.consumer import Broker
+from verdictd.amqp.delivery import Delivery, Settlement
+from verdictd.amqp.replies import trace_headers
+from verdictd.callbacks.jobs import Job, Jobs, webhook_id
+from verdictd.concurrency import aside
+from verdictd.contract.codec import TEXTS, as_duplicate, decode, encode, peek_id
+from verdictd.contract.result import Result, Status
+from verdictd.contract.submission import SUBMISSION_TYPE, Submission
+from verdictd.errors import BrokerUnavailable, InvalidSubmission, Problem, SandboxBroken, SandboxUnusable
+from verdictd.judging.judge import Judge
+from verdictd.judging.verdicts import INVALID, internal_error
+from verdictd.monitoring.history import History
+from verdictd.sandbox.pool import Draining
+from verdictd.service.in_progress import Key, Recent
+from verdictd.settings import JudgeSettings
+
+_EXCUSED = 1_000  # submissions
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """Turns deliveries into replies.
+
+    State: the submissions that are in work now, recent results, and how often a submission went back because
+    this host could not run any: so many as `excuses` of those deliveries are not held against it.
+    """
+
+    def __init__(
+        self,
+        *,
+        judge: Judge,
+        replies: Broker,
+        model: type[Submission],
+        settings: JudgeSettings,
+        recent: Recent,
+        history: History,
+        callbacks: Jobs | None = None,
+        excuses: int = 0,
+    ) -> None:
+        self._judge = judge
+        self._replies = replies
+        self._model = model
+        self._settings = settings
+        self._recent = recent
+        self._history = history
+        self._callbacks = callbacks
+        self._excuses = excuses
+        self._in_work: dict[Key, asyncio.Event] = {}
+        self._excused: OrderedDict[Key, int] = OrderedDict()
+
+    async def handle(self, delivery: Delivery) -> Settlement:
+        """Judge, reply, and say how the delivery is to be settled."""
+        received_at = datetime.now(UTC)
+        if delivery.redelivered:
+            metrics.REDELIVERIES.inc()
+        try:
+            submission = await self._decode(delivery)
+        except InvalidSubmission as error:
+            metrics.INVALID_SUBMISSIONS.labels(metrics.Source.AMQP).inc()
+            peek = partial(peek_id, delivery.body, delivery.message_id)
+            submission_id = await aside(peek, len(delivery.body))
+            result = self._judge.unjudged(submission_id, INVALID, error.problems)
+            told, body = await self._encode(result, delivery)
+            return await self._answer(delivery, told, body, received_at, Settlement.DEAD_LETTER)
+        structlog.contextvars.bind_contextvars(id=submission.id)
+        digest = await aside(partial(_digest, delivery.body), len(delivery.body))
+        key = (submission.id, digest)
+        async with self._alone(key):
+            try:
+                told, body = await self._encode(await self._result(key, submission, delivery), delivery)
+            except Draining:
+                return Settlement.REQUEUE
+            except SandboxBroken as error:
+                log.error("submission.not_judged", attempt=delivery.attempt, error=str(error))
+                await asyncio.sleep(self._settings.fault_pause_s)
+                # A host fails in all its boxes, but not in all at the same moment.
+                if isinstance(error, SandboxUnusable) or not self._judge.usable:
+                    self._excuse(key)
+                return Settlement.REQUEUE
+            given_up = told.status is Status.INTERNAL_ERROR
+            wanted = Settlement.DEAD_LETTER if given_up else Settlement.ACK
+            job = _job(submission, delivery, digest)
+            if not given_up:
+                self._recent.add(key, body)
+            return await self._answer(delivery, told, body, received_at, wanted, key=key, job=job)
+
+    async def _decode(self, delivery: Delivery) -> Submission:
+        problems = list(_envelope_problems(delivery))
+        refused = self._replies.reply_to_problem(delivery.reply_to)
+        if refused is not None:
+            problems.append(Problem("", f"reply_to: {refused}"))
+        if problems:
+            raise InvalidSubmission(problems)
+        decoding = partial(decode, delivery.body, self._model, message_id=delivery.message_id)
+        submission = await aside(decoding, len(delivery.body))
+        self._judge.check(submission)
+        return submission
+
+    @asynccontextmanager
+    async def _alone(self, key: Key) -> AsyncIterator[None]:
+        """Wait until no other delivery of the same submission is in work; what that came to is remembered."""
+        while (other := self._in_work.get(key)) is not None:
+            await other.wait()
+        self._in_work[key] = done = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._in_work[key]
+            done.set()
+
+    async def _result(self, key: Key, submission: Submission, delivery: Delivery) -> Result:
+        """What the submission came to a moment ago, or judge it."""
+        known = self._recent.get(key)
+        if known is not None:
+            result = await aside(partial(Result.model_validate_json, known.body), len(known.body))
+            return result.model_copy(update={"duplicate": result.duplicate or known.answered})
+        attempts = delivery.attempt - min(self._excused.get(key, 0), self._excuses)
+        if attempts > self._settings.max_attempts:
+            message = f"Not judged: {attempts - 1} attempts came to no end."
+            return self._judge.unjudged(submission.id, internal_error(message), metadata=submission.metadata)
+        result = await self._judge.judge(submission)
+        if self._recent.has_other(key):
+            message = f"{result.message} The id was used before, with another body."
+            result = result.model_copy(update={"message": message})
+        return result
+
+    def _excuse(self, key: Key) -> None:
+        self._excused[key] = self._excused.pop(key, 0) + 1
+        if len(self._excused) > _EXCUSED:
+            self._excused.popitem(last=False)
+
+    async def _encode(self, result: Result, delivery: Delivery) -> tuple[Result, bytes]:
+        """The result without its texts, which may be large, and with them as it is published."""
+        created_at = delivery.timestamp
+        queue_time = (result.started_at - created_at).total_seconds() if created_at else None
+        result = result.model_copy(
+            update={
+                "created_at": created_at,
+                # The timestamp has whole seconds and comes from another clock.
+                "queue_time": None if queue_time is None else max(0.0, queue_time),
+                "attempt": delivery.attempt,
+                "redelivered": delivery.redelivered,
+            }
+        )
+        size = sum(len(getattr(result, name)) for name in TEXTS)
+        body = await aside(partial(encode, result, self._model.limits.result_bytes), size)
+        return result.model_copy(update=dict.fromkeys(TEXTS, "")), body
+
+    async def _answer(
+        self,
+        delivery: Delivery,
+        result: Result,
+        body: bytes,
+        received_at: datetime,
+        settlement: Settlement,
+        *,
+        key: Key | None = None,
+        job: Job | None = None,
+    ) -> Settlement:
+        """Publish the result, then its callback; what cannot be published goes back to the queue."""
+
+        async def again() -> bytes:
+            return await aside(partial(as_duplicate, body), len(body))
+
+        try:
+            with metrics.STAGES.labels(metrics.Stage.REPLY).time():
+                await self._replies.reply(body, delivery=delivery, submission_id=result.id, again=again)
+            if key is not None:
+                self._recent.answered(key)
+            if job is not None and self._callbacks is not None:
+                await self._callbacks.add(replace(job, body=body))
+        except BrokerUnavailable as error:
+            log.error("submission.not_answered", attempt=delivery.attempt, error=str(error))
+            settlement = Settlement.REQUEUE
+        else:
+            self._history.add(result)
+            _count(result)
+        _log(result, settlement, (datetime.now(UTC) - received_at).total_seconds())
+        return settlement
+
+
+def _job(submission: Submission, delivery: Delivery, digest: bytes) -> Job | None:
+    """The callback that a submission asks for, still without the result."""
+    if submission.callback_url is None:
+        return None
+    return Job(
+        url=submission.callback_url,
+        body=b"",
+        submission_id=submission.id,
+        webhook_id=webhook_id(submission.id, digest),
+        trace=trace_headers(delivery.headers),
+    )
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()
+
+
+def _envelope_problems(delivery: Delivery) -> Iterator[Problem]:
+    if delivery.type not in {None, "", SUBMISSION_TYPE}:
+        yield Problem("", f"type is {delivery.type[:100]!r}, only {SUBMISSION_TYPE!r} is taken")
+    media_type = (delivery.content_type or "").partition(";")[0].strip().lower()
+    if media_type not in {"", "application/json"}:
+        yield Problem("", f"content_type is {media_type[:100]!r}, only 'application/json' is taken")
+    if (delivery.content_encoding or "").lower() not in {"", "identity", "utf-8"}:
+        yield Problem("", f"content_encoding is {delivery.content_encoding!r}, no encoding is taken")
+
+
+def _count(result: Result) -> None:
+    metrics.SUBMISSIONS.labels(result.language.name if result.language else "", result.status).inc()
+    if result.queue_time is not None and not result.duplicate:
+        metrics.QUEUE_TIME.observe(result.queue_time)
+
+
+def _log(result: Result, settlement: Settlement, total_s: float) -> None:
+    """The one line that says everything about a submission, but nothing of what it wrote."""
+    log.info(
+        "submission.answered",
+        id=result.id,
+        status=result.status,
+        cause=result.cause,
+        language=result.language.name if result.language else None,
+        time=result.time,
+        wall_time=result.wall_time,
+        memory=result.memory,
+        box=result.worker.box,
+        attempt=result.attempt,
+        redelivered=result.redelivered,
+        duplicate=result.duplicate,
+        queue_time=result.queue_time,
+        total_s=round(total_s, 3),
+        settlement=settlement,
+    )

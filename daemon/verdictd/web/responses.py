@@ -1,0 +1,101 @@
+"""What is said over HTTP: the shapes of the answers, all of them JSON."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel
+
+from verdictd.contract.limits import Limits
+from verdictd.contract.result import ErrorDetail
+from verdictd.errors import Problem, VerdictdError
+from verdictd.judging.languages import CompileLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The submission is in the queue; its result will be on the results queue, under this id."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request was refused; `errors` has what is wrong with an invalid submission."""
+
+    message: str
+    errors: tuple[ErrorDetail, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The daemon answers."""
+
+    alive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether submissions are judged here now, and why not."""
+
+    ready: bool
+    problems: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedLanguage:
+    """A language that is installed; any of its aliases finds it too, in any case."""
+
+    name: str
+    aliases: list[str]
+    version: str | None
+    compiled: bool
+    network: bool
+    extra_processes: int
+    compile_limits: CompileLimits | None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The languages, and the defaults and bounds of a submission in any of them."""
+
+    languages: list[OfferedLanguage]
+    limits: Limits
+
+
+class Refused(VerdictdError):
+    """A request cannot be served: the client is told so, and no more happens."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        message: str,
+        *,
+        problems: Sequence[Problem] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.problems = problems
+        self.headers = headers
+
+    def answer(self) -> web.Response:
+        """What the client is told."""
+        errors = tuple(ErrorDetail(path=problem.path, message=problem.message) for problem in self.problems)
+        return answer(Refusal(str(self), errors), self.status, self.headers)
+
+
+def answer(
+    shape: object, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """A shape as JSON."""
+    body = orjson.dumps(shape, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump()
+    raise TypeError(type(value).__name__)

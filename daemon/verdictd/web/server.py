@@ -1,0 +1,106 @@
+"""The socket that HTTP comes in by, with bounds on connections, headers and time."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Any, cast
+
+import structlog
+from aiohttp import web
+
+from verdictd.settings import HttpSettings
+from verdictd.web.responses import Refused
+
+_SHUTDOWN_S = 5
+_LINGER_S = 2
+_MAX_LINE_BYTES = 8_192
+_MAX_HEADERS = 64
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def listen(app: web.Application, settings: HttpSettings) -> AsyncIterator[None]:
+    """Serve the application; raises OSError where the address is taken."""
+    runner = web.AppRunner(
+        app,
+        handler_cancellation=True,  # who has hung up does not wait for a result
+        shutdown_timeout=_SHUTDOWN_S,
+    )
+    listening: asyncio.Server | None = None
+    await runner.setup()
+    try:
+        if runner.server is not None:
+            listening = await _listening(runner.server, settings)
+            host, port, *_ = listening.sockets[0].getsockname()
+            log.info("http.listening", host=host, port=port, tokens=len(settings.tokens))
+            if not settings.tokens and not ip_address(host).is_loopback:
+                log.warning("http.open", effect="whoever reaches this address may submit; see http.tokens")
+        yield
+    finally:
+        if listening is not None:
+            listening.close()
+        await runner.cleanup()
+
+
+async def _listening(server: web.Server, settings: HttpSettings) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
+    # Those that wait for a result, and as many again for probes and for connections that are kept.
+    max_connections = 2 * settings.max_requests + 16
+
+    def accept() -> asyncio.Protocol:
+        return _Connection(
+            server,
+            max_connections=max_connections,
+            stalled_s=settings.request_timeout_s,
+            loop=loop,
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=settings.request_timeout_s,
+            lingering_time=_LINGER_S,
+            max_line_size=_MAX_LINE_BYTES,
+            max_field_size=_MAX_LINE_BYTES,
+            max_headers=_MAX_HEADERS,
+        )
+
+    return await loop.create_server(accept, settings.host, settings.port, reuse_address=True)
+
+
+class _Connection(web.RequestHandler):
+    """aiohttp's, but bounded in number, and silent about versions and about bytes that are no HTTP."""
+
+    __slots__ = ("_max_connections", "_server", "_stalled_s")
+
+    def __init__(self, server: web.Server, *, max_connections: int, stalled_s: float, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._server = server
+        self._max_connections = max_connections
+        self._stalled_s = stalled_s
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if len(self._server.connections) >= self._max_connections:
+            cast(asyncio.Transport, transport).abort()
+            return
+        # The kernel ends a connection whose client does not read its answer.
+        connection: socket.socket = transport.get_extra_info("socket")
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(self._stalled_s * 1000))
+        super().connection_made(transport)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = HTTPStatus.INTERNAL_SERVER_ERROR,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - it quotes what was sent
+    ) -> web.StreamResponse:
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("http.failed", path=request.path, exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer is under way already")
+        response = Refused(HTTPStatus(status), f"{HTTPStatus(status).phrase}.").answer()
+        response.headers["Server"] = "verdictd"
+        response.force_close()
+        return response
