@@ -9,16 +9,16 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup ## see real programs judged through a real RabbitMQ
-	@cd tests && ../$(BIN)/python -m demo
+	@cd tests && ../$(BIN)/python -m harness.demo
 
 test: lint ## check the code, then run every test
 	$(BIN)/pytest
 
 chaos: setup ## break all that the daemon stands on, and balance the books: SCENARIO=name SEED=number FULL=1
-	@cd tests && ../$(BIN)/python -m chaos $(SCENARIO) $(if $(SEED),--seed $(SEED)) $(if $(FULL),--full)
+	@cd tests && ../$(BIN)/python -m harness.chaos $(SCENARIO) $(if $(SEED),--seed $(SEED)) $(if $(FULL),--full)
 
 systemd-test: setup ## try the service in a virtual machine with systemd; ISOLATE_DIR=... names a built isolate
-	@cd tests && ../$(BIN)/python -m systemd $(if $(ISOLATE_DIR),--isolate $(abspath $(ISOLATE_DIR))) $(if $(ONLY),--only '$(ONLY)')
+	@cd tests && ../$(BIN)/python -m harness.vm $(if $(ISOLATE_DIR),--isolate $(abspath $(ISOLATE_DIR))) $(if $(ONLY),--only '$(ONLY)')
 
 lint: setup ## check style, formatting, types and the order of imports
 	$(BIN)/ruff check

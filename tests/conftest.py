@@ -1,7 +1,11 @@
 """What all tests share."""
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, settings
+
+from support.rabbitmq import PrivateBroker
 
 # How fast an example is says more about the machine than about what is tested.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -12,3 +16,34 @@ settings.load_profile("tests")
 def anyio_backend() -> str:
     """aio-pika and the daemon are written for asyncio."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[PrivateBroker]:
+    """One broker that all tests share: leave it running; `amqp_url` is a virtual host of your own."""
+    with PrivateBroker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def amqp_url(broker: PrivateBroker) -> str:
+    """The URL of an empty virtual host, for this test alone."""
+    return broker.fresh_vhost()
+
+
+@pytest.fixture(scope="session")
+def frail_broker() -> Iterator[PrivateBroker]:
+    """The other broker that tests share; see `rabbitmq`."""
+    with PrivateBroker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def rabbitmq(frail_broker: PrivateBroker) -> PrivateBroker:
+    """A broker that tests may stop, kill and freeze; it is running when a test begins.
+
+    Each works on a virtual host of its own, and leaves all else as it was.
+    """
+    if not frail_broker.running:
+        frail_broker.start()
+    return frail_broker

@@ -1,0 +1,295 @@
+"""Programs that attack the service: each gets its verdict, and the next ordinary one gets its own."""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from judging.conftest import Judge
+from support.processes import alive
+from support.waiting import wait_until
+from verdictd.contract.result import Cause, Status
+from verdictd.errors import SandboxBroken
+from verdictd.judging.judgehost import Host
+from verdictd.sandbox.pool import BoxState
+from verdictd.sandbox.processes import children
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Path:
+    """A file of the host that no program may read or change."""
+    file = tmp_path / "canary"
+    file.write_text("the canary's secret")
+    file.chmod(0o644)
+    return file
+
+
+@pytest.fixture(autouse=True)
+async def neighbours(judge: Judge, host: Host, canary: Path) -> AsyncIterator[None]:
+    """After each attack ordinary submissions get the right verdicts, in every box."""
+    yield
+    await wait_until(lambda: BoxState.RESETTING not in host.pool.states.values())
+    assert {BoxState.FREE} == set(host.pool.states.values())
+    words = ["fine", "bad"] * len(host.pool.states)
+    results = await asyncio.gather(*(judge("bash", f"echo {word}", expected_output="fine") for word in words))
+    expected = [Status.ACCEPTED, Status.WRONG_ANSWER] * len(host.pool.states)
+    assert expected == [result.status for result in results]
+    assert set(host.pool.states) == {result.worker.box for result in results}
+    assert BoxState.RETIRED not in host.pool.states.values()
+    assert "the canary's secret" == canary.read_text()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        "ln -s {canary} main",
+        "ln -s /proc/self/environ main",
+        "mkfifo main",
+        "mkdir main",
+        "echo x > other; ln other main",
+        "python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('main')\"",
+        "truncate -s 10G main",
+        "true",
+    ],
+)
+async def test_artifact_that_is_no_regular_file_is_compilation_error(
+    judge: Judge, canary: Path, make: str
+) -> None:
+    """A link, a pipe, a directory in place of the artifact is never opened, and answered at once."""
+    started = time.monotonic()
+    result = await judge("made", make.format(canary=canary))
+
+    assert (Status.COMPILATION_ERROR, Cause.COMPILE) == (result.status, result.cause)
+    assert "secret" not in result.model_dump_json()
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "/etc/shadow", "/root/.bashrc", "/var/log/dpkg.log"])
+async def test_files_of_the_host_are_not_there(judge: Judge, path: str) -> None:
+    """Only the directories of the languages exist in a box."""
+    result = await judge("bash", f"cat {path}")
+
+    assert Status.RUNTIME_ERROR_NZEC == result.status
+    assert "" == result.stdout
+
+
+async def test_file_of_the_host_cannot_be_compiled_in(judge: Judge) -> None:
+    """The compiler is in the box too."""
+    source = '#include "/etc/passwd"\nint main(void) { return 0; }'
+    result = await judge("c", source)
+
+    assert Status.COMPILATION_ERROR == result.status
+    assert "root" not in result.compile_output
+
+
+async def test_background_process_is_dead_when_the_result_is_there(judge: Judge) -> None:
+    """What a program left running ends with it."""
+    seconds = f"98765{os.getpid()}"
+    result = await judge("bash", f"setsid sleep {seconds} >/dev/null 2>&1 </dev/null & sleep 0.2; echo left")
+
+    assert (Status.ACCEPTED, "left\n") == (result.status, result.stdout)
+    assert [] == alive(["sleep", seconds])
+
+
+FORK_BOMB = "#include <unistd.h>\nint main(void) { for (;;) fork(); }"
+
+
+async def test_fork_bomb_is_contained(judge: Judge) -> None:
+    """It ends at its limits within the wall limit and a little, and nothing of it is left."""
+    started = time.monotonic()
+    result = await judge("c", FORK_BOMB, cpu_time_limit=1, wall_time_limit=2)
+
+    assert Status.TIME_LIMIT_EXCEEDED == result.status
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("target", ["-1", "1", "$PPID"])
+async def test_kill_reaches_nobody_else(judge: Judge, target: str) -> None:
+    """A program that kills all it can kills itself at most."""
+    bystander = await asyncio.create_subprocess_exec("/bin/sleep", "60")
+    try:
+        result = await judge("bash", f"kill -9 {target}; sleep 0.1", wall_time_limit=2)
+        alive = bystander.returncode is None
+    finally:
+        bystander.kill()
+        await bystander.wait()
+
+    assert alive
+    assert result.status in {Status.ACCEPTED, Status.RUNTIME_ERROR_NZEC, Status.RUNTIME_ERROR_OTHER}
+
+
+async def test_stopped_program_is_ended_by_the_wall_limit(judge: Judge) -> None:
+    """SIGSTOP does not stop the clock."""
+    source = "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)"
+    result = await judge("python", source, wall_time_limit=0.5)
+
+    assert (Status.TIME_LIMIT_EXCEEDED, Cause.WALL_TIME) == (result.status, result.cause)
+
+
+async def test_program_that_ignores_signals_is_ended(judge: Judge) -> None:
+    """Only signals that can be ignored can be ignored."""
+    ignore = "for n in {*range(1, 32)} - {9, 19}: signal.signal(n, signal.SIG_IGN)"
+    source = f"import signal\n{ignore}\nwhile True: pass"
+    result = await judge("python", source, cpu_time_limit=0.3, cpu_extra_time=0)
+
+    assert (Status.TIME_LIMIT_EXCEEDED, Cause.CPU_TIME) == (result.status, result.cause)
+
+
+async def test_one_line_of_64_mib_is_cut(judge: Judge) -> None:
+    """Output without a line end is bounded like any other."""
+    result = await judge("bash", "head -c 64M /dev/zero | tr '\\0' x")
+
+    assert (Status.OUTPUT_LIMIT_EXCEEDED, 4 << 20) == (result.status, len(result.stdout))
+
+
+async def test_closed_stdout_is_an_empty_output(judge: Judge) -> None:
+    """A program may close its output and go on."""
+    result = await judge("bash", "exec >&-; sleep 0.1", expected_output="")
+
+    assert (Status.ACCEPTED, "") == (result.status, result.stdout)
+
+
+async def test_full_stderr_does_not_hold_stdout_up(judge: Judge) -> None:
+    """Both streams are read while the program runs."""
+    result = await judge("bash", "head -c 1M /dev/zero >&2; echo out")
+
+    assert (Status.ACCEPTED, "out\n", 1 << 20) == (result.status, result.stdout, len(result.stderr))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        '#include "/dev/random"\nint main(void) {}',
+        '#include "/dev/zero"\nint main(void) {}',
+        "int a[1 << 30] = {1}; int main(void) { return a[0]; }",
+        "#define A(x) x x x x x x x x x x\nA(A(A(A(A(A(A(A(A(A(int a;))))))))))\nint main(void) {}",
+    ],
+)
+async def test_compiler_bomb_is_compilation_error(judge: Judge, source: str) -> None:
+    """A compiler that is driven into its limits has failed, within its own time."""
+    started = time.monotonic()
+    result = await judge("c", source)
+
+    assert (Status.COMPILATION_ERROR, Cause.COMPILE) == (result.status, result.cause)
+    assert time.monotonic() - started < 90
+
+
+async def test_compile_output_is_cut(judge: Judge) -> None:
+    """A thousand errors are shown as far as the bound, and marked as cut."""
+    source = "int main(void) {" + "\n".join(f"missing_{n}();undeclared_{n};" for n in range(2_000)) + "}"
+    result = await judge("c", source)
+
+    assert Status.COMPILATION_ERROR == result.status
+    assert result.compile_output_truncated
+    assert len(result.compile_output.encode()) <= 64 * 1024
+
+
+@pytest.mark.parametrize("depth", [1_500, 20_000])
+async def test_deep_directories_are_a_verdict_or_our_fault(judge: Judge, host: Host, depth: int) -> None:
+    """Thousands of nested directories cost a box a moment, and are removed.
+
+    Isolate cannot walk them after the run and says that it failed; the embedded default can.
+    """
+    source = f"import os\nfor n in range({depth}):\n  os.mkdir('d')\n  os.chdir('d')\nprint('deep')"
+    try:
+        outcome = (await judge("python", source, cpu_time_limit=10, wall_time_limit=30)).stdout
+    except SandboxBroken as error:
+        outcome = str(error)
+
+    assert outcome == "deep\n" or "Too many open files" in outcome
+    await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
+
+
+async def test_files_that_are_hard_to_remove_are_removed(judge: Judge) -> None:
+    """Folders without permissions, names that are no text, set-uid files, special files."""
+    source = (
+        "import os\n"
+        "os.mkdir('a'); open('a/b', 'w').close(); os.chmod('a', 0)\n"
+        "open(b'\\xff\\xfe', 'w').close(); os.mkfifo('pipe'); os.symlink('/etc', 'link')\n"
+        "open('s', 'w').close(); os.chmod('s', 0o6777)\n"
+        "for n in range(5000): open(f'f{n}', 'w').close()\n"
+    )
+    result = await judge("python", source, cpu_time_limit=10)
+
+    assert Status.ACCEPTED == result.status
+
+
+async def test_keeper_that_is_killed_is_our_fault_and_the_box_comes_back(judge: Judge, host: Host) -> None:
+    """A sandbox that somebody kills says nothing about the program, and nothing of it stays alive."""
+    seconds = f"87654{os.getpid()}"
+    program = ["sleep", seconds]
+    judging = asyncio.ensure_future(judge("bash", f"exec sleep {seconds}", wall_time_limit=30))
+    await wait_until(lambda: alive(program))
+    for keeper in _keepers():
+        os.kill(keeper, signal.SIGKILL)
+    with pytest.raises(SandboxBroken):
+        await judging
+    await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
+
+    assert [] == alive(program)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_program_that_others_kill_is_run_once_more(judge: Judge, number: int) -> None:
+    """A service that ends kills so, and a host without memory: that says nothing about the program."""
+    seconds = f"2.{os.getpid()}{number:02}"
+    program = ["sleep", seconds]
+    judging = asyncio.ensure_future(judge("bash", f"exec sleep {seconds}", wall_time_limit=30))
+    await wait_until(lambda: alive(program))
+    for pid in alive(program):
+        os.kill(pid, number)
+    result = await judging
+
+    assert (Status.ACCEPTED, None) == (result.status, result.exit_signal)
+    assert result.wall_time is not None
+    assert result.wall_time > 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_program_that_kills_itself_gets_its_verdict(judge: Judge, number: int) -> None:
+    """It does so again."""
+    result = await judge("bash", f"kill -{number} $$")
+
+    assert (Status.RUNTIME_ERROR_OTHER, Cause.SIGNAL, number) == (
+        result.status,
+        result.cause,
+        result.exit_signal,
+    )
+
+
+async def test_compiler_that_others_kill_is_run_once_more(judge: Judge) -> None:
+    """As a program is."""
+    seconds = f"2.{os.getpid()}55"
+    program = ["sleep", seconds]
+    source = f"printf '#!/bin/bash\necho made\n' > main; exec sleep {seconds}"
+    judging = asyncio.ensure_future(judge("made", source))
+    await wait_until(lambda: alive(program))
+    for pid in alive(program):
+        os.kill(pid, signal.SIGTERM)
+    result = await judging
+
+    assert (Status.ACCEPTED, "made\n") == (result.status, result.stdout)
+
+
+def _keepers() -> list[int]:
+    """The processes of this one that run a program in a box."""
+    return [pid for pid in children(os.getpid()) if "\0--run\0" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+async def test_unix_socket_of_the_host_is_out_of_reach(judge: Judge) -> None:
+    """A box has a network of its own: the abstract sockets of the host are not in it."""
+    name = f"verdictd-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"\0{name}")
+        listener.listen()
+        source = f"import socket\nsocket.socket(socket.AF_UNIX).connect('\\0{name}')"
+        result = await judge("python", source)
+
+    assert Status.RUNTIME_ERROR_NZEC == result.status

@@ -1,0 +1,73 @@
+"""Every language that this host has is proved: it compiles, runs, reads, and fails as it should."""
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+
+from judging.conftest import Judge
+from sandbox.language_programs import PROGRAMS
+from verdictd.contract.result import Status
+from verdictd.judging.judgehost import Host
+from verdictd.judging.languages import Registry
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+
+DECLARED = {
+    "bash", "c", "cpp", "csharp", "go", "haskell", "java", "javascript", "kotlin", "lua", "pascal", "perl",
+    "php", "python", "ruby", "rust",
+}  # fmt: skip
+INSTALLED_BY_THE_SET_UP = {"bash", "c", "cpp", "java", "javascript", "lua", "perl", "php", "python", "ruby"}
+
+LIMITS: Mapping[str, object] = {"cpu_time_limit": 10, "wall_time_limit": 60, "memory_limit": 524_288}
+
+
+@pytest.fixture(params=sorted(DECLARED))
+def language(request: pytest.FixtureRequest) -> str:
+    """Each language of the package; those that this machine lacks are skipped."""
+    name: str = request.param
+    declared = Registry.load().get(name)
+    assert declared is not None
+    if declared.missing and name not in INSTALLED_BY_THE_SET_UP:
+        pytest.skip(f"{' and '.join(declared.missing)} not installed")
+    return name
+
+
+async def test_language_does_what_programs_need(judge: Judge, language: str) -> None:
+    """Hello, an echo of the input, an exit code of 3; and a program that cannot be is no accepted one."""
+    programs = PROGRAMS[language]
+    hello, echo, exit_3, broken = await asyncio.gather(
+        judge(language, programs.hello, **LIMITS),
+        judge(language, programs.echo, stdin="a line of text\n", **LIMITS),
+        judge(language, programs.exit_3, **LIMITS),
+        judge(language, programs.broken, **LIMITS),
+    )
+
+    assert (Status.ACCEPTED, "hello, world\n") == (hello.status, hello.stdout)
+    assert (Status.ACCEPTED, "a line of text\n") == (echo.status, echo.stdout)
+    assert (Status.RUNTIME_ERROR_NZEC, 3) == (exit_3.status, exit_3.exit_code)
+    assert broken.status in {Status.COMPILATION_ERROR, Status.RUNTIME_ERROR_NZEC}
+    assert broken.compile_output + broken.stderr + broken.stdout != ""
+    assert hello.language is not None
+    assert hello.language.version
+
+
+async def test_reference_programs_print_42(judge: Judge, host: Host) -> None:
+    """What `verdictd check` runs is right for every language at once."""
+    available = [language for language in host.registry.available if language.reference]
+    results = await asyncio.gather(
+        *(
+            judge(language.name, language.reference or "", expected_output="42", **LIMITS)
+            for language in available
+        )
+    )
+
+    assert {language.name: Status.ACCEPTED for language in available} == {
+        language.name: result.status for language, result in zip(available, results, strict=True)
+    }
+    assert {language.name for language in available} >= INSTALLED_BY_THE_SET_UP
+
+
+def test_all_declared_languages_are_in_the_package() -> None:
+    """The package declares sixteen languages."""
+    assert DECLARED == {language.name for language in Registry.load()}
