@@ -12,13 +12,13 @@ T = TypeVar("T")
 LARGE_BYTES = 64 * 1024
 
 
-async def aside(work: Callable[[], T], size_bytes: int, *, large_bytes: int = LARGE_BYTES) -> T:
+async def offload(work: Callable[[], T], size_bytes: int, *, large_bytes: int = LARGE_BYTES) -> T:
     """Do it here, or in a thread where it has `large_bytes` or more to work on."""
     return work() if size_bytes < large_bytes else await asyncio.to_thread(work)
 
 
 @asynccontextmanager
-async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run `work` beside the block, and cancel it at its end."""
     task = asyncio.create_task(work)
     try:

@@ -49,7 +49,7 @@ _NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
-class Refused(OSError):
+class EgressDenied(OSError):
     """A callback may not go there: it ends, and is not tried again."""
 
 
@@ -62,21 +62,21 @@ class Egress:
         self._ports = frozenset(ports)
 
     def target(self, url: str) -> URL:
-        """The URL as it is connected to; raises Refused for what can be seen without looking up its name."""
+        """Return the URL as it is connected to; raise EgressDenied for what needs no look-up of its name."""
         if not url.isascii():
-            raise Refused("a URL has ASCII characters only; others are percent-encoded")
+            raise EgressDenied("a URL has ASCII characters only; others are percent-encoded")
         try:
             target = URL(url)
             host = target.raw_host or ""
         except ValueError as error:
-            raise Refused(f"not a URL: {error}") from None
+            raise EgressDenied(f"not a URL: {error}") from None
         if target.scheme not in {"http", "https"}:
-            raise Refused("must be an http or https URL")
+            raise EgressDenied("must be an http or https URL")
         if target.raw_user is not None or target.raw_password is not None:
-            raise Refused("a URL with a user or a password is not taken")
+            raise EgressDenied("a URL with a user or a password is not taken")
         if target.port not in self._ports:
             ports = ", ".join(map(str, sorted(self._ports)))
-            raise Refused(f"port {target.port} is not allowed; these are: {ports}")
+            raise EgressDenied(f"port {target.port} is not allowed; these are: {ports}")
         if host not in self._hosts:
             self._check_host(host)
         return target
@@ -85,17 +85,17 @@ class Egress:
         """Refuse an address that a host was found at; to be asked before a socket is opened for it."""
         # The words are the same for every address: of several that failed alike, aiohttp raises one as it is.
         if host not in self._hosts and not self._reaches(address):
-            raise Refused("the host has an address that callbacks may not reach")
+            raise EgressDenied("the host has an address that callbacks may not reach")
 
     def _check_host(self, host: str) -> None:
         if ":" in host:
             if not self._reaches(host):
-                raise Refused(f"[{host}] is an address that callbacks may not reach")
+                raise EgressDenied(f"[{host}] is an address that callbacks may not reach")
         elif not _NAME.fullmatch(host):
-            raise Refused(f"{host[:100]!r} is not the name of a host")
+            raise EgressDenied(f"{host[:100]!r} is not the name of a host")
         elif _NUMBER.fullmatch(host.rpartition(".")[2]) and not self._reaches(host):
             # Decimal, octal, hexadecimal and short forms are addresses to the system, but not to ipaddress.
-            raise Refused(f"{host[:100]} is not an address that callbacks may reach")
+            raise EgressDenied(f"{host[:100]} is not an address that callbacks may reach")
 
     def _reaches(self, text: str) -> bool:
         try:

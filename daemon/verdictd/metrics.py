@@ -23,7 +23,7 @@ class Stage(StrEnum):
     REPLY = "reply"
 
 
-class Source(StrEnum):
+class Origin(StrEnum):
     """How an invalid submission came."""
 
     AMQP = "amqp"
@@ -90,7 +90,7 @@ for _stage in Stage:
     STAGES.labels(_stage)
 for _kind in FaultKind:
     SANDBOX_FAULTS.labels(_kind)
-for _source in Source:
+for _source in Origin:
     INVALID_SUBMISSIONS.labels(_source)
 for _outcome in Outcome:
     CALLBACKS.labels(_outcome)

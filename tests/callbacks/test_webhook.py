@@ -25,7 +25,7 @@ from support.receiver import (
     dies,
     never_answers,
 )
-from verdictd.callbacks.webhook import Answer, Ending, Sender, classify
+from verdictd.callbacks.webhook import Outcome, Response, Sender, classify
 from verdictd.egress import Egress, Resolver
 
 pytestmark = pytest.mark.anyio
@@ -67,7 +67,9 @@ async def sender(
         yield Sender(egress=egress, resolver=names, secrets=secrets, timeout_s=timeout_s), egress
 
 
-async def post(receiver: Receiver, *, url: str | None = None, body: bytes = BODY, **settings: Any) -> Answer:
+async def post(
+    receiver: Receiver, *, url: str | None = None, body: bytes = BODY, **settings: Any
+) -> Response:
     async with sender(receiver.port, **settings) as (sending, egress):
         return await sending.post(egress.target(url or receiver.url), body, webhook_id="msg_1", headers={})
 
@@ -78,7 +80,7 @@ async def test_webhook_is_verified_by_the_library_of_its_receivers() -> None:
         answer = await post(receiver)
     (received,) = receiver.received
 
-    assert Answer(Ending.DELIVERED, "status 204") == answer
+    assert Response(Outcome.DELIVERED, "status 204") == answer
     assert ("POST /hook?token=1 HTTP/1.1", BODY) == (received.line, received.body)
     assert {"id": "a", "stdout": "é"} == received.verified()
     assert ("msg_1", "application/json") == (received.headers["webhook-id"], received.headers["content-type"])
@@ -113,26 +115,26 @@ async def test_large_body_arrives_whole() -> None:
         answer = await post(receiver, body=body)
     (received,) = receiver.received
 
-    assert Ending.DELIVERED == answer.ending
+    assert Outcome.DELIVERED == answer.ending
     assert len(body) - 2 == len(received.verified())
 
 
 @pytest.mark.parametrize(
     ("status", "ending"),
     [
-        (200, Ending.DELIVERED),
-        (202, Ending.DELIVERED),
-        (301, Ending.FAILED),
-        (302, Ending.FAILED),
-        (307, Ending.FAILED),
-        (308, Ending.FAILED),
-        (404, Ending.FAILED),
-        (410, Ending.GONE),
-        (500, Ending.FAILED),
-        (503, Ending.FAILED),
+        (200, Outcome.DELIVERED),
+        (202, Outcome.DELIVERED),
+        (301, Outcome.FAILED),
+        (302, Outcome.FAILED),
+        (307, Outcome.FAILED),
+        (308, Outcome.FAILED),
+        (404, Outcome.FAILED),
+        (410, Outcome.GONE),
+        (500, Outcome.FAILED),
+        (503, Outcome.FAILED),
     ],
 )
-async def test_status_decides(status: int, ending: Ending) -> None:
+async def test_status_decides(status: int, ending: Outcome) -> None:
     """A redirect is a failure like others: nobody is asked at its target, though that would be allowed."""
     async with Receiver().up() as elsewhere, Receiver().up() as receiver:
         receiver.behaviours = [answers(status, f"Location: {elsewhere.url}", "Set-Cookie: a=b")]
@@ -185,24 +187,24 @@ async def test_receiver_that_never_answers_is_left_in_time() -> None:
                 )
     took_s = time.monotonic() - began_s
 
-    assert [Answer(Ending.FAILED, "no answer in 0.5 s")] * 2 == ended
+    assert [Response(Outcome.FAILED, "no answer in 0.5 s")] * 2 == ended
     assert took_s < 20
 
 
 @pytest.mark.parametrize(
     ("head", "more", "ending"),
     [
-        ("HTTP/1.1 200 OK\r\n\r\n", b"x" * 65_536, Ending.DELIVERED),
-        ("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", b"x" * 65_536, Ending.DELIVERED),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", Ending.DELIVERED),
-        ("HTTP/1.1 500 Oh\r\n\r\n", b"x" * 65_536, Ending.FAILED),
-        ("HTTP/1.1 200 OK\r\nA: ", b"x" * 65_536, Ending.FAILED),
-        ("HTTP/1.1 200 OK\r\n", b"A: x\r\n", Ending.FAILED),
-        ("", b"HTTP/1.1 100 Continue\r\n\r\n", Ending.FAILED),
-        ("", b"x" * 65_536, Ending.FAILED),
+        ("HTTP/1.1 200 OK\r\n\r\n", b"x" * 65_536, Outcome.DELIVERED),
+        ("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", b"x" * 65_536, Outcome.DELIVERED),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", Outcome.DELIVERED),
+        ("HTTP/1.1 500 Oh\r\n\r\n", b"x" * 65_536, Outcome.FAILED),
+        ("HTTP/1.1 200 OK\r\nA: ", b"x" * 65_536, Outcome.FAILED),
+        ("HTTP/1.1 200 OK\r\n", b"A: x\r\n", Outcome.FAILED),
+        ("", b"HTTP/1.1 100 Continue\r\n\r\n", Outcome.FAILED),
+        ("", b"x" * 65_536, Outcome.FAILED),
     ],
 )
-async def test_receiver_that_answers_for_ever_is_cut(head: str, more: bytes, ending: Ending) -> None:
+async def test_receiver_that_answers_for_ever_is_cut(head: str, more: bytes, ending: Outcome) -> None:
     """Its status counts, if it has one; nothing of its body is read on."""
     written_bytes = 0
 
@@ -228,7 +230,7 @@ async def test_receiver_that_dies_in_mid_delivery_is_a_failure() -> None:
     async with Receiver(dies, answers_once("HTTP/1.1 20"), answers(204)).up() as receiver:
         ended = [await post(receiver) for _ in range(3)]
 
-    assert [Ending.FAILED, Ending.FAILED, Ending.DELIVERED] == [answer.ending for answer in ended]
+    assert [Outcome.FAILED, Outcome.FAILED, Outcome.DELIVERED] == [answer.ending for answer in ended]
 
 
 def answers_once(text: str) -> Any:
@@ -245,7 +247,7 @@ async def test_receiver_that_is_not_there_is_a_failure() -> None:
 
     assert "cannot connect" in (await post(receiver)).reason
     answer = await post(receiver, url=f"http://nobody.invalid:{receiver.port}/")
-    assert (Ending.FAILED, True) == (answer.ending, "cannot connect" in answer.reason)
+    assert (Outcome.FAILED, True) == (answer.ending, "cannot connect" in answer.reason)
 
 
 async def test_name_of_a_refused_address_is_refused() -> None:
@@ -253,7 +255,7 @@ async def test_name_of_a_refused_address_is_refused() -> None:
     async with Receiver().up() as receiver:
         answer = await post(receiver, url=f"http://localhost:{receiver.port}/", networks=())
 
-    assert (Ending.REFUSED, 0) == (answer.ending, receiver.connections)
+    assert (Outcome.REFUSED, 0) == (answer.ending, receiver.connections)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "::1", "::ffff:127.0.0.1", "169.254.169.254"])
@@ -270,7 +272,7 @@ async def test_no_socket_is_opened_for_a_name_with_a_refused_address(
         receiver, url=f"http://a.example:{receiver.port}/", networks=(), resolver=Names([address, address])
     )
 
-    assert (Ending.REFUSED, []) == (answer.ending, opened)
+    assert (Outcome.REFUSED, []) == (answer.ending, opened)
 
 
 async def test_name_that_changes_its_address_is_refused_then() -> None:
@@ -284,7 +286,7 @@ async def test_name_that_changes_its_address_is_refused_then() -> None:
             for _ in range(2)
         ]
 
-    assert [Ending.DELIVERED, Ending.REFUSED] == [answer.ending for answer in ended]
+    assert [Outcome.DELIVERED, Outcome.REFUSED] == [answer.ending for answer in ended]
     assert (1, 0) == (allowed.connections, forbidden.connections)
 
 
@@ -298,7 +300,7 @@ async def test_of_two_addresses_only_the_allowed_one_is_connected_to() -> None:
             resolver=Names(["127.0.0.1", "127.0.0.2"]),
         )
 
-    assert (Ending.DELIVERED, 1, 0) == (answer.ending, allowed.connections, forbidden.connections)
+    assert (Outcome.DELIVERED, 1, 0) == (answer.ending, allowed.connections, forbidden.connections)
 
 
 async def test_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,4 +310,4 @@ async def test_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPa
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
         answer = await post(receiver)
 
-    assert (Ending.DELIVERED, 0, 1) == (answer.ending, proxy.connections, receiver.connections)
+    assert (Outcome.DELIVERED, 0, 1) == (answer.ending, proxy.connections, receiver.connections)

@@ -22,7 +22,7 @@ from verdictd.contract.result import Result
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
 
-class Host:
+class Judgehost:
     """A judge box whose daemon is started again whenever it ends, as systemd does. State: that daemon."""
 
     def __init__(self, folder: Path, url: str, number: int) -> None:
@@ -52,7 +52,7 @@ class Host:
 
 
 @asynccontextmanager
-async def kept(hosts: list[Host]) -> AsyncIterator[None]:
+async def kept(hosts: list[Judgehost]) -> AsyncIterator[None]:
     keeping = [asyncio.create_task(host.keep()) for host in hosts]
     try:
         yield
@@ -82,7 +82,7 @@ async def test_poison_is_given_up_after_three_deaths_and_its_neighbours_are_judg
 ) -> None:
     """Whoever runs it dies, but alone with it: no neighbour is lost, given up, or tried as often."""
     poison = ["sleep", str(uuid.uuid4().int % 10**7 + 10**6)]
-    hosts = [Host(tmp_path, amqp_url, number) for number in range(count)]
+    hosts = [Judgehost(tmp_path, amqp_url, number) for number in range(count)]
     sources = {f"n-{number}": "sleep 0.5" for number in range(2)} | {"poison": f"exec {' '.join(poison)}"}
     sources |= {f"n-{number}": "sleep 0.02" for number in range(2, 42)}
     deaths = 0

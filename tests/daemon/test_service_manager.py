@@ -16,7 +16,7 @@ from support.manager import Manager, manager
 from support.rabbitmq import PrivateBroker
 from support.waiting import wait_until
 from verdictd.amqp.connection import reconnecting
-from verdictd.amqp.liveness import Pulse
+from verdictd.amqp.liveness import Liveness
 
 pytestmark = pytest.mark.anyio
 
@@ -65,7 +65,7 @@ async def test_tries_to_connect_are_progress_and_one_without_end_is_none(rabbitm
     """
     The watchdog ends a consumer that is stuck, not one whose broker is away.
     """
-    pulse, connected = Pulse(limit_s=3), asyncio.Event()
+    liveness, connected = Liveness(limit_s=3), asyncio.Event()
 
     async def hang(_: AbstractConnection) -> None:
         connected.set()
@@ -73,13 +73,13 @@ async def test_tries_to_connect_are_progress_and_one_without_end_is_none(rabbitm
 
     settings = broker_settings(rabbitmq.url, connect_timeout_s=1)
     rabbitmq.stop()
-    keeping = asyncio.create_task(reconnecting(settings, "verdictd test", hang, pulse))
+    keeping = asyncio.create_task(reconnecting(settings, "verdictd test", hang, liveness))
     for _ in range(35):
         await asyncio.sleep(0.1)
-        assert not pulse.overdue
+        assert not liveness.overdue
     await asyncio.to_thread(rabbitmq.start)
     await asyncio.wait_for(connected.wait(), 60)
-    await wait_until(lambda: pulse.overdue)
+    await wait_until(lambda: liveness.overdue)
     keeping.cancel()
     await asyncio.wait([keeping])
 

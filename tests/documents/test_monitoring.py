@@ -13,7 +13,7 @@ from support.metrics import reached
 from support.promql import TARGET_LABELS, kept_labels, missing, selectors
 from support.rabbitmq import PrivateBroker
 from support.web import site
-from verdictd.callbacks.webhook import Ending
+from verdictd.callbacks.webhook import Outcome
 from verdictd.contract.result import Status
 from verdictd.settings import Settings
 
@@ -134,5 +134,5 @@ def test_panels_have_their_own_place_and_the_chosen_data_source() -> None:
 
 async def test_outcome_of_every_try_is_there_from_the_start(known: Known) -> None:
     """A series that began with 1 would have no increase to see."""
-    assert set(Ending) <= known["verdictd_callbacks_total"]["outcome"]
+    assert set(Outcome) <= known["verdictd_callbacks_total"]["outcome"]
     assert {"ack", "requeue", "dead_letter", "taken_back"} == known["verdictd_deliveries_total"]["settlement"]

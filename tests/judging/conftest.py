@@ -10,7 +10,7 @@ import pytest
 
 from verdictd.contract.result import Result
 from verdictd.contract.submission import submission_model
-from verdictd.judging.judgehost import Host, open_host
+from verdictd.judging.judgehost import Judgehost, open_judgehost
 from verdictd.settings import JudgeSettings, SandboxSettings, Settings
 
 Judge = Callable[..., Awaitable[Result]]
@@ -61,14 +61,14 @@ def settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="session")
-async def host(settings: Settings) -> AsyncIterator[Host]:
+async def host(settings: Settings) -> AsyncIterator[Judgehost]:
     """What `verdictd run` judges with."""
-    async with open_host(settings) as host:
+    async with open_judgehost(settings) as host:
         yield host
 
 
 @pytest.fixture
-def judge(host: Host, settings: Settings) -> Judge:
+def judge(host: Judgehost, settings: Settings) -> Judge:
     """Judge a submission given by its fields, as if they had come in a message."""
 
     async def judge(language: str, source_code: str, **fields: Any) -> Result:

@@ -16,18 +16,18 @@ from verdictd.cli.check import check
 from verdictd.contract.result import Status
 from verdictd.contract.submission import submission_model
 from verdictd.errors import SandboxBroken, SandboxUnusable
-from verdictd.judging.judgehost import Host, open_host
+from verdictd.judging.judgehost import Judgehost, open_judgehost
 from verdictd.sandbox import box as box_module
 from verdictd.sandbox.discovery import NoSandbox
 from verdictd.sandbox.model import BoxId
-from verdictd.sandbox.pool import BoxState, BoxTaken, Draining, own
+from verdictd.sandbox.pool import BoxState, BoxTaken, Draining, lock_boxes
 from verdictd.settings import SandboxSettings, Settings
 
 pytestmark = pytest.mark.anyio
 
 FIRST_BOX = 780
 
-Open = Callable[[], AbstractAsyncContextManager[Host]]
+Open = Callable[[], AbstractAsyncContextManager[Judgehost]]
 
 
 @pytest.fixture
@@ -40,21 +40,21 @@ def opened(faulty: Faulty) -> Open:
     """A host with two boxes of the faulty sandbox."""
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Host]:
+    async def opened() -> AsyncIterator[Judgehost]:
         own_boxes = SandboxSettings(isolate=str(faulty.path), boxes=2, first_box=FIRST_BOX, retire_s=0.5)
-        async with open_host(Settings(sandbox=own_boxes)) as host:
+        async with open_judgehost(Settings(sandbox=own_boxes)) as host:
             yield host
 
     return opened
 
 
-async def judge(host: Host, source: str = "echo fine", wall_time_limit: float = 10) -> Status:
+async def judge(host: Judgehost, source: str = "echo fine", wall_time_limit: float = 10) -> Status:
     model = submission_model(Settings().limits)
     submission = model(language="bash", source_code=source, wall_time_limit=wall_time_limit)
     return (await host.judge.judge(submission)).status
 
 
-async def failure(host: Host) -> type[SandboxBroken]:
+async def failure(host: Judgehost) -> type[SandboxBroken]:
     """What judging comes to where it must fail."""
     with pytest.raises(SandboxBroken) as raised:
         await judge(host)
@@ -237,12 +237,12 @@ async def test_cancelled_judging_gives_its_box_back(opened: Open) -> None:
 
 def test_boxes_are_owned_by_one_daemon_of_the_host(tmp_path: Path) -> None:
     """An overlapping range is refused with the id that is taken; when it is given up it can be had."""
-    with own(tmp_path, range(3)):
-        with pytest.raises(BoxTaken, match="box 2 is in use"), own(tmp_path, range(2, 5)):
+    with lock_boxes(tmp_path, range(3)):
+        with pytest.raises(BoxTaken, match="box 2 is in use"), lock_boxes(tmp_path, range(2, 5)):
             pass
-        with own(tmp_path, range(3, 5)):
+        with lock_boxes(tmp_path, range(3, 5)):
             pass
-    with own(tmp_path, range(2, 5)):
+    with lock_boxes(tmp_path, range(2, 5)):
         pass
 
 
@@ -250,7 +250,7 @@ def test_lock_can_be_seen_by_every_user(tmp_path: Path) -> None:
     """Whatever the umask of the service: a daemon of another user is told that the box is in use."""
     before = os.umask(0o077)
     try:
-        with own(tmp_path, range(1)):
+        with lock_boxes(tmp_path, range(1)):
             mode = (tmp_path / "verdictd-box-0.lock").stat().st_mode
     finally:
         os.umask(before)
@@ -261,7 +261,7 @@ def test_lock_can_be_seen_by_every_user(tmp_path: Path) -> None:
 def test_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
     """Somebody's link in a directory that all can write to is not followed."""
     (tmp_path / "verdictd-box-0.lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(BoxTaken, match="cannot open the lock of box 0"), own(tmp_path, range(1)):
+    with pytest.raises(BoxTaken, match="cannot open the lock of box 0"), lock_boxes(tmp_path, range(1)):
         pass
 
     assert not (tmp_path / "elsewhere").exists()

@@ -15,7 +15,7 @@ from support.processes import alive
 from support.waiting import wait_until
 from verdictd.contract.result import Cause, Status
 from verdictd.errors import SandboxBroken
-from verdictd.judging.judgehost import Host
+from verdictd.judging.judgehost import Judgehost
 from verdictd.sandbox.pool import BoxState
 from verdictd.sandbox.processes import children
 
@@ -32,7 +32,7 @@ def canary(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-async def neighbours(judge: Judge, host: Host, canary: Path) -> AsyncIterator[None]:
+async def neighbours(judge: Judge, host: Judgehost, canary: Path) -> AsyncIterator[None]:
     """After each attack ordinary submissions get the right verdicts, in every box."""
     yield
     await wait_until(lambda: BoxState.RESETTING not in host.pool.states.values())
@@ -192,7 +192,7 @@ async def test_compile_output_is_cut(judge: Judge) -> None:
 
 
 @pytest.mark.parametrize("depth", [1_500, 20_000])
-async def test_deep_directories_are_a_verdict_or_our_fault(judge: Judge, host: Host, depth: int) -> None:
+async def test_deep_directories_are_a_verdict_or_our_fault(judge: Judge, host: Judgehost, depth: int) -> None:
     """Thousands of nested directories cost a box a moment, and are removed.
 
     Isolate cannot walk them after the run and says that it failed; the embedded default can.
@@ -221,7 +221,9 @@ async def test_files_that_are_hard_to_remove_are_removed(judge: Judge) -> None:
     assert Status.ACCEPTED == result.status
 
 
-async def test_keeper_that_is_killed_is_our_fault_and_the_box_comes_back(judge: Judge, host: Host) -> None:
+async def test_keeper_that_is_killed_is_our_fault_and_the_box_comes_back(
+    judge: Judge, host: Judgehost
+) -> None:
     """A sandbox that somebody kills says nothing about the program, and nothing of it stays alive."""
     seconds = f"87654{os.getpid()}"
     program = ["sleep", seconds]

@@ -8,7 +8,7 @@ import pytest
 from judging.conftest import Judge
 from sandbox.language_programs import PROGRAMS
 from verdictd.contract.result import Status
-from verdictd.judging.judgehost import Host
+from verdictd.judging.judgehost import Judgehost
 from verdictd.judging.languages import Registry
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
@@ -52,7 +52,7 @@ async def test_language_does_what_programs_need(judge: Judge, language: str) -> 
     assert hello.language.version
 
 
-async def test_reference_programs_print_42(judge: Judge, host: Host) -> None:
+async def test_reference_programs_print_42(judge: Judge, host: Judgehost) -> None:
     """What `verdictd check` runs is right for every language at once."""
     available = [language for language in host.registry.available if language.reference]
     results = await asyncio.gather(

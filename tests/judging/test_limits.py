@@ -8,7 +8,7 @@ from judging.conftest import Judge
 from verdictd.contract.result import Cause, Status
 from verdictd.contract.submission import EffectiveLimits
 from verdictd.errors import InvalidSubmission
-from verdictd.judging.judgehost import Host
+from verdictd.judging.judgehost import Judgehost
 
 pytestmark = pytest.mark.anyio
 
@@ -233,7 +233,7 @@ async def test_network_is_refused_where_the_operator_does_not_allow_it(judge: Ju
 
 
 async def test_runs_that_cannot_fit_into_the_time_of_a_submission_are_refused(
-    judge: Judge, host: Host
+    judge: Judge, host: Judgehost
 ) -> None:
     """A submission whose limits add up to more than the broker waits for is invalid, not a loss later."""
     with pytest.raises(InvalidSubmission) as refused:

@@ -16,7 +16,7 @@ from verdictd.contract.submission import Submission, submission_model
 from verdictd.egress import Egress
 from verdictd.errors import BrokerUnavailable, FaultKind, SandboxUnusable
 from verdictd.judging.judge import Judge
-from verdictd.judging.judgehost import Host
+from verdictd.judging.judgehost import Judgehost
 from verdictd.monitoring.history import History
 from verdictd.service.in_progress import Recent
 from verdictd.service.worker import Worker
@@ -84,7 +84,7 @@ class Unusable:
         return await self._judge.judge(submission)
 
 
-def make_worker(host: Host, settings: Settings, replies: Replies, **parts: Any) -> Worker:
+def make_worker(host: Judgehost, settings: Settings, replies: Replies, **parts: Any) -> Worker:
     own = {"judge": host.judge} | parts
     return Worker(
         replies=cast(Broker, replies),
@@ -98,7 +98,7 @@ def make_worker(host: Host, settings: Settings, replies: Replies, **parts: Any) 
 
 
 @pytest.fixture
-def worker(host: Host, settings: Settings, replies: Replies) -> Worker:
+def worker(host: Judgehost, settings: Settings, replies: Replies) -> Worker:
     return make_worker(host, settings, replies)
 
 
@@ -134,7 +134,7 @@ async def test_result_that_could_not_be_sent_is_kept_for_the_next_delivery(
 
 
 async def test_reply_that_was_confirmed_makes_the_next_a_duplicate_though_its_callback_failed(
-    host: Host, settings: Settings, replies: Replies
+    host: Judgehost, settings: Settings, replies: Replies
 ) -> None:
     """The submission comes once more for its callback; the second reply says that it repeats the first."""
     url = "http://127.0.0.1:8080/"
@@ -157,7 +157,7 @@ async def test_reply_that_was_confirmed_makes_the_next_a_duplicate_though_its_ca
 
 
 async def test_host_that_can_run_nothing_uses_up_no_attempts(
-    host: Host, settings: Settings, replies: Replies
+    host: Judgehost, settings: Settings, replies: Replies
 ) -> None:
     """It goes back for that as often as RabbitMQ lets it, and is judged in the end."""
     judge = Unusable(host.judge, failures=5)
@@ -169,7 +169,7 @@ async def test_host_that_can_run_nothing_uses_up_no_attempts(
 
 
 async def test_host_that_never_runs_anything_is_answered_for_in_the_end(
-    host: Host, settings: Settings, replies: Replies
+    host: Judgehost, settings: Settings, replies: Replies
 ) -> None:
     """Before RabbitMQ gives the submission up unanswered; the last three attempts count as always."""
     worker = make_worker(host, settings, replies, judge=cast(Judge, Unusable(host.judge, failures=99)))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verdictd.egress import Egress, Refused
+from verdictd.egress import Egress, EgressDenied
 
 PORTS = (80, 443, 8080, 8443)
 STRICT = Egress(networks=(), hosts=(), ports=PORTS)
@@ -139,7 +139,7 @@ def test_url_is_refused_where_it_is_seen(url: str) -> None:
     """
     Nothing but its text decides, so that the submission can be refused at once.
     """
-    with pytest.raises(Refused):
+    with pytest.raises(EgressDenied):
         STRICT.target(url)
 
 
@@ -169,7 +169,7 @@ def test_refused_address_is_refused_whatever_name_led_to_it(address: str) -> Non
     """
     Checked for what a look-up found, too.
     """
-    with pytest.raises(Refused):
+    with pytest.raises(EgressDenied):
         STRICT.check("example.org", address)
 
 
@@ -180,7 +180,7 @@ def test_what_is_not_global_is_refused(address: ipaddress.IPv4Address | ipaddres
     """
     try:
         STRICT.check("example.org", str(address))
-    except Refused:
+    except EgressDenied:
         return
     assert address.is_global
     assert not address.is_multicast
@@ -201,9 +201,9 @@ def test_allowed_network_is_reached(address: str, allowed: bool) -> None:
         assert url == str(egress.target(url))
         egress.check("example.org", address)
     else:
-        with pytest.raises(Refused):
+        with pytest.raises(EgressDenied):
             egress.target(url)
-        with pytest.raises(Refused):
+        with pytest.raises(EgressDenied):
             egress.check("example.org", address)
 
 
@@ -216,7 +216,7 @@ def test_allowed_host_is_reached_at_any_address() -> None:
     assert "http://hooks.internal/" == str(egress.target("http://HOOKS.internal/"))
     assert "http://10.0.0.5/" == str(egress.target("http://10.0.0.5/"))
     egress.check("hooks.internal", "10.0.0.5")
-    with pytest.raises(Refused):
+    with pytest.raises(EgressDenied):
         egress.check("other.internal", "10.0.0.5")
-    with pytest.raises(Refused, match="port 22 is not allowed"):
+    with pytest.raises(EgressDenied, match="port 22 is not allowed"):
         egress.target("http://hooks.internal:22/")

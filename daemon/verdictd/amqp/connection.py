@@ -16,7 +16,7 @@ from aio_pika.abc import AbstractConnection
 from yarl import URL
 
 from verdictd.amqp.decoding import decode_whatever_was_sent
-from verdictd.amqp.liveness import Pulse
+from verdictd.amqp.liveness import Liveness
 from verdictd.concurrency import backoff
 from verdictd.errors import BrokerUnavailable
 from verdictd.settings import BrokerSettings
@@ -30,18 +30,18 @@ async def reconnecting(
     settings: BrokerSettings,
     name: str,
     use: Callable[[AbstractConnection], Awaitable[None]],
-    pulse: Pulse | None = None,
+    liveness: Liveness | None = None,
     *,
     on_lost: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Run `use` over a connection, and over a new one whenever that is lost, until it returns.
 
-    `pulse` beats with each try; `use` rests it when it has what it needs. `on_lost` gets the reason.
+    `liveness` beats with each try; `use` rests it when it has what it needs. `on_lost` gets the reason.
     """
-    pulse = pulse or Pulse(limit_s=0)
+    liveness = liveness or Liveness(limit_s=0)
     pauses_s = backoff(settings.reconnect_max_s)
     while True:
-        pulse.beat()
+        liveness.beat()
         began_s = time.monotonic()
         reason = "a fault of the daemon"
         try:

@@ -15,10 +15,10 @@ from verdictd.amqp import topology
 from verdictd.amqp.connection import connect, reconnecting
 from verdictd.amqp.delivery import TAKEN_BACK, Delivery, Settlement, received, settle
 from verdictd.amqp.flow import Flow
-from verdictd.amqp.inbox import Source
-from verdictd.amqp.liveness import Pulse
+from verdictd.amqp.inbox import Inbox
+from verdictd.amqp.liveness import Liveness
 from verdictd.amqp.replies import Make, Replies, Reply
-from verdictd.concurrency import beside
+from verdictd.concurrency import background
 from verdictd.errors import BrokerUnavailable
 from verdictd.settings import BrokerSettings
 
@@ -41,7 +41,7 @@ class Broker:
         self._settings = settings
         self._more = more
         self._replies = Replies(settings, timeout_s=reply_timeout_s, more=more)
-        self.pulse = Pulse(topology.try_limit_s(settings, more))
+        self.liveness = Liveness(topology.try_limit_s(settings, more))
         """Of the task that consumes: it rests while RabbitMQ delivers to us."""
         self._flow = Flow()
         self._failure = ""
@@ -87,7 +87,7 @@ class Broker:
         async with connect(settings, "verdictd start") as connection:
             await topology.declare(connection, settings, more)
         broker = cls(settings, reply_timeout_s=reply_timeout_s, more=more)
-        async with beside(broker._replies.keep_connected()):
+        async with background(broker._replies.keep_connected()):
             yield broker
 
     async def consume(
@@ -130,7 +130,7 @@ class Broker:
                     careful=careful,
                 )
                 keeping = keepers.create_task(
-                    reconnecting(self._settings, "verdictd consume", use, self.pulse, on_lost=self._lost)
+                    reconnecting(self._settings, "verdictd consume", use, self.liveness, on_lost=self._lost)
                 )
                 await stop.wait()
                 self._flow.news.set()
@@ -223,12 +223,12 @@ class Broker:
         careful: bool,
     ) -> None:
         if stop.is_set():
-            self.pulse.rest()
+            self.liveness.rest()
             return
         settings = self._settings
         await topology.declare(connection, settings, self._more)
-        source = await Source.open(connection, queue, self._flow.news, timeout_s=settings.connect_timeout_s)
-        self.pulse.rest()
+        source = await Inbox.open(connection, queue, self._flow.news, timeout_s=settings.connect_timeout_s)
+        self.liveness.rest()
         self._failure = ""
         await self._flow.run(source, start, room=room, stop=stop, careful=careful)
         # After a stop the channel stays open: what is in flight is settled over it.

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from aiormq.abc import DeliveredMessage
 
-from verdictd.amqp.inbox import Source
+from verdictd.amqp.inbox import Inbox
 from verdictd.errors import BrokerUnavailable
 
 _SUSPENDED_LOG_S = 25
@@ -51,7 +51,7 @@ class Flow:
 
     async def run(
         self,
-        source: Source,
+        source: Inbox,
         start: Callable[[DeliveredMessage], asyncio.Task[None]],
         *,
         room: Callable[[], int],
@@ -79,7 +79,7 @@ class Flow:
     async def _begin(
         self,
         message: DeliveredMessage,
-        source: Source,
+        source: Inbox,
         start: Callable[[DeliveredMessage], asyncio.Task[None]],
         room: Callable[[], int],
         *,
@@ -96,7 +96,7 @@ class Flow:
         if alone:
             await source.until(lambda: not room() or task.done())
 
-    async def _suspend(self, source: Source, over: Callable[[], bool]) -> None:
+    async def _suspend(self, source: Inbox, over: Callable[[], bool]) -> None:
         """Take nothing, so that others do, until that is over."""
         self.resting.set()
         while not over() and not source.end.done():

@@ -22,7 +22,7 @@ _LOOK_S = 0.1
 _LONGEST_WAIT_S = 10
 
 
-class Source:
+class Inbox:
     """A queue over a channel of its own. State: messages that arrived and were not taken yet.
 
     Messages are fetched, not pushed: a consumer is sent as many as it may hold at once, suspects among them

@@ -3,7 +3,7 @@
 import time
 
 
-class Pulse:
+class Liveness:
     """What a task shows of its progress. State: when its next sign is due; None while it rests."""
 
     def __init__(self, limit_s: float) -> None:

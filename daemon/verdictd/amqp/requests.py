@@ -16,7 +16,7 @@ from aio_pika.exceptions import PublishError
 
 from verdictd.amqp import topology
 from verdictd.amqp.connection import amqp_errors, end_of, reconnecting
-from verdictd.concurrency import beside
+from verdictd.concurrency import background
 from verdictd.contract.submission import SUBMISSION_TYPE
 from verdictd.errors import BrokerUnavailable
 from verdictd.settings import HTTP_REPLIES, BrokerSettings
@@ -66,7 +66,7 @@ class Submitter:
         """A submitter that connects as soon as it can, and again whenever it has to."""
         submitter = cls(settings)
         keeping = reconnecting(settings, "verdictd http", submitter._use, on_lost=submitter._lost)
-        async with beside(keeping):
+        async with background(keeping):
             try:
                 yield submitter
             finally:

@@ -12,10 +12,10 @@ from yarl import URL
 from verdictd import metrics
 from verdictd.amqp.consumer import Broker
 from verdictd.amqp.delivery import Delivery, Settlement
-from verdictd.callbacks.host_limits import Lanes
+from verdictd.callbacks.host_limits import HostLimits
 from verdictd.callbacks.jobs import Job, Jobs, NotAJob
-from verdictd.callbacks.webhook import Answer, Ending, Sender
-from verdictd.egress import Egress, Refused, Resolver
+from verdictd.callbacks.webhook import Outcome, Response, Sender
+from verdictd.egress import Egress, EgressDenied, Resolver
 from verdictd.errors import BrokerUnavailable
 from verdictd.settings import CallbackSettings
 
@@ -29,7 +29,7 @@ class Deliverer:
         self._jobs = jobs
         self._sender = sender
         self._egress = egress
-        self._lanes = Lanes(per_host)
+        self._hosts = HostLimits(per_host)
 
     @classmethod
     @asynccontextmanager
@@ -67,10 +67,10 @@ class Deliverer:
         structlog.contextvars.bind_contextvars(id=job.submission_id)
         try:
             target = self._egress.target(job.url)
-        except Refused as error:
-            await self._end(job, "", Ending.REFUSED, str(error))
+        except EgressDenied as error:
+            await self._end(job, "", Outcome.REFUSED, str(error))
             return
-        async with self._lanes.enter(target.raw_host or "") as entered:
+        async with self._hosts.enter(target.raw_host or "") as entered:
             if entered:
                 await self._try(job, target)
                 return
@@ -83,17 +83,17 @@ class Deliverer:
         answer = await self._sender.post(target, job.body, webhook_id=job.webhook_id, headers=job.trace)
         job = replace(job, tries=job.tries + 1, deferrals=0)
         match answer.ending:
-            case Ending.DELIVERED:
+            case Outcome.DELIVERED:
                 log.info("callback.delivered", host=host, tries=job.tries, reason=answer.reason)
                 metrics.CALLBACKS.labels(answer.ending).inc()
-            case Ending.FAILED:
+            case Outcome.FAILED:
                 await self._retry(job, host, answer)
-            case Ending.GONE | Ending.REFUSED:
+            case Outcome.GONE | Outcome.REFUSED:
                 await self._end(job, host, answer.ending, answer.reason)
             case _ as unreachable:
                 assert_never(unreachable)
 
-    async def _retry(self, job: Job, host: str, answer: Answer) -> None:
+    async def _retry(self, job: Job, host: str, answer: Response) -> None:
         again_in_s = await self._jobs.retry(job, answer.retry_after_s)
         if again_in_s is None:
             await self._end(job, host, answer.ending, answer.reason)
@@ -102,7 +102,7 @@ class Deliverer:
             log.info("callback.failed", host=host, tries=job.tries, reason=answer.reason, again_in_s=wait_s)
             metrics.CALLBACKS.labels(answer.ending).inc()
 
-    async def _end(self, job: Job, host: str, ending: Ending, reason: str) -> None:
+    async def _end(self, job: Job, host: str, ending: Outcome, reason: str) -> None:
         await self._jobs.bury(job, f"{ending}: {reason}")
         log.error("callback.given_up", host=host, ending=ending, tries=job.tries, reason=reason)
-        metrics.CALLBACKS.labels(metrics.Outcome.EXHAUSTED if ending is Ending.FAILED else ending).inc()
+        metrics.CALLBACKS.labels(metrics.Outcome.EXHAUSTED if ending is Outcome.FAILED else ending).inc()

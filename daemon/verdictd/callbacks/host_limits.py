@@ -10,7 +10,7 @@ _PATIENCE_S = 1
 
 
 @dataclass(slots=True)
-class _Lane:
+class _HostLimit:
     """State of one host, kept while somebody is in its lane."""
 
     free: asyncio.Semaphore
@@ -19,12 +19,12 @@ class _Lane:
     slow: bool = field(default=False)
 
 
-class Lanes:
+class HostLimits:
     """Bounds what is under way to each host. State: the lanes in use."""
 
     def __init__(self, width: int) -> None:
         self._width = width
-        self._lanes: dict[str, _Lane] = {}
+        self._hosts: dict[str, _HostLimit] = {}
 
     @asynccontextmanager
     async def enter(self, host: str) -> AsyncIterator[bool]:
@@ -32,7 +32,7 @@ class Lanes:
 
         A lane is slow when the last who left it, or somebody who waits, took more than a second.
         """
-        lane = self._lanes.setdefault(host, _Lane(asyncio.Semaphore(self._width)))
+        lane = self._hosts.setdefault(host, _HostLimit(asyncio.Semaphore(self._width)))
         lane.users += 1
         try:
             if not await self._wait(lane):
@@ -47,9 +47,9 @@ class Lanes:
         finally:
             lane.users -= 1
             if not lane.users:
-                del self._lanes[host]
+                del self._hosts[host]
 
-    async def _wait(self, lane: _Lane) -> bool:
+    async def _wait(self, lane: _HostLimit) -> bool:
         if lane.free.locked() and lane.slow and lane.waiting >= self._width:
             return False
         lane.waiting += 1

@@ -17,8 +17,8 @@ from standardwebhooks.webhooks import Webhook
 from yarl import URL
 
 from verdictd import __version__
-from verdictd.concurrency import aside
-from verdictd.egress import Egress, Refused
+from verdictd.concurrency import offload
+from verdictd.egress import Egress, EgressDenied
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -28,7 +28,7 @@ _ANSWER_BYTES = 64 * 1024
 _REASON_LENGTH = 300
 
 
-class Ending(StrEnum):
+class Outcome(StrEnum):
     """What became of one try to deliver."""
 
     DELIVERED = "delivered"
@@ -41,10 +41,10 @@ class Ending(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """How a try ended, why, and how long the receiver asked to be left alone."""
 
-    ending: Ending
+    ending: Outcome
     reason: str
     retry_after_s: float = 0
 
@@ -60,21 +60,23 @@ class Sender:
         self._signers = [Webhook(secret) for secret in secrets]
         self._timeout_s = timeout_s
 
-    async def post(self, target: URL, body: bytes, *, webhook_id: str, headers: Mapping[str, str]) -> Answer:
+    async def post(
+        self, target: URL, body: bytes, *, webhook_id: str, headers: Mapping[str, str]
+    ) -> Response:
         """Post a body of JSON with these headers beside ours, in `timeout_s` at the most."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._post(target, body, dict(headers) | await self._headers(webhook_id, body))
         except TimeoutError:
-            return Answer(Ending.FAILED, f"no answer in {self._timeout_s:g} s")
+            return Response(Outcome.FAILED, f"no answer in {self._timeout_s:g} s")
         except aiohttp.ClientConnectorError as error:
-            if isinstance(error.os_error, Refused):
-                return Answer(Ending.REFUSED, str(error.os_error))
-            return Answer(Ending.FAILED, _line(f"cannot connect: {error.os_error}"))
+            if isinstance(error.os_error, EgressDenied):
+                return Response(Outcome.REFUSED, str(error.os_error))
+            return Response(Outcome.FAILED, _line(f"cannot connect: {error.os_error}"))
         except (aiohttp.ClientError, OSError) as error:
-            return Answer(Ending.FAILED, _line(f"{type(error).__name__}: {error}"))
+            return Response(Outcome.FAILED, _line(f"{type(error).__name__}: {error}"))
 
-    async def _post(self, target: URL, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def _post(self, target: URL, body: bytes, headers: Mapping[str, str]) -> Response:
         # A connection that was kept could be closed by the receiver just now, and the try would be wasted.
         connector = aiohttp.TCPConnector(
             resolver=self._resolver,
@@ -110,7 +112,7 @@ class Sender:
             "webhook-timestamp": str(int(sent_at.timestamp())),
         }
         sign = partial(self._signatures, webhook_id, sent_at, body)
-        signatures = await aside(sign, len(body))
+        signatures = await offload(sign, len(body))
         return headers | ({"webhook-signature": signatures} if signatures else {})
 
     def _signatures(self, webhook_id: str, sent_at: datetime, body: bytes) -> str:
@@ -136,14 +138,14 @@ class _BoundedSocket(socket.socket):
         return count
 
 
-def classify(status: int, retry_after: str | None, now: datetime | None = None) -> Answer:
+def classify(status: int, retry_after: str | None, now: datetime | None = None) -> Response:
     """What a status means: 2xx is delivered, 410 is the end, all else may be better another time."""
     reason = f"status {status}"
     if 200 <= status < 300:
-        return Answer(Ending.DELIVERED, reason)
+        return Response(Outcome.DELIVERED, reason)
     if status == 410:
-        return Answer(Ending.GONE, reason)
-    return Answer(Ending.FAILED, reason, _seconds(retry_after or "", now or datetime.now(UTC)))
+        return Response(Outcome.GONE, reason)
+    return Response(Outcome.FAILED, reason, _seconds(retry_after or "", now or datetime.now(UTC)))
 
 
 def _seconds(retry_after: str, now: datetime) -> float:

@@ -8,7 +8,7 @@ from verdictd.contract.codec import decode, peek_id
 from verdictd.contract.result import Result
 from verdictd.contract.submission import submission_model
 from verdictd.errors import InvalidSubmission, SandboxBroken
-from verdictd.judging.judgehost import Host, open_host
+from verdictd.judging.judgehost import Judgehost, open_judgehost
 from verdictd.judging.verdicts import INVALID, internal_error
 from verdictd.settings import Settings
 
@@ -18,11 +18,11 @@ Bodies = list[tuple[str, bytes]]
 
 async def judge(settings: Settings, bodies: Bodies) -> list[Result]:
     """Judge them here, without a broker; the results are in the same order."""
-    async with open_host(settings) as host:
+    async with open_judgehost(settings) as host:
         return await asyncio.gather(*(_judge_one(settings, host, *body) for body in bodies))
 
 
-async def _judge_one(settings: Settings, host: Host, name: str, body: bytes) -> Result:
+async def _judge_one(settings: Settings, host: Judgehost, name: str, body: bytes) -> Result:
     try:
         submission = decode(body, submission_model(settings.limits), message_id=name)
         return await host.judge.judge(submission)

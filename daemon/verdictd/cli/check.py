@@ -9,7 +9,7 @@ from verdictd.amqp.consumer import Broker
 from verdictd.contract.result import Status
 from verdictd.contract.submission import submission_model
 from verdictd.errors import BrokerUnavailable, InvalidSubmission, SandboxBroken
-from verdictd.judging.judgehost import Host, open_host
+from verdictd.judging.judgehost import Judgehost, open_judgehost
 from verdictd.judging.languages import Language
 from verdictd.sandbox.discovery import NoSandbox
 from verdictd.sandbox.pool import BoxState, BoxTaken
@@ -40,7 +40,7 @@ async def check(settings: Settings, *, broker: bool) -> AsyncIterator[Check]:
     if broker:
         yield await _broker(settings)
     try:
-        async with open_host(settings) as host:
+        async with open_judgehost(settings) as host:
             async for checked in _host(settings, host):
                 yield checked
     except BoxTaken as error:
@@ -64,7 +64,7 @@ async def _broker(settings: Settings) -> Check:
         return Check("broker", str(error), "start RabbitMQ, or set broker.url")
 
 
-async def _host(settings: Settings, host: Host) -> AsyncIterator[Check]:
+async def _host(settings: Settings, host: Judgehost) -> AsyncIterator[Check]:
     sandbox = host.sandbox
     groups = (
         "with control groups" if sandbox.control_groups else "without control groups: limits hold per process"
@@ -84,7 +84,7 @@ async def _host(settings: Settings, host: Host) -> AsyncIterator[Check]:
         yield checked
 
 
-async def _language(settings: Settings, host: Host, language: Language) -> Check:
+async def _language(settings: Settings, host: Judgehost, language: Language) -> Check:
     """Judge the language's reference program, which prints 42."""
     name = f"language {language.name}"
     model = submission_model(settings.limits)

@@ -19,7 +19,7 @@ from verdictd import __version__
 from verdictd import logs as telemetry
 from verdictd.cli import batch as batches
 from verdictd.cli import install as installation
-from verdictd.cli import status_client as glances
+from verdictd.cli import status_client
 from verdictd.cli import top as tops
 from verdictd.cli.check import check as run_checks
 from verdictd.cli.inputs import Extras, read_body
@@ -198,12 +198,12 @@ def top(
     Where daemons want a token, they are shown the first of http.tokens.
     """
     settings = load(config).http
-    urls = _urls(daemons) if daemons else [glances.own(settings)]
+    urls = _urls(daemons) if daemons else [status_client.own(settings)]
     token = settings.tokens[0] if settings.tokens else None
     if once:
         seen = _run(tops.look(urls, token))
         typer.echo(tops.facts(seen), nl=False)
-        sys.exit(0 if all(glance.ready for glance in seen) else 1)
+        sys.exit(0 if all(report.ready for report in seen) else 1)
     if not sys.stdout.isatty() or out.is_dumb_terminal:
         raise typer.BadParameter("needed where the output is no terminal", param_hint="--once")
     _run(tops.live(urls, token, interval_s=interval, console=out))
@@ -211,7 +211,7 @@ def top(
 
 def _urls(addresses: list[str]) -> list[URL]:
     try:
-        return [glances.parse(address) for address in addresses]
+        return [status_client.parse(address) for address in addresses]
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="URL") from None
 

@@ -27,7 +27,7 @@ class Change(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class ServiceFile:
     """A file of the service: where, and what is in it."""
 
     path: Path
@@ -53,7 +53,7 @@ class File:
             self.path.chmod(self.mode)
 
 
-def files(root: Path, *, as_root: bool) -> Iterator[File]:
+def files(root: Path, *, as_root: bool) -> Iterator[ServiceFile]:
     """The files below a root directory, with the command of this installation in the unit.
 
     The drop-in for root belongs to them where it is asked for, or is there already.
@@ -61,10 +61,10 @@ def files(root: Path, *, as_root: bool) -> Iterator[File]:
     command = str(Path(sysconfig.get_path("scripts"), "verdictd"))
     for name, places in _FILES.items():
         text = _text(name).replace(_COMMAND, command)
-        yield from (File(root / place, text) for place in places)
+        yield from (ServiceFile(root / place, text) for place in places)
     if as_root or any((root / place).exists() for place in _AS_ROOT):
-        yield from (File(root / place, _text("root.conf")) for place in _AS_ROOT)
-    yield File(root / _SETTINGS, _text("verdictd.toml"), mode=0o640, operators=True)
+        yield from (ServiceFile(root / place, _text("root.conf")) for place in _AS_ROOT)
+    yield ServiceFile(root / _SETTINGS, _text("verdictd.toml"), mode=0o640, operators=True)
 
 
 def _text(name: str) -> str:

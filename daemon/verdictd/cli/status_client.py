@@ -21,7 +21,7 @@ _STATUS = TypeAdapter(DaemonStatus)
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class DaemonReport:
     """A daemon at one moment, or the reason why nothing is known of it."""
 
     daemon: URL
@@ -39,45 +39,45 @@ class Glance:
         return [self.reason] if self.status is None else self.status.problems
 
 
-class Asker:
+class StatusClient:
     """Asks daemons for their status; made by `asking`."""
 
     def __init__(self, session: aiohttp.ClientSession, *, token: bool) -> None:
         self._session = session
         self._token = token
 
-    async def ask(self, daemon: URL) -> Glance:
+    async def ask(self, daemon: URL) -> DaemonReport:
         """The status of a daemon, within `TIMEOUT_S`; whatever goes wrong is the reason why there is none."""
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 return await self._ask(daemon)
         except TimeoutError:
-            return Glance(daemon, reason=f"no answer within {TIMEOUT_S} s")
+            return DaemonReport(daemon, reason=f"no answer within {TIMEOUT_S} s")
         except aiohttp.ClientConnectorError as error:
-            return Glance(daemon, reason=f"cannot connect: {_why(error.os_error)}")
+            return DaemonReport(daemon, reason=f"cannot connect: {_why(error.os_error)}")
         except ValidationError as error:
-            return Glance(daemon, reason=f"not the status of a verdictd {__version__}: {_first(error)}")
+            return DaemonReport(daemon, reason=f"not the status of a verdictd {__version__}: {_first(error)}")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Glance(daemon, reason=f"{type(error).__name__}: {error}")
+            return DaemonReport(daemon, reason=f"{type(error).__name__}: {error}")
 
-    async def _ask(self, daemon: URL) -> Glance:
+    async def _ask(self, daemon: URL) -> DaemonReport:
         # Another place is not asked: it would not be the daemon that was named.
         async with self._session.get(daemon / "status", allow_redirects=False) as response:
             if response.status == HTTPStatus.UNAUTHORIZED:
                 refusal = "does not know our token" if self._token else "wants a token"
-                return Glance(daemon, reason=f"{refusal}; see http.tokens")
+                return DaemonReport(daemon, reason=f"{refusal}; see http.tokens")
             if response.status != HTTPStatus.OK:
-                return Glance(daemon, reason=f"answers with HTTP status {response.status}")
+                return DaemonReport(daemon, reason=f"answers with HTTP status {response.status}")
             body = bytearray()
             async for chunk in response.content.iter_chunked(64 * 1024):
                 body += chunk
                 if len(body) > _MAX_BYTES:
-                    return Glance(daemon, reason=f"answers with more than {_MAX_BYTES} bytes")
-        return Glance(daemon, _STATUS.validate_json(bytes(body)))
+                    return DaemonReport(daemon, reason=f"answers with more than {_MAX_BYTES} bytes")
+        return DaemonReport(daemon, _STATUS.validate_json(bytes(body)))
 
 
 @asynccontextmanager
-async def asking(token: SecretStr | None) -> AsyncIterator[Asker]:
+async def asking(token: SecretStr | None) -> AsyncIterator[StatusClient]:
     """An asker, which keeps its connections open while the block lasts."""
     headers = {"User-Agent": f"verdictd/{__version__}"}
     if token is not None:
@@ -88,7 +88,7 @@ async def asking(token: SecretStr | None) -> AsyncIterator[Asker]:
         headers=headers,
         timeout=aiohttp.ClientTimeout(total=None),  # `ask` has its own
     ) as session:
-        yield Asker(session, token=token is not None)
+        yield StatusClient(session, token=token is not None)
 
 
 def parse(text: str) -> URL:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 from yarl import URL
 
-from verdictd.cli.status_client import Glance
+from verdictd.cli.status_client import DaemonReport
 from verdictd.contract.result import Result, Status
 from verdictd.judging.languages import Language
 from verdictd.monitoring.status import BoxStatus, DaemonStatus
@@ -59,35 +59,35 @@ def language_table(languages: Iterable[Language]) -> Table:
     return table
 
 
-def screen(glances: Sequence[Glance], height: int) -> Group:
+def screen(reports: Sequence[DaemonReport], height: int) -> Group:
     """Daemons, what runs in their boxes, and their last verdicts, in as many lines as there are."""
-    left = max(2, height - len(glances) - 7)
-    boxes = _box_table(glances, max(1, left // 2))
-    verdicts = _verdict_table(glances, max(1, left - boxes.row_count))
+    left = max(2, height - len(reports) - 7)
+    boxes = _box_table(reports, max(1, left // 2))
+    verdicts = _verdict_table(reports, max(1, left - boxes.row_count))
     blank = Text()
-    return Group(_summary(glances), blank, _daemon_table(glances), blank, boxes, blank, verdicts)
+    return Group(_summary(reports), blank, _daemon_table(reports), blank, boxes, blank, verdicts)
 
 
-def _summary(glances: Sequence[Glance]) -> Text:
+def _summary(reports: Sequence[DaemonReport]) -> Text:
     """How many are ready, and what they answered in the last minutes."""
-    ready = sum(glance.ready for glance in glances)
+    ready = sum(report.ready for report in reports)
     counts: Counter[Status] = Counter()
-    for glance in glances:
-        for rate in glance.status.rates if glance.status else ():
+    for report in reports:
+        for rate in report.status.rates if report.status else ():
             if rate.window_s == _COUNTED_S:
                 counts.update(rate.by_status)
-    line = Text(f"{ready} of {len(glances)} ready", "bold green" if ready == len(glances) else "bold red")
+    line = Text(f"{ready} of {len(reports)} ready", "bold green" if ready == len(reports) else "bold red")
     line.append(f"   last {_COUNTED_S // 60} minutes: ", "default")
     for status, count in counts.most_common():
         line.append(f"{count} {status}  ", _COLOURS.get(status, "red"))
     return line if counts else line.append("no answer", "default")
 
 
-def _daemon_table(glances: Sequence[Glance]) -> Table:
+def _daemon_table(reports: Sequence[DaemonReport]) -> Table:
     table = _listing("daemon", "up", "busy", "queue", "/s in 1 5 15 min", "state")
-    for glance in glances:
-        columns = _daemon_columns(glance.status) if glance.status else [""] * 4
-        table.add_row(_name(glance.daemon), *columns, _state(glance))
+    for report in reports:
+        columns = _daemon_columns(report.status) if report.status else [""] * 4
+        table.add_row(_name(report.daemon), *columns, _state(report))
     return table
 
 
@@ -101,25 +101,25 @@ def _daemon_columns(status: DaemonStatus) -> list[str]:
     ]
 
 
-def _state(glance: Glance) -> Text:
-    state = Text("ready", "green") if glance.ready else Text(printable("; ".join(glance.problems)), "red")
-    if glance.status:
-        retired = sum(box.state is BoxState.RETIRED for box in glance.status.boxes)
+def _state(report: DaemonReport) -> Text:
+    state = Text("ready", "green") if report.ready else Text(printable("; ".join(report.problems)), "red")
+    if report.status:
+        retired = sum(box.state is BoxState.RETIRED for box in report.status.boxes)
         if retired:
             state.append(f", {retired} retired", "red")
-        versions = glance.status.versions
+        versions = report.status.versions
         state.append(printable(f" ({versions.verdictd}, {versions.sandbox})"), "default")
     return state
 
 
-def _box_table(glances: Sequence[Glance], rows: int) -> Table:
+def _box_table(reports: Sequence[DaemonReport], rows: int) -> Table:
     """The boxes that are not free: those that are retired, then those that run the longest."""
     table = _listing("box", "daemon", "state", "runs for", "language", "submission")
     busy = [
-        (glance.daemon, glance.status, box)
-        for glance in glances
-        if glance.status
-        for box in glance.status.boxes
+        (report.daemon, report.status, box)
+        for report in reports
+        if report.status
+        for box in report.status.boxes
         if box.state is not BoxState.FREE
     ]
     busy.sort(key=lambda entry: (entry[2].state is not BoxState.RETIRED, -_running_time(*entry[1:])))
@@ -142,14 +142,14 @@ def _running_time(status: DaemonStatus, box: BoxStatus) -> timedelta:
     return status.at - box.running.since if box.running else timedelta()
 
 
-def _verdict_table(glances: Sequence[Glance], rows: int) -> Table:
+def _verdict_table(reports: Sequence[DaemonReport], rows: int) -> Table:
     """The newest verdicts of all daemons."""
     table = _listing("verdict", "ago", "CPU s", "KiB", "language", "daemon", "submission")
     verdicts = [
-        (glance.status.at - verdict.finished_at, glance.daemon, verdict)
-        for glance in glances
-        if glance.status
-        for verdict in glance.status.verdicts
+        (report.status.at - verdict.finished_at, report.daemon, verdict)
+        for report in reports
+        if report.status
+        for verdict in report.status.verdicts
     ]
     verdicts.sort(key=lambda entry: entry[0])
     for age, daemon, verdict in verdicts[:rows]:

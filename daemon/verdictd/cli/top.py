@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from yarl import URL
 
-from verdictd.cli.status_client import Asker, Glance, asking
+from verdictd.cli.status_client import DaemonReport, StatusClient, asking
 from verdictd.cli.tables import printable, screen
 from verdictd.concurrency import on_signals
 from verdictd.monitoring.status import DaemonStatus
@@ -19,7 +19,7 @@ from verdictd.sandbox.pool import BoxState
 _DRAWN_EVERY_S = 0.5
 
 
-async def look(daemons: Sequence[URL], token: SecretStr | None) -> list[Glance]:
+async def look(daemons: Sequence[URL], token: SecretStr | None) -> list[DaemonReport]:
     """Ask every daemon once, all at the same time."""
     async with asking(token) as asker:
         return await asyncio.gather(*(asker.ask(daemon) for daemon in daemons))
@@ -30,7 +30,7 @@ async def live(
 ) -> None:
     """Show the daemons until SIGINT or SIGTERM; each is asked for itself, and none waits for another."""
     stop = asyncio.Event()
-    latest = {daemon: Glance(daemon, reason="asking") for daemon in daemons}
+    latest = {daemon: DaemonReport(daemon, reason="asking") for daemon in daemons}
     with on_signals(stop.set), Live(console=console, screen=True, auto_refresh=False) as view:
         async with asking(token) as asker, asyncio.TaskGroup() as asked:
             tasks = [asked.create_task(_follow(asker, daemon, latest, interval_s)) for daemon in latest]
@@ -43,24 +43,26 @@ async def live(
                 task.cancel()
 
 
-async def _follow(asker: Asker, daemon: URL, latest: dict[URL, Glance], interval_s: float) -> None:
+async def _follow(
+    asker: StatusClient, daemon: URL, latest: dict[URL, DaemonReport], interval_s: float
+) -> None:
     while True:
         latest[daemon] = await asker.ask(daemon)
         await asyncio.sleep(interval_s)
 
 
-def facts(glances: Sequence[Glance]) -> str:
+def facts(reports: Sequence[DaemonReport]) -> str:
     """One fact a line, in columns with tabs between them: daemon, name of the fact, values; "-" for none."""
-    lines = ([glance.daemon, *fact] for glance in glances for fact in _facts(glance))
+    lines = ([report.daemon, *fact] for report in reports for fact in _facts(report))
     return "".join("\t".join(map(_column, line)) + "\n" for line in lines)
 
 
-def _facts(glance: Glance) -> Iterator[list[object]]:
-    yield ["ready", "yes" if glance.ready else "no"]
-    for problem in glance.problems:
+def _facts(report: DaemonReport) -> Iterator[list[object]]:
+    yield ["ready", "yes" if report.ready else "no"]
+    for problem in report.problems:
         yield ["problem", problem]
-    if glance.status is not None:
-        yield from _status_facts(glance.status)
+    if report.status is not None:
+        yield from _status_facts(report.status)
 
 
 def _status_facts(status: DaemonStatus) -> Iterator[list[object]]:

@@ -21,7 +21,7 @@ _KEPT_BYTES = 4 * 1024 * 1024  # a compiler may say more than is published; beyo
 
 
 @dataclass(frozen=True, slots=True)
-class Build:
+class Compilation:
     """The files that a run needs, or why there are none."""
 
     files: Sequence[File]
@@ -30,16 +30,16 @@ class Build:
     failure: str | None
 
 
-async def build(
+async def compile_submission(
     box: Box, language: Language, submission: Submission, *, artifact_bytes: int, output_bytes: int
-) -> Build:
+) -> Compilation:
     """Compile in a clean box, or hand the source on where nothing is compiled.
 
     The box needs a reset afterwards (`box.used`). Raises SandboxBroken.
     """
     sources = (File(language.source_file, submission.source_code.encode()), *submission.additional_files)
     if not language.compile_cmd:
-        return Build(sources, (), Captured(), None)
+        return Compilation(sources, (), Captured(), None)
 
     async def compile_once() -> Report:
         await box.ready()
@@ -47,7 +47,7 @@ async def build(
             await box.place(sources)
             return await box.run(_command(box, language, submission))
 
-    report = await twice_if_killed(compile_once)
+    report = await retry_if_killed(compile_once)
     output = Captured(
         report.stdout.data[:output_bytes], report.stdout.truncated or len(report.stdout.data) > output_bytes
     )
@@ -61,12 +61,12 @@ async def build(
             placed = {file.name for file in taken}
             others = [file for file in submission.additional_files if file.name not in placed]
             if taken:
-                return Build(others, taken, output, None)
+                return Compilation(others, taken, output, None)
             failure = "The compiler left nothing to run."
-    return Build((), (), output, failure)
+    return Compilation((), (), output, failure)
 
 
-async def twice_if_killed(run: Callable[[], Awaitable[Report]]) -> Report:
+async def retry_if_killed(run: Callable[[], Awaitable[Report]]) -> Report:
     """Run it, and once more where it was killed as others kill: what it did to itself, it does again.
 
     A service that ends kills the programs in its control groups with SIGTERM, the kernel kills with SIGKILL

@@ -12,13 +12,13 @@ import structlog
 from pydantic import AwareDatetime
 
 from verdictd import __version__, metrics
-from verdictd.concurrency import aside
+from verdictd.concurrency import offload
 from verdictd.contract.result import Cause, LanguageUsed, Result, Status, WorkerIdentity
 from verdictd.contract.submission import EffectiveLimits, Submission
-from verdictd.egress import Egress, Refused
+from verdictd.egress import Egress, EgressDenied
 from verdictd.errors import FaultKind, InvalidSubmission, Problem, SandboxBroken
 from verdictd.judging import languages
-from verdictd.judging.compile import Build, build, clash, twice_if_killed
+from verdictd.judging.compile import Compilation, clash, compile_submission, retry_if_killed
 from verdictd.judging.languages import Language, Registry
 from verdictd.judging.results import Judged, judged_result, unjudged_result
 from verdictd.judging.verdicts import Verdict, verdict
@@ -114,7 +114,7 @@ class Judge:
             return
         try:
             self._egress.target(url)
-        except Refused as error:
+        except EgressDenied as error:
             yield Problem("/callback_url", str(error))
 
     async def judge(self, submission: Submission) -> Result:
@@ -147,7 +147,7 @@ class Judge:
             ) from None
 
     async def _judge(self, box: Box, language: Language, submission: Submission) -> Judged:
-        built = await build(
+        built = await compile_submission(
             box,
             language,
             submission,
@@ -160,13 +160,13 @@ class Judge:
         command = self._command(language, submission, limits)
         reports: list[Report] = []
         for _ in range(limits.number_of_runs):
-            reports.append(await twice_if_killed(partial(self._run, box, command, built)))
+            reports.append(await retry_if_killed(partial(self._run, box, command, built)))
             decided = await self._verdict(reports[-1], command, limits, submission.expected_output)
             if decided.status is not Status.ACCEPTED:
                 break
         return Judged(decided, built, reports)
 
-    async def _run(self, box: Box, command: Command, built: Build) -> Report:
+    async def _run(self, box: Box, command: Command, built: Compilation) -> Report:
         await box.ready(control_groups=command.control_groups)
         with metrics.STAGES.labels(metrics.Stage.RUN).time():
             await box.place(built.files)
@@ -220,7 +220,7 @@ class Judge:
         floor_kib = 0 if together else self._sandbox.resident_floor_kib
         decide = partial(verdict, report, limits, expected, memory_floor_kib=floor_kib)
         size_bytes = len(report.stdout.data) + len(expected or b"")
-        return await aside(decide, size_bytes)
+        return await offload(decide, size_bytes)
 
     async def version(self, language: Language) -> str | None:
         """The version of a language's compiler or interpreter, asked for once; None where it does not say."""

@@ -14,14 +14,14 @@ from verdictd.judging.judge import Judge
 from verdictd.judging.languages import Registry
 from verdictd.sandbox.discovery import discover
 from verdictd.sandbox.model import BoxId, Sandbox
-from verdictd.sandbox.pool import BoxPool, open_pool, own
+from verdictd.sandbox.pool import BoxPool, lock_boxes, open_pool
 from verdictd.settings import CallbackSettings, Settings
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class Judgehost:
     """What judges on this host."""
 
     judge: Judge
@@ -33,12 +33,12 @@ class Host:
 
 
 @asynccontextmanager
-async def open_host(settings: Settings) -> AsyncIterator[Host]:
+async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
     """Own the boxes, find the sandbox, build the judge. Raises LanguagesError, BoxTaken, NoSandbox."""
     _raise_open_files()
     registry = Registry.load(settings.judge.languages_file)
     numbers = range(settings.sandbox.first_box, settings.sandbox.first_box + settings.sandbox.box_count)
-    with own(settings.sandbox.lock_directory, numbers):
+    with lock_boxes(settings.sandbox.lock_directory, numbers):
         sandbox = await discover(
             settings.sandbox.isolate,
             allow_old=settings.sandbox.allow_old,
@@ -54,7 +54,7 @@ async def open_host(settings: Settings) -> AsyncIterator[Host]:
         async with open_pool(sandbox, numbers, retire_s=settings.sandbox.retire_s) as pool:
             egress = _egress(settings.callbacks)
             judge = Judge(pool=pool, sandbox=sandbox, registry=registry, settings=settings, egress=egress)
-            yield Host(judge, registry, pool, sandbox, egress)
+            yield Judgehost(judge, registry, pool, sandbox, egress)
 
 
 def _raise_open_files() -> None:

@@ -19,7 +19,7 @@ from verdictd.contract.result import (
 )
 from verdictd.contract.submission import Submission
 from verdictd.errors import Problem
-from verdictd.judging.compile import Build
+from verdictd.judging.compile import Compilation
 from verdictd.judging.verdicts import Verdict
 from verdictd.sandbox.model import Report
 
@@ -29,7 +29,7 @@ class Judged:
     """Every run of one submission, and the verdict of the deciding one."""
 
     verdict: Verdict
-    build: Build
+    build: Compilation
     reports: Sequence[Report]
 
 

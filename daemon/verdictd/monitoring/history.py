@@ -14,7 +14,7 @@ _KEPT_VERDICTS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ResultSummary:
     """A verdict as an operator wants to see it: nothing of what the program wrote."""
 
     id: str
@@ -45,7 +45,7 @@ class History:
     def __init__(self) -> None:
         self._began_s = time.monotonic()
         self._slots: deque[tuple[int, Counter[Status]]] = deque(maxlen=max(WINDOWS_S) // _SLOT_S + 1)
-        self._verdicts: deque[Verdict] = deque(maxlen=_KEPT_VERDICTS)
+        self._verdicts: deque[ResultSummary] = deque(maxlen=_KEPT_VERDICTS)
 
     def add(self, result: Result) -> None:
         """Count a result that was published."""
@@ -54,7 +54,7 @@ class History:
             self._slots.append((slot, Counter()))
         self._slots[-1][1][result.status] += 1
         self._verdicts.append(
-            Verdict(
+            ResultSummary(
                 id=result.id,
                 language=result.language.name if result.language else None,
                 status=result.status,
@@ -67,7 +67,7 @@ class History:
         )
 
     @property
-    def verdicts(self) -> list[Verdict]:
+    def verdicts(self) -> list[ResultSummary]:
         """The newest verdicts, the newest first."""
         return list(reversed(self._verdicts))
 

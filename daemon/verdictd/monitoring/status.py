@@ -14,8 +14,8 @@ from verdictd import __version__, metrics
 from verdictd.amqp.consumer import Broker
 from verdictd.amqp.requests import Submitter
 from verdictd.judging.judge import Running
-from verdictd.judging.judgehost import Host
-from verdictd.monitoring.history import History, Rate, Verdict
+from verdictd.judging.judgehost import Judgehost
+from verdictd.monitoring.history import History, Rate, ResultSummary
 from verdictd.sandbox.model import BoxId
 from verdictd.sandbox.pool import BoxState
 
@@ -61,7 +61,7 @@ class DaemonStatus:
     queue: QueueStatus
     boxes: list[BoxStatus]
     rates: list[Rate]
-    verdicts: list[Verdict]
+    verdicts: list[ResultSummary]
     """The newest first."""
     versions: Versions
 
@@ -82,7 +82,7 @@ class Consumer:
     @property
     def hangs(self) -> bool:
         """Whether it neither consumes nor tries to."""
-        return self.broker is not None and self.broker.pulse.overdue
+        return self.broker is not None and self.broker.liveness.overdue
 
     def problems(self) -> Iterator[str]:
         """Why it does not do its work now."""
@@ -100,12 +100,12 @@ def _because(problem: str, reason: str) -> str:
     return f"{problem}: {reason}" if reason else problem
 
 
-class Watch:
+class StatusReporter:
     """Looks at the parts of the service."""
 
     def __init__(
         self,
-        host: Host,
+        host: Judgehost,
         history: History,
         stop: asyncio.Event,
         *,

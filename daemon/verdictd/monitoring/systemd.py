@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from verdictd.concurrency import beside
-from verdictd.monitoring.status import BoxStatus, Watch
+from verdictd.concurrency import background
+from verdictd.monitoring.status import BoxStatus, StatusReporter
 from verdictd.sandbox.model import BoxId
 from verdictd.sandbox.pool import BoxState
 
@@ -45,14 +45,14 @@ def status(text: str) -> str:
 
 
 @asynccontextmanager
-async def informed(watch: Watch, *, submission_timeout_s: float) -> AsyncIterator[None]:
+async def informed(reporter: StatusReporter, *, submission_timeout_s: float) -> AsyncIterator[None]:
     """Keep the service manager informed for as long as the block lasts."""
-    vitals = Vitals(watch, box_limit_s=submission_timeout_s + _RESET_S, watchdog_s=_watchdog_s())
-    async with beside(_inform(vitals)):
+    vitals = ServiceNotifier(reporter, box_limit_s=submission_timeout_s + _RESET_S, watchdog_s=_watchdog_s())
+    async with background(_inform(vitals)):
         yield
 
 
-async def _inform(vitals: "Vitals") -> None:
+async def _inform(vitals: "ServiceNotifier") -> None:
     while True:
         states = vitals.look()
         if states:
@@ -67,14 +67,14 @@ def _watchdog_s() -> float | None:
     return int(microseconds) / 1e6 if ours and microseconds.isdecimal() else None
 
 
-class Vitals:
+class ServiceNotifier:
     """What there is to tell, from one look to the next.
 
     State: what was told, and since when each box has been doing what it does.
     """
 
-    def __init__(self, watch: Watch, *, box_limit_s: float, watchdog_s: float | None) -> None:
-        self._watch = watch
+    def __init__(self, reporter: StatusReporter, *, box_limit_s: float, watchdog_s: float | None) -> None:
+        self._reporter = reporter
         self._box_limit_s = box_limit_s
         self._watchdog_s = watchdog_s
         self._ready = False
@@ -98,10 +98,10 @@ class Vitals:
         return states
 
     def _progress(self) -> Iterator[str]:
-        if not self._ready and self._watch.consuming:
+        if not self._ready and self._reporter.consuming:
             self._ready = True
             yield "READY=1"
-        if not self._stopping and self._watch.stopping:
+        if not self._stopping and self._reporter.stopping:
             self._stopping = True
             yield "STOPPING=1"
 
@@ -121,19 +121,19 @@ class Vitals:
     def _hangs(self) -> Iterator[str]:
         """What should have ended long ago. That this runs shows that the event loop does."""
         now_s = time.monotonic()
-        for box in self._watch.boxes:
+        for box in self._reporter.boxes:
             before, since_s = self._since.get(box.box, (None, now_s))
             if box != before:
                 since_s = now_s
             self._since[box.box] = (box, since_s)
             if box.state in _BUSY and now_s - since_s > self._box_limit_s:
                 yield f"box {box.box} has been {box.state} for more than {self._box_limit_s:g} s"
-        for consumer in self._watch.consumers:
+        for consumer in self._reporter.consumers:
             if consumer.hangs:
                 yield f"the consumer of {consumer.queue} neither consumes nor tries to"
 
     def _text(self) -> str:
-        boxes = self._watch.boxes
+        boxes = self._reporter.boxes
         busy = sum(box.running is not None for box in boxes)
         retired = sum(box.state is BoxState.RETIRED for box in boxes)
         counts = f"{busy} of {len(boxes)} boxes busy" + (f", {retired} retired" if retired else "")
@@ -141,8 +141,8 @@ class Vitals:
             return f"hangs: {'; '.join(self._hung)}"
         if self._stopping:
             return f"finishing what is in a box: {counts}"
-        problems = self._watch.problems()
+        problems = self._reporter.problems()
         if problems:
             return f"not ready: {'; '.join(problems)} ({counts})"
-        minute = self._watch.rates[0]
+        minute = self._reporter.rates[0]
         return f"judging: {counts}, {minute.submissions} answered in the last minute ({minute.per_second}/s)"

@@ -14,7 +14,7 @@ from typing import Literal
 from verdictd.concurrency import finish
 from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.sandbox.box import Box
-from verdictd.sandbox.model import SMALL, BoxId, Command, Ending, Sandbox
+from verdictd.sandbox.model import PROBE_LIMITS, BoxId, Command, Ending, Sandbox
 from verdictd.sandbox.processes import execute
 from verdictd.sandbox.recovery import end_keepers
 
@@ -110,7 +110,7 @@ async def _try(box: Box) -> Path:
     try:
         await box.cleanup()  # a killed daemon may have left it in the other mode
         root = await box.reset()
-        report = await box.run(Command(argv=("/bin/echo", "ready"), constraints=SMALL))
+        report = await box.run(Command(argv=("/bin/echo", "ready"), constraints=PROBE_LIMITS))
     finally:
         with contextlib.suppress(SandboxBroken):
             await finish(box.cleanup())

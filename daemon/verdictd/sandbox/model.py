@@ -29,7 +29,7 @@ class Constraints:
     """Of standard output and of standard error, each."""
 
 
-SMALL = Constraints(
+PROBE_LIMITS = Constraints(
     cpu_time_s=5,
     cpu_extra_time_s=0.5,
     wall_time_s=10,

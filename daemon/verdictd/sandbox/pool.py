@@ -41,7 +41,7 @@ class BoxState(StrEnum):
 
 
 @contextmanager
-def own(directory: Path, numbers: range) -> Iterator[None]:
+def lock_boxes(directory: Path, numbers: range) -> Iterator[None]:
     """Hold the host's lock of every box in the range; raises BoxTaken. A lock ends with its process."""
     with ExitStack() as locks:
         for number in numbers:
@@ -219,7 +219,7 @@ class BoxPool:
 
 @asynccontextmanager
 async def open_pool(sandbox: Sandbox, numbers: range, *, retire_s: float) -> AsyncIterator[BoxPool]:
-    """A pool over the boxes of a range whose locks the caller holds (see `own`)."""
+    """A pool over the boxes of a range whose locks the caller holds (see `lock_boxes`)."""
     with tempfile.TemporaryDirectory(prefix="verdictd-") as meta_directory:
         async with asyncio.TaskGroup() as tasks:
             boxes = [Box(sandbox, BoxId(number), Path(meta_directory)) for number in numbers]

@@ -13,7 +13,7 @@ from io import FileIO
 from pathlib import Path
 from typing import TypeVar
 
-from verdictd.concurrency import aside, finish
+from verdictd.concurrency import finish, offload
 from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.sandbox.model import Captured
 
@@ -184,7 +184,7 @@ async def _readable(content: bytes) -> AsyncIterator[int]:
     if not content:
         fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     else:
-        fd = await aside(partial(_unlinked, content), len(content), large_bytes=_LARGE_BYTES)
+        fd = await offload(partial(_unlinked, content), len(content), large_bytes=_LARGE_BYTES)
     try:
         yield fd
     finally:

@@ -11,13 +11,13 @@ from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.embedded.faults import BoxError
 from verdictd.sandbox.embedded.trees import empty
-from verdictd.sandbox.model import SMALL, BoxId, Command, Ending
+from verdictd.sandbox.model import PROBE_LIMITS, BoxId, Command, Ending
 from verdictd.sandbox.processes import children
 
 _PASSES = 60
 _PAUSE_S = 0.05
 _ORDINARY_UIDS = range(1_000, 2**31)
-_WHO_AM_I = Command(argv=("/usr/bin/id", "-u"), constraints=SMALL)
+_WHO_AM_I = Command(argv=("/usr/bin/id", "-u"), constraints=PROBE_LIMITS)
 
 
 async def end_keepers(executable: Sequence[str], boxes: Collection[BoxId]) -> None:

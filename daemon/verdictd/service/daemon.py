@@ -14,14 +14,14 @@ from verdictd.amqp.consumer import Broker
 from verdictd.amqp.requests import Submitter
 from verdictd.callbacks.deliverer import Deliverer
 from verdictd.callbacks.jobs import Jobs
-from verdictd.concurrency import beside, on_signals
+from verdictd.concurrency import background, on_signals
 from verdictd.contract.result import Status
 from verdictd.contract.submission import submission_model
 from verdictd.errors import BrokerUnavailable
-from verdictd.judging.judgehost import Host, open_host
+from verdictd.judging.judgehost import Judgehost, open_judgehost
 from verdictd.monitoring import systemd
 from verdictd.monitoring.history import History
-from verdictd.monitoring.status import Consumer, Watch
+from verdictd.monitoring.status import Consumer, StatusReporter
 from verdictd.sandbox.pool import BoxPool
 from verdictd.service.in_progress import Recent
 from verdictd.service.worker import Worker
@@ -63,14 +63,14 @@ async def serve(settings: Settings) -> None:
 
 async def _serve(settings: Settings, stop: asyncio.Event) -> None:
     metrics.SUBMISSIONS.labels("", Status.INTERNAL_ERROR)  # begins with 0; nothing was judged: no language
-    async with open_host(settings) as host:
+    async with open_judgehost(settings) as host:
         history = History()
         submissions = Consumer(settings.broker.submissions_queue)
         callbacks = Consumer(settings.callbacks.queue) if settings.callbacks.enabled else None
-        watch = Watch(host, history, stop, submissions=submissions, callbacks=callbacks)
+        reporter = StatusReporter(host, history, stop, submissions=submissions, callbacks=callbacks)
         async with (
-            systemd.informed(watch, submission_timeout_s=settings.judge.submission_timeout_s),
-            _http(settings, host, watch),
+            systemd.informed(reporter, submission_timeout_s=settings.judge.submission_timeout_s),
+            _http(settings, host, reporter),
             _connection(settings, stop, submissions) as broker,
             asyncio.TaskGroup() as tasks,
         ):
@@ -81,15 +81,15 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
 
 
 @asynccontextmanager
-async def _http(settings: Settings, host: Host, watch: Watch) -> AsyncIterator[None]:
+async def _http(settings: Settings, host: Judgehost, reporter: StatusReporter) -> AsyncIterator[None]:
     """What listens to HTTP, where it is wanted, from before there is a broker until all is judged."""
     if not settings.http.enabled:
         yield
         return
     async with Submitter.connect(settings.broker) as submitter:
-        watch.submitter = submitter
-        app = application(settings=settings, host=host, submitter=submitter, watch=watch)
-        async with listen(app, settings.http), beside(metrics.observe_lag()):
+        reporter.submitter = submitter
+        app = application(settings=settings, host=host, submitter=submitter, reporter=reporter)
+        async with listen(app, settings.http), background(metrics.observe_lag()):
             try:
                 yield
             finally:
@@ -97,7 +97,7 @@ async def _http(settings: Settings, host: Host, watch: Watch) -> AsyncIterator[N
 
 
 async def _consume(
-    settings: Settings, host: Host, broker: Broker, history: History, stop: asyncio.Event
+    settings: Settings, host: Judgehost, broker: Broker, history: History, stop: asyncio.Event
 ) -> None:
     boxes, sandbox = settings.sandbox.box_count, host.sandbox
     worker = Worker(
@@ -130,7 +130,7 @@ def _prefetch(usable_boxes: int, reserve: int) -> int:
     return usable_boxes + min(reserve, usable_boxes)  # or what waits could wait for two others, and longer
 
 
-async def _deliver(settings: Settings, host: Host, stop: asyncio.Event, consumer: Consumer) -> None:
+async def _deliver(settings: Settings, host: Judgehost, stop: asyncio.Event, consumer: Consumer) -> None:
     """Deliver callbacks, where they are enabled, over connections that replies do not share."""
     callbacks = settings.callbacks
     if host.egress is None:

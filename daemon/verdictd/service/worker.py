@@ -16,7 +16,7 @@ from verdictd.amqp.consumer import Broker
 from verdictd.amqp.delivery import Delivery, Settlement
 from verdictd.amqp.replies import trace_headers
 from verdictd.callbacks.jobs import Job, Jobs, webhook_id
-from verdictd.concurrency import aside
+from verdictd.concurrency import offload
 from verdictd.contract.codec import TEXTS, as_duplicate, decode, encode, peek_id
 from verdictd.contract.result import Result, Status
 from verdictd.contract.submission import SUBMISSION_TYPE, Submission
@@ -71,14 +71,14 @@ class Worker:
         try:
             submission = await self._decode(delivery)
         except InvalidSubmission as error:
-            metrics.INVALID_SUBMISSIONS.labels(metrics.Source.AMQP).inc()
+            metrics.INVALID_SUBMISSIONS.labels(metrics.Origin.AMQP).inc()
             peek = partial(peek_id, delivery.body, delivery.message_id)
-            submission_id = await aside(peek, len(delivery.body))
+            submission_id = await offload(peek, len(delivery.body))
             result = self._judge.unjudged(submission_id, INVALID, error.problems)
             told, body = await self._encode(result, delivery)
             return await self._answer(delivery, told, body, received_at, Settlement.DEAD_LETTER)
         structlog.contextvars.bind_contextvars(id=submission.id)
-        digest = await aside(partial(_digest, delivery.body), len(delivery.body))
+        digest = await offload(partial(_digest, delivery.body), len(delivery.body))
         key = (submission.id, digest)
         async with self._alone(key):
             try:
@@ -107,7 +107,7 @@ class Worker:
         if problems:
             raise InvalidSubmission(problems)
         decoding = partial(decode, delivery.body, self._model, message_id=delivery.message_id)
-        submission = await aside(decoding, len(delivery.body))
+        submission = await offload(decoding, len(delivery.body))
         self._judge.check(submission)
         return submission
 
@@ -127,7 +127,7 @@ class Worker:
         """What the submission came to a moment ago, or judge it."""
         known = self._recent.get(key)
         if known is not None:
-            result = await aside(partial(Result.model_validate_json, known.body), len(known.body))
+            result = await offload(partial(Result.model_validate_json, known.body), len(known.body))
             return result.model_copy(update={"duplicate": result.duplicate or known.answered})
         attempts = delivery.attempt - min(self._excused.get(key, 0), self._excuses)
         if attempts > self._settings.max_attempts:
@@ -158,7 +158,7 @@ class Worker:
             }
         )
         size = sum(len(getattr(result, name)) for name in TEXTS)
-        body = await aside(partial(encode, result, self._model.limits.result_bytes), size)
+        body = await offload(partial(encode, result, self._model.limits.result_bytes), size)
         return result.model_copy(update=dict.fromkeys(TEXTS, "")), body
 
     async def _answer(
@@ -175,7 +175,7 @@ class Worker:
         """Publish the result, then its callback; what cannot be published goes back to the queue."""
 
         async def again() -> bytes:
-            return await aside(partial(as_duplicate, body), len(body))
+            return await offload(partial(as_duplicate, body), len(body))
 
         try:
             with metrics.STAGES.labels(metrics.Stage.REPLY).time():

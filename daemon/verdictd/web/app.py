@@ -20,12 +20,12 @@ from pydantic import SecretStr
 from verdictd import metrics
 from verdictd.amqp.requests import Submitter
 from verdictd.errors import BrokerUnavailable
-from verdictd.judging.judgehost import Host
+from verdictd.judging.judgehost import Judgehost
 from verdictd.judging.languages import Language
-from verdictd.monitoring.status import QueueStatus, Watch
+from verdictd.monitoring.status import QueueStatus, StatusReporter
 from verdictd.settings import Settings
 from verdictd.web.openapi import OPEN_PATHS, document
-from verdictd.web.responses import Health, Offer, OfferedLanguage, Readiness, Refused, answer
+from verdictd.web.responses import Health, HttpError, Offer, OfferedLanguage, Readiness, json_response
 from verdictd.web.submissions import Intake
 
 _DOCS: Final = Path(__file__).with_name("docs.html")
@@ -39,13 +39,15 @@ _HEADERS: Final = {
 log = structlog.get_logger()
 
 
-def application(*, settings: Settings, host: Host, submitter: Submitter, watch: Watch) -> web.Application:
+def application(
+    *, settings: Settings, host: Judgehost, submitter: Submitter, reporter: StatusReporter
+) -> web.Application:
     """The application; it publishes through `submitter`, and looks at the rest."""
     tokens = settings.http.tokens
-    app = web.Application(middlewares=[_refusals_as_json, *([_token_check(tokens)] if tokens else [])])
+    app = web.Application(middlewares=[_errors_as_json, *([_token_check(tokens)] if tokens else [])])
     app.on_response_prepare.append(_add_headers)
-    intake = Intake(settings=settings, judge=host.judge, submitter=submitter, watch=watch)
-    pages = _Pages(settings, host, submitter, watch)
+    intake = Intake(settings=settings, judge=host.judge, submitter=submitter, reporter=reporter)
+    pages = _Pages(settings, host, submitter, reporter)
     app.router.add_post("/submissions/new", intake.submit)
     app.router.add_get("/languages", pages.languages)
     app.router.add_get("/status", pages.status)
@@ -60,27 +62,31 @@ def application(*, settings: Settings, host: Host, submitter: Submitter, watch: 
 class _Pages:
     """What can only be read."""
 
-    def __init__(self, settings: Settings, host: Host, submitter: Submitter, watch: Watch) -> None:
+    def __init__(
+        self, settings: Settings, host: Judgehost, submitter: Submitter, reporter: StatusReporter
+    ) -> None:
         self._limits = settings.limits
         self._submissions_queue = settings.broker.submissions_queue
         self._host = host
         self._submitter = submitter
-        self._watch = watch
+        self._reporter = reporter
         self._document = document(settings)
         self._docs = _DOCS.read_text("utf-8")
         self._asking_versions = asyncio.Lock()
         self._measured = make_aiohttp_handler()
 
     async def healthz(self, _: web.Request) -> web.Response:
-        return answer(Health())
+        return json_response(Health())
 
     async def readyz(self, _: web.Request) -> web.Response:
-        problems = self._watch.problems()
+        problems = self._reporter.problems()
         status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
-        return answer(Readiness(not problems, problems), status)
+        return json_response(Readiness(not problems, problems), status)
 
     async def status(self, _: web.Request) -> web.Response:
-        return answer(self._watch.status(QueueStatus(self._submissions_queue, await self._waiting())))
+        return json_response(
+            self._reporter.status(QueueStatus(self._submissions_queue, await self._waiting()))
+        )
 
     async def _waiting(self) -> int | None:
         try:
@@ -91,14 +97,14 @@ class _Pages:
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         waiting = await self._waiting()
         metrics.WAITING.set(nan if waiting is None else waiting)
-        self._watch.measure()
+        self._reporter.measure()
         return await self._measured(request)
 
     async def languages(self, _: web.Request) -> web.Response:
         # One compiler after the other, once, for programs are being judged meanwhile.
         async with self._asking_versions:
             offered = [await self._offered(language) for language in self._host.registry.available]
-        return answer(Offer(offered, self._limits))
+        return json_response(Offer(offered, self._limits))
 
     async def _offered(self, language: Language) -> OfferedLanguage:
         return OfferedLanguage(
@@ -112,7 +118,7 @@ class _Pages:
         )
 
     async def openapi(self, _: web.Request) -> web.Response:
-        return answer(self._document)
+        return json_response(self._document)
 
     async def docs(self, _: web.Request) -> web.Response:
         headers = {"Content-Security-Policy": _policy(self._docs)}
@@ -141,19 +147,19 @@ def _hashes(page: str, tag: str) -> str:
 
 
 @web.middleware
-async def _refusals_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
-    except Refused as refused:
-        return refused.answer()
+    except HttpError as refused:
+        return refused.response()
     except web.HTTPException as error:  # the router's: 404 and 405
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
-        return Refused(HTTPStatus(error.status), f"{error.reason}.", headers=allow).answer()
+        return HttpError(HTTPStatus(error.status), f"{error.reason}.", headers=allow).response()
     except ConnectionError:
         raise
     except Exception:
         log.exception("http.failed", method=request.method, path=request.path)
-        return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "A fault of the daemon.").answer()
+        return HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, "A fault of the daemon.").response()
 
 
 def _token_check(tokens: Iterable[SecretStr]) -> Middleware:
@@ -167,7 +173,7 @@ def _token_check(tokens: Iterable[SecretStr]) -> Middleware:
         matches = [hmac.compare_digest(token, other) for other in known]
         if request.path in OPEN_PATHS or (scheme.lower() == "bearer" and any(matches)):
             return await handler(request)
-        raise Refused(HTTPStatus.UNAUTHORIZED, "A token is needed.", headers={"WWW-Authenticate": "Bearer"})
+        raise HttpError(HTTPStatus.UNAUTHORIZED, "A token is needed.", headers={"WWW-Authenticate": "Bearer"})
 
     return check
 

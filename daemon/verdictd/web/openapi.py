@@ -10,7 +10,7 @@ from verdictd import __version__
 from verdictd.contract.schema import Schema, result_schema, submission_schema
 from verdictd.monitoring.status import DaemonStatus
 from verdictd.settings import Settings
-from verdictd.web.responses import Accepted, Health, Offer, Readiness, Refusal
+from verdictd.web.responses import Accepted, ErrorBody, Health, Offer, Readiness
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs"})
 """What needs no token: probes have none, and the documents tell no secrets."""
@@ -109,14 +109,16 @@ def _get(name: str, summary: str, shape: type | None, content_type: str = "appli
     }
 
 
-def _answer(description: str, schema: str = "Refusal", *, headers: Mapping[str, Any] | None = None) -> Schema:
+def _answer(
+    description: str, schema: str = "ErrorBody", *, headers: Mapping[str, Any] | None = None
+) -> Schema:
     content = {"application/json": {"schema": {"$ref": f"{_COMPONENTS}{schema}"}}}
     return {"description": description, "content": content} | ({"headers": headers} if headers else {})
 
 
 def _schemas(settings: Settings) -> Schema:
     """All shapes by name, each of them once, with references into the document."""
-    shapes = (Accepted, Refusal, Health, Readiness, Offer, DaemonStatus)
+    shapes = (Accepted, ErrorBody, Health, Readiness, Offer, DaemonStatus)
     adapters = [(shape.__name__, "serialization", TypeAdapter(shape)) for shape in shapes]
     _, generated = TypeAdapter.json_schemas(adapters)  # type: ignore[arg-type]
     found: Schema = generated["$defs"]

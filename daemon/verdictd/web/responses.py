@@ -22,7 +22,7 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ErrorBody:
     """Why a request was refused; `errors` has what is wrong with an invalid submission."""
 
     message: str
@@ -65,7 +65,7 @@ class Offer:
     limits: Limits
 
 
-class Refused(VerdictdError):
+class HttpError(VerdictdError):
     """A request cannot be served: the client is told so, and no more happens."""
 
     def __init__(
@@ -81,13 +81,13 @@ class Refused(VerdictdError):
         self.problems = problems
         self.headers = headers
 
-    def answer(self) -> web.Response:
+    def response(self) -> web.Response:
         """What the client is told."""
         errors = tuple(ErrorDetail(path=problem.path, message=problem.message) for problem in self.problems)
-        return answer(Refusal(str(self), errors), self.status, self.headers)
+        return json_response(ErrorBody(str(self), errors), self.status, self.headers)
 
 
-def answer(
+def json_response(
     shape: object, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None
 ) -> web.Response:
     """A shape as JSON."""

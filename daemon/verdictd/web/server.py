@@ -12,7 +12,7 @@ import structlog
 from aiohttp import web
 
 from verdictd.settings import HttpSettings
-from verdictd.web.responses import Refused
+from verdictd.web.responses import HttpError
 
 _SHUTDOWN_S = 5
 _LINGER_S = 2
@@ -100,7 +100,7 @@ class _Connection(web.RequestHandler):
             log.error("http.failed", path=request.path, exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer is under way already")
-        response = Refused(HTTPStatus(status), f"{HTTPStatus(status).phrase}.").answer()
+        response = HttpError(HTTPStatus(status), f"{HTTPStatus(status).phrase}.").response()
         response.headers["Server"] = "verdictd"
         response.force_close()
         return response

@@ -11,14 +11,14 @@ from aiohttp import web
 from verdictd import metrics
 from verdictd.amqp.replies import trace_headers
 from verdictd.amqp.requests import Expected, Submitter
-from verdictd.concurrency import aside
+from verdictd.concurrency import offload
 from verdictd.contract.codec import decode
 from verdictd.contract.submission import Submission, submission_model
 from verdictd.errors import BrokerUnavailable, InvalidSubmission
 from verdictd.judging.judge import Judge
-from verdictd.monitoring.status import Watch
+from verdictd.monitoring.status import StatusReporter
 from verdictd.settings import Settings
-from verdictd.web.responses import Accepted, Refused, answer
+from verdictd.web.responses import Accepted, HttpError, json_response
 
 _HELD_MESSAGES: Final = 4  # of the largest size, in memory at once
 _RETRY_AFTER: Final = {"Retry-After": "5"}
@@ -30,18 +30,20 @@ log = structlog.get_logger()
 class Intake:
     """Takes submissions over HTTP. State: how many requests are in work, and the bytes of their bodies."""
 
-    def __init__(self, *, settings: Settings, judge: Judge, submitter: Submitter, watch: Watch) -> None:
+    def __init__(
+        self, *, settings: Settings, judge: Judge, submitter: Submitter, reporter: StatusReporter
+    ) -> None:
         self._http = settings.http
         self._model = submission_model(settings.limits)
         self._max_bytes = settings.limits.message_bytes
         self._judge = judge
         self._submitter = submitter
-        self._watch = watch
+        self._reporter = reporter
         self._requests = 0
         self._held_bytes = 0
 
     async def submit(self, request: web.Request) -> web.Response:
-        """Publish a submission, and wait for its result if wanted; raises Refused."""
+        """Publish a submission, and wait for its result if wanted; raises HttpError."""
         wait = _wait(request)
         self._check(request)
         self._requests += 1
@@ -52,13 +54,13 @@ class Intake:
                 await asyncio.wait([expected.result], timeout=self._http.wait_s)
                 if expected.result.done() and not expected.result.cancelled():
                     return web.Response(body=expected.result.result(), content_type="application/json")
-            return answer(Accepted(submission_id), HTTPStatus.ACCEPTED)
+            return json_response(Accepted(submission_id), HTTPStatus.ACCEPTED)
         except BrokerUnavailable as error:
             log.warning("http.not_published", error=str(error))
             raise _unavailable("RabbitMQ is not available") from error
         except InvalidSubmission as error:
-            metrics.INVALID_SUBMISSIONS.labels(metrics.Source.HTTP).inc()
-            raise Refused(
+            metrics.INVALID_SUBMISSIONS.labels(metrics.Origin.HTTP).inc()
+            raise HttpError(
                 HTTPStatus.UNPROCESSABLE_ENTITY, "The submission is invalid.", problems=error.problems
             ) from error
         finally:
@@ -69,12 +71,12 @@ class Intake:
     def _check(self, request: web.Request) -> None:
         """Refuse what needs no look at the body."""
         if request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8":
-            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Only application/json in UTF-8 is taken.")
+            raise HttpError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Only application/json in UTF-8 is taken.")
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "No content encoding is taken.")
+            raise HttpError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "No content encoding is taken.")
         if (request.content_length or 0) > self._max_bytes:
             raise self._too_large()
-        if self._watch.stopping:
+        if self._reporter.stopping:
             raise _unavailable("The daemon is stopping.")
         if self._requests >= self._http.max_requests:
             raise _unavailable("Too many requests are in work.")
@@ -82,13 +84,13 @@ class Intake:
     async def _publish(self, request: web.Request, expected: Expected | None) -> str:
         """Read, check and publish; returns the id. The body is not kept while a result is waited for."""
         if await self._submitter.queue_length() >= self._http.max_queue_length:
-            raise Refused(
+            raise HttpError(
                 HTTPStatus.TOO_MANY_REQUESTS, "Too many submissions are waiting.", headers=_RETRY_AFTER
             )
         received = bytearray()
         try:
             await self._read(request, received)
-            submission, body = await aside(partial(_decode, received, self._model), len(received))
+            submission, body = await offload(partial(_decode, received, self._model), len(received))
             if len(body) > self._max_bytes:
                 raise self._too_large()
             self._judge.check(submission)
@@ -110,10 +112,10 @@ class Intake:
                     if self._held_bytes > _HELD_MESSAGES * self._max_bytes:
                         raise _unavailable("Too many large requests are in work.")
         except TimeoutError as error:
-            raise Refused(HTTPStatus.REQUEST_TIMEOUT, "The body did not come in time.") from error
+            raise HttpError(HTTPStatus.REQUEST_TIMEOUT, "The body did not come in time.") from error
 
-    def _too_large(self) -> Refused:
-        return Refused(
+    def _too_large(self) -> HttpError:
+        return HttpError(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A submission has {self._max_bytes} bytes at the most."
         )
 
@@ -121,12 +123,12 @@ class Intake:
 def _wait(request: web.Request) -> bool:
     given = request.query.getall("wait", ["false"])
     if len(given) > 1 or given[0] not in _WAIT:
-        raise Refused(HTTPStatus.BAD_REQUEST, "wait is true or false.")
+        raise HttpError(HTTPStatus.BAD_REQUEST, "wait is true or false.")
     return _WAIT[given[0]]
 
 
-def _unavailable(message: str) -> Refused:
-    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, message, headers=_RETRY_AFTER)
+def _unavailable(message: str) -> HttpError:
+    return HttpError(HTTPStatus.SERVICE_UNAVAILABLE, message, headers=_RETRY_AFTER)
 
 
 def _decode(received: bytearray, model: type[Submission]) -> tuple[Submission, bytes]:

@@ -8,13 +8,13 @@ import pytest
 from rich.console import Console
 from yarl import URL
 
-from verdictd.cli import status_client as glances
-from verdictd.cli.status_client import Glance
+from verdictd.cli import status_client
+from verdictd.cli.status_client import DaemonReport
 from verdictd.cli.tables import screen
 from verdictd.cli.top import facts
 from verdictd.contract.result import Status
 from verdictd.judging.judge import Running
-from verdictd.monitoring.history import Rate, Verdict
+from verdictd.monitoring.history import Rate, ResultSummary
 from verdictd.monitoring.status import BoxStatus, DaemonStatus, QueueStatus, Versions
 from verdictd.sandbox.model import BoxId
 from verdictd.sandbox.pool import BoxState
@@ -29,8 +29,8 @@ def ago(seconds: float) -> datetime:
     return NOW - timedelta(seconds=seconds)
 
 
-def verdict(submission: str, status: Status = Status.ACCEPTED, ago_s: float = 1) -> Verdict:
-    return Verdict(
+def verdict(submission: str, status: Status = Status.ACCEPTED, ago_s: float = 1) -> ResultSummary:
+    return ResultSummary(
         id=submission,
         language="python",
         status=status,
@@ -45,7 +45,7 @@ def verdict(submission: str, status: Status = Status.ACCEPTED, ago_s: float = 1)
 def status(
     *,
     boxes: Sequence[BoxStatus] = (),
-    verdicts: Sequence[Verdict] = (),
+    verdicts: Sequence[ResultSummary] = (),
     problems: Sequence[str] = (),
     messages: int | None = 7,
 ) -> DaemonStatus:
@@ -67,7 +67,7 @@ def busy(number: int, submission: str, for_s: float) -> BoxStatus:
     return BoxStatus(BoxId(number), BoxState.LEASED, Running(submission, "python", ago(for_s)))
 
 
-def drawn(seen: Sequence[Glance], *, height: int = 40, width: int = 160) -> list[str]:
+def drawn(seen: Sequence[DaemonReport], *, height: int = 40, width: int = 160) -> list[str]:
     """The lines of a terminal of this size."""
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True)
     console.print(screen(seen, height))
@@ -78,7 +78,7 @@ def drawn(seen: Sequence[Glance], *, height: int = 40, width: int = 160) -> list
 def test_facts_are_one_a_line_in_columns_for_cut_and_awk() -> None:
     """Every fact of a daemon, a dash where there is none."""
     boxes = [busy(3, "long", 12.34), BoxStatus(BoxId(4), BoxState.RETIRED, None)]
-    lines = facts([Glance(HERE, status(boxes=boxes, verdicts=[verdict("last")], messages=None))])
+    lines = facts([DaemonReport(HERE, status(boxes=boxes, verdicts=[verdict("last")], messages=None))])
 
     assert """\
 ready\tyes
@@ -105,7 +105,10 @@ verdict\t1.0\taccepted\t0.125\t9000\tpython\tlast
 
 def test_facts_of_others_are_theirs() -> None:
     """A daemon that is not ready, and one that is down: no line of them could be another's."""
-    seen = [Glance(HERE, status(problems=["stopping"])), Glance(THERE, reason="cannot connect: refused")]
+    seen = [
+        DaemonReport(HERE, status(problems=["stopping"])),
+        DaemonReport(THERE, reason="cannot connect: refused"),
+    ]
     lines = [line.split("\t") for line in facts(seen).splitlines()]
 
     assert [[str(HERE), "ready", "no"], [str(HERE), "problem", "stopping"]] == lines[:2]
@@ -117,7 +120,7 @@ def test_facts_of_others_are_theirs() -> None:
 
 def test_text_of_strangers_is_only_text() -> None:
     """Escapes, markup, tabs and line ends in an id make no other fact and do nothing to a terminal."""
-    seen = [Glance(HERE, status(boxes=[busy(3, HOSTILE, 1)], verdicts=[verdict(HOSTILE)]))]
+    seen = [DaemonReport(HERE, status(boxes=[busy(3, HOSTILE, 1)], verdicts=[verdict(HOSTILE)]))]
     lines = [line.split("\t") for line in facts(seen).splitlines()]
     screen_text = "\n".join(drawn(seen))
 
@@ -134,8 +137,8 @@ def test_screen_shows_all_daemons_and_what_they_do() -> None:
         verdicts=[verdict("older", Status.WRONG_ANSWER, 65)],
     )
     second = status(boxes=[BoxStatus(BoxId(5), BoxState.RETIRED, None)], verdicts=[verdict("newer")])
-    down = Glance(URL("http://judge-3:8080"), reason="no answer within 5 s")
-    lines = drawn([Glance(HERE, first), Glance(THERE, second), down])
+    down = DaemonReport(URL("http://judge-3:8080"), reason="no answer within 5 s")
+    lines = drawn([DaemonReport(HERE, first), DaemonReport(THERE, second), down])
     where = {
         word: next(number for number, line in enumerate(lines) if word in line)
         for word in ("no answer", "long", "short", "newer", "older")
@@ -155,7 +158,7 @@ def test_screen_fits_its_terminal(height: int) -> None:
     """However much there is, no line is lost below the last; what is left out is counted."""
     boxes = [busy(number, f"run-{number}", number) for number in range(100)]
     verdicts = [verdict(f"verdict-{number}", ago_s=number) for number in range(50)]
-    lines = drawn([Glance(HERE, status(boxes=boxes, verdicts=verdicts))], height=height, width=80)
+    lines = drawn([DaemonReport(HERE, status(boxes=boxes, verdicts=verdicts))], height=height, width=80)
     shown = sum("run-" in line for line in lines)
 
     assert len(lines) <= height
@@ -165,7 +168,7 @@ def test_screen_fits_its_terminal(height: int) -> None:
 
 def test_screen_of_nobody_is_there() -> None:
     """No answer yet, or none at all: the daemons and why."""
-    lines = drawn([Glance(HERE, reason="asking")])
+    lines = drawn([DaemonReport(HERE, reason="asking")])
 
     assert "0 of 1 ready" in lines[0]
     assert any("127.0.0.1:8080" in line and "asking" in line for line in lines)
@@ -181,7 +184,7 @@ def test_screen_of_nobody_is_there() -> None:
 )
 def test_address_is_a_url_or_a_host_with_a_port(given: str, daemon: str) -> None:
     """Behind a proxy a daemon may have a path."""
-    assert URL(daemon) == glances.parse(given)
+    assert URL(daemon) == status_client.parse(given)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +193,7 @@ def test_address_is_a_url_or_a_host_with_a_port(given: str, daemon: str) -> None
 def test_other_addresses_are_refused(given: str) -> None:
     """A password in particular, for every user of a host sees the arguments of a command."""
     with pytest.raises(ValueError, match=r".") as refused:
-        glances.parse(given)
+        status_client.parse(given)
 
     assert "password@" not in str(refused.value)
 
@@ -201,4 +204,4 @@ def test_other_addresses_are_refused(given: str) -> None:
 )
 def test_own_daemon_is_where_the_settings_say(host: str, daemon: str) -> None:
     """One that listens everywhere is asked on loopback."""
-    assert URL(daemon) == glances.own(HttpSettings(host=host, port=99))
+    assert URL(daemon) == status_client.own(HttpSettings(host=host, port=99))

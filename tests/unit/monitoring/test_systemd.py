@@ -16,14 +16,14 @@ from structlog.testing import capture_logs
 
 from support.manager import Manager, manager
 from support.waiting import wait_until
-from verdictd.amqp import liveness as pulse
+from verdictd.amqp import liveness
 from verdictd.amqp.consumer import Broker
-from verdictd.amqp.liveness import Pulse
+from verdictd.amqp.liveness import Liveness
 from verdictd.judging.judge import Running
 from verdictd.monitoring import systemd
 from verdictd.monitoring.history import Rate
-from verdictd.monitoring.status import BoxStatus, Consumer, Watch
-from verdictd.monitoring.systemd import Vitals
+from verdictd.monitoring.status import BoxStatus, Consumer, StatusReporter
+from verdictd.monitoring.systemd import ServiceNotifier
 from verdictd.sandbox.model import BoxId
 from verdictd.sandbox.pool import BoxState
 
@@ -34,12 +34,12 @@ EXTENSION = "EXTEND_TIMEOUT_USEC=30000000"
 class Connection:
     """What is looked at of a broker."""
 
-    pulse: Pulse = field(default_factory=lambda: Pulse(limit_s=60))
+    liveness: Liveness = field(default_factory=lambda: Liveness(limit_s=60))
 
 
 @dataclass
 class Seen:
-    """What is looked at of a watch."""
+    """What is looked at of a reporter."""
 
     consuming: bool = False
     consumers: list[Consumer] = field(default_factory=list)
@@ -58,8 +58,8 @@ def box(state: BoxState, submission: str | None = None) -> BoxStatus:
     return BoxStatus(BoxId(7), state, running)
 
 
-def vitals(seen: Seen, *, box_limit_s: float = 60, watchdog_s: float | None = 10) -> Vitals:
-    return Vitals(cast(Watch, seen), box_limit_s=box_limit_s, watchdog_s=watchdog_s)
+def vitals(seen: Seen, *, box_limit_s: float = 60, watchdog_s: float | None = 10) -> ServiceNotifier:
+    return ServiceNotifier(cast(StatusReporter, seen), box_limit_s=box_limit_s, watchdog_s=watchdog_s)
 
 
 @pytest.fixture
@@ -154,19 +154,19 @@ def test_consumer_without_progress_ends_the_signs_of_life(monkeypatch: pytest.Mo
     Trying again and again is progress, and so is waiting for deliveries; silence is none.
     """
     now_s = 0
-    monkeypatch.setattr(pulse, "time", SimpleNamespace(monotonic=lambda: now_s))
+    monkeypatch.setattr(liveness, "time", SimpleNamespace(monotonic=lambda: now_s))
     connection, consumer, other = Connection(), Consumer("some.queue"), Consumer("not.connected.yet")
-    connection.pulse = Pulse(limit_s=5)
+    connection.liveness = Liveness(limit_s=5)
     consumer.broker = cast(Broker, connection)
     telling = vitals(Seen(consumers=[other, consumer]))
     for _ in range(3):
-        connection.pulse.beat()
+        connection.liveness.beat()
         now_s += 3
         assert "WATCHDOG=1" in telling.look()
     now_s += 3
 
     assert ["STATUS=hangs: the consumer of some.queue neither consumes nor tries to"] == telling.look()
-    connection.pulse.rest()
+    connection.liveness.rest()
     now_s += 6
     assert "WATCHDOG=1" in telling.look()
 
@@ -192,7 +192,7 @@ async def test_watchdog_is_served_more_than_twice_as_often_as_asked(
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    async with systemd.informed(cast(Watch, Seen()), submission_timeout_s=60):
+    async with systemd.informed(cast(StatusReporter, Seen()), submission_timeout_s=60):
         began_s = time.monotonic()
         await wait_until(lambda: len(listening.states("EXTEND")) > (6 if signs else 1))
         took_s = time.monotonic() - began_s
@@ -209,7 +209,7 @@ async def test_loop_that_is_blocked_gives_no_sign_of_life(
     Nothing beside the event loop speaks for it.
     """
     monkeypatch.setenv("WATCHDOG_USEC", "2000000")
-    async with systemd.informed(cast(Watch, Seen()), submission_timeout_s=60):
+    async with systemd.informed(cast(StatusReporter, Seen()), submission_timeout_s=60):
         await wait_until(lambda: listening.states("WATCHDOG"))
         await asyncio.sleep(0.1)
         before = len(listening.told)
