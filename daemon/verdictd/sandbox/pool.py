@@ -81,10 +81,13 @@ class BoxPool:
         self._retire_s = retire_s
         self._free: deque[Box] = deque()
         self._states = {box.number: BoxState.RESETTING for box in boxes}
-        self._changed = asyncio.Condition()
+        self._available = asyncio.Condition()
+        """Notified when `lease` may go on: a box is free, none is usable any more, or the pool drains."""
         self._draining = False
+        self.changed = asyncio.Event()
+        """Set whenever `usable` may have changed; cleared by the one who waits for it."""
         self.failure = ""
-        """Why a box could not be used, the last time that this was so."""
+        """Reason why a box was retired, of the last one."""
         self._closed = asyncio.Event()
         self._resets: set[asyncio.Task[None]] = set()
 
@@ -108,9 +111,9 @@ class BoxPool:
         A box whose block ends with SandboxBroken must prove that it works before it is leased again. Where
         none does any more SandboxUnusable is raised.
         """
-        async with self._changed:
+        async with self._available:
             with metrics.STAGES.labels(metrics.Stage.WAIT).time():
-                await self._changed.wait_for(lambda: self._free or self._draining or not self.usable)
+                await self._available.wait_for(lambda: self._free or self._draining or not self.usable)
             if self._draining:
                 raise Draining
             if not self._free:
@@ -135,9 +138,10 @@ class BoxPool:
 
     async def drain(self) -> None:
         """Lease no box any more; who waits for one is told so."""
-        async with self._changed:
+        async with self._available:
             self._draining = True
-            self._changed.notify_all()
+            self._available.notify_all()
+        self.changed.set()
 
     async def start(self) -> None:
         """Take over every box, one with programs of a killed daemon still running included."""
@@ -176,14 +180,16 @@ class BoxPool:
         if not self.usable:
             log.info("sandbox.usable", box=box.number)
         self._states[box.number] = BoxState.FREE
-        async with self._changed:
+        async with self._available:
             self._free.append(box)
-            self._changed.notify()
+            self._available.notify()
+        self.changed.set()
 
     def _retire(self, box: Box, error: SandboxBroken) -> None:
         """Leave the box alone for a while, then take it over as at the start; until that succeeds."""
         was_usable = self.usable
         self._states[box.number] = BoxState.RETIRED
+        self.changed.set()
         self.failure = str(error)
         log.error("box.retired", box=box.number, kind=error.kind, error=str(error), again_in_s=self._retire_s)
         metrics.SANDBOX_FAULTS.labels(error.kind).inc()
@@ -193,8 +199,8 @@ class BoxPool:
         self._tasks.create_task(self._rest(box), name=f"retired-{box.number}", context=Context())
 
     async def _rest(self, box: Box) -> None:
-        async with self._changed:
-            self._changed.notify_all()  # who waits for a box is told where none is usable any more
+        async with self._available:
+            self._available.notify_all()  # who waits for a box is told where none is usable any more
         try:
             async with asyncio.timeout(self._retire_s):
                 await self._closed.wait()
