@@ -1,9 +1,10 @@
-"""Small tools for asyncio: work in threads, background tasks, cleanup that survives cancellation, signals."""
+"""Tools for asyncio: work in threads, background tasks, locks by key, cleanup that survives cancellation."""
 
 import asyncio
 import random
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
@@ -13,23 +14,65 @@ LARGE_BYTES = 64 * 1024
 
 
 async def offload(work: Callable[[], T], size_bytes: int, *, large_bytes: int = LARGE_BYTES) -> T:
-    """Do it here, or in a thread where it has `large_bytes` or more to work on."""
+    """Run CPU-heavy work in a thread, so that heartbeats and other submissions are not delayed.
+
+    Work on fewer than `large_bytes` runs here: it ends before a thread would have started.
+    """
     return work() if size_bytes < large_bytes else await asyncio.to_thread(work)
 
 
 @asynccontextmanager
 async def background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run `work` beside the block, and cancel it at its end."""
-    task = asyncio.create_task(work)
+    """Run `work` beside the block, and cancel it at the end of the block.
+
+    If the work raises, the block is cancelled and the exception propagates. A single exception, of the work
+    or of the block, propagates as it is; two are raised as a group.
+    """
     try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(work)
+            try:
+                yield
+            finally:
+                task.cancel()
+    except BaseExceptionGroup as failures:
+        if len(failures.exceptions) > 1:
+            raise
+        failure = failures.exceptions[0]
+    else:
+        return
+    raise failure  # here and not above, where the group would become its context
+
+
+class KeyedLock:
+    """One lock per key: holders of the same key follow each other in order of arrival.
+
+    A lock exists only as long as a task holds it or waits for it.
+    """
+
+    def __init__(self) -> None:
+        self._locks: dict[Hashable, asyncio.Lock] = {}
+        self._users: Counter[Hashable] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._locks)
+
+    @asynccontextmanager
+    async def hold(self, key: Hashable) -> AsyncIterator[None]:
+        """Hold the lock of `key` for as long as the block lasts."""
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        self._users[key] += 1
+        try:
+            async with lock:
+                yield
+        finally:
+            self._users[key] -= 1
+            if not self._users[key]:
+                del self._locks[key], self._users[key]
 
 
 async def finish(cleanup: Coroutine[Any, Any, T]) -> T:
-    """Run to the end even if cancelled meanwhile, then let the cancellation through."""
+    """Run the cleanup to its end even if cancelled meanwhile, then raise the cancellation."""
     task = asyncio.ensure_future(cleanup)
     try:
         return await asyncio.shield(task)
@@ -40,9 +83,9 @@ async def finish(cleanup: Coroutine[Any, Any, T]) -> T:
 
 @contextmanager
 def on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` at SIGTERM and SIGINT for as long as the block lasts.
+    """Call `stop` on SIGTERM and on SIGINT for as long as the block lasts.
 
-    The process ends with it: a signal that comes still later changes nothing.
+    The process is about to end when the block does, so signals that come later are ignored.
     """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -56,8 +99,11 @@ def on_signals(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def backoff(longest_s: float) -> Iterator[float]:
-    """Seconds between tries: doubled each time, less a random part, so that boxes do not come all at once."""
+    """Yield the seconds to wait before each retry: doubled each time, up to `longest_s`.
+
+    A random part is taken off, so that judge boxes do not all reconnect at the same moment.
+    """
     pause_s = min(0.5, longest_s)
     while True:
-        yield pause_s * random.uniform(0.5, 1)  # noqa: S311 - no secret
+        yield pause_s * random.uniform(0.5, 1)  # noqa: S311 - not a secret
         pause_s = min(2 * pause_s, longest_s)
