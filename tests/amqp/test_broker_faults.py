@@ -228,9 +228,9 @@ async def test_stop_without_a_connection_ends_at_once(amqp_url: str) -> None:
             await go_away()
             await wait_until(lambda: not broker.consuming and not broker.connected)
             stop.set()
-        state = repr(broker)
+        state = repr(broker.consumer)
 
-    assert "<Broker not connected, not consuming, 0 in flight>" == state
+    assert f"<Consumer of {SUBMISSIONS}: not connected, not consuming, 0 in flight>" == state
 
 
 @asynccontextmanager

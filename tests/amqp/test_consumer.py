@@ -17,6 +17,7 @@ from support.amqp import (
     SUBMISSIONS,
     accept,
     broker_settings,
+    connect_once,
     connected,
     consuming,
     peer,
@@ -26,17 +27,15 @@ from support.certificates import make_certificate, needs_openssl
 from support.rabbitmq import PrivateBroker, free_ports
 from verdictd.amqp import topology
 from verdictd.amqp.connection import tls_context
-from verdictd.amqp.consumer import Broker
 from verdictd.concurrency import backoff
 from verdictd.errors import BrokerUnavailable
-from verdictd.settings import BrokerSettings
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_connect_declares_three_quorum_queues(broker: PrivateBroker, amqp_url: str) -> None:
     """Nothing is lost with a node; a submission given up goes to the dead queue, and surely arrives there."""
-    async with Broker.connect(broker_settings(amqp_url)):
+    async with connected(broker_settings(amqp_url)):
         listing = await asyncio.to_thread(
             broker.ctl,
             "list_queues",
@@ -192,15 +191,18 @@ async def test_unreadable_ca_file_is_named() -> None:
 
 
 async def test_state_is_connected_and_consuming_only_while_it_is(amqp_url: str) -> None:
-    """Readiness can be read off the broker."""
-    async with connected(broker_settings(amqp_url)) as broker:
-        before = repr(broker)
-        async with consuming(broker, accept):
-            during = repr(broker)
-        after = repr(broker)
+    """Readiness can be read off the consumer."""
+    async with connected(broker_settings(amqp_url)) as side:
+        before = repr(side.consumer)
+        async with consuming(side, accept):
+            during = repr(side.consumer)
+        after = repr(side.consumer)
 
-    idle = "<Broker connected, not consuming, 0 in flight>"
-    assert [idle, "<Broker connected, consuming, 0 in flight>", idle] == [before, during, after]
+    idle, busy = (
+        f"<Consumer of {SUBMISSIONS}: connected, {does}, 0 in flight>"
+        for does in ("not consuming", "consuming")
+    )
+    assert [idle, busy, idle] == [before, during, after]
 
 
 async def test_error_in_the_block_leaves_connect_as_it_is(amqp_url: str) -> None:
@@ -217,11 +219,6 @@ def test_pauses_double_up_to_the_longest_less_a_random_part() -> None:
     longest_s = [0.5, 1, 2, 4, 4, 4]
     assert all(limit_s / 2 <= pause_s <= limit_s for limit_s, pause_s in zip(longest_s, first, strict=True))
     assert first != second
-
-
-async def connect_once(settings: BrokerSettings) -> None:
-    async with Broker.connect(settings):
-        pass
 
 
 async def listen_with_tls(broker: PrivateBroker, ca: Path, certificate: Path) -> int:

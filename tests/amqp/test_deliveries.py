@@ -286,7 +286,7 @@ async def test_stop_puts_each_waiting_submission_back_once(amqp_url: str) -> Non
 
         async with consuming(broker, give_back, prefetch=5) as stop:
             await sender.publish_all(SUBMISSIONS, [b"{}"] * 10)
-            await wait_until(lambda: "5 in flight" in repr(broker))
+            await wait_until(lambda: "5 in flight" in repr(broker.consumer))
             stop_seen.set()
             stop.set()
         left = [await sender.take(SUBMISSIONS) for _ in range(10)]
@@ -303,10 +303,10 @@ async def test_cancelled_consume_puts_everything_back(amqp_url: str) -> None:
             await asyncio.sleep(60)
             return Settlement.ACK
 
-        consume = broker.consume(run, prefetch=lambda: 5, stop=asyncio.Event(), drain_timeout_s=60)
+        consume = broker.consumer_of(5).run(run, stop=asyncio.Event(), drain_timeout_s=60)
         task = asyncio.create_task(consume)
         await sender.publish(SUBMISSIONS, b"running")
-        await wait_until(lambda: "1 in flight" in repr(broker))
+        await wait_until(lambda: "1 in flight" in repr(broker.consumer))
         task.cancel()
         await asyncio.wait([task], timeout=LIMIT_S)
         left = await sender.take(SUBMISSIONS)

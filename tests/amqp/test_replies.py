@@ -19,7 +19,10 @@ from support.amqp import (
     peer,
 )
 from support.waiting import LIMIT_S
-from verdictd.amqp.consumer import Broker
+from verdictd.amqp.publisher import Publisher
+from verdictd.amqp.reconnecting import ReconnectingConnection
+from verdictd.amqp.replies import ReplyRouter
+from verdictd.settings import BrokerSettings
 
 pytestmark = pytest.mark.anyio
 
@@ -189,7 +192,7 @@ async def test_reply_waits_for_a_queue_that_only_the_operator_may_declare(amqp_u
 )
 async def test_reply_to_is_held_against_the_pattern(reply_to: str | None, problem: str | None) -> None:
     """A sender may name the results queue, a queue that matches, or a direct reply address; nothing else."""
-    found = Broker(broker_settings("amqp://localhost/"), reply_timeout_s=1).reply_to_problem(reply_to)
+    found = reply_to_problem(broker_settings("amqp://localhost/"), reply_to)
 
     assert (problem or "None") in str(found)
 
@@ -198,7 +201,7 @@ async def test_reply_to_is_held_against_the_pattern(reply_to: str | None, proble
 async def test_own_queues_are_refused_whatever_the_pattern(reply_to: str) -> None:
     """A pattern that is too wide opens no loop of results that are taken for submissions."""
     settings = broker_settings("amqp://localhost/", reply_to_pattern=".*")
-    problem = Broker(settings, reply_timeout_s=1).reply_to_problem(reply_to)
+    problem = reply_to_problem(settings, reply_to)
 
     assert "a queue of the daemon itself" == problem
 
@@ -221,3 +224,9 @@ async def direct_replies(url: str) -> AsyncIterator[tuple[str, asyncio.Queue[Any
         await channel.basic_publish(b"", routing_key=requests, properties=properties)
         request = await server.take(requests)
         yield request.reply_to or "", replies
+
+
+def reply_to_problem(settings: BrokerSettings, reply_to: str | None) -> str | None:
+    """What the daemon says of a reply_to, before any connection."""
+    publisher = Publisher(ReconnectingConnection(settings, "tests", {}))
+    return ReplyRouter(publisher, settings).problem(reply_to)

@@ -7,11 +7,19 @@ from typing import Any
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
-from support.amqp import RESULTS, SUBMISSIONS, broker_settings, connected, consuming, declare, peer
+from support.amqp import (
+    RESULTS,
+    SUBMISSIONS,
+    DaemonSide,
+    broker_settings,
+    connected,
+    consuming,
+    declare,
+    peer,
+)
 from support.proxy import HEADER, Proxy, method
 from support.rabbitmq import PrivateBroker
 from support.waiting import wait_until
-from verdictd.amqp.consumer import Broker
 from verdictd.amqp.delivery import Delivery, Settlement
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
@@ -41,7 +49,7 @@ def settings_over(proxy: Proxy) -> Any:
     return broker_settings(proxy.url, heartbeat_s=HEARTBEAT_S, connect_timeout_s=2, publish_timeout_s=2)
 
 
-def answering(broker: Broker) -> Any:
+def answering(broker: DaemonSide) -> Any:
     async def answer(delivery: Delivery) -> Settlement:
         await broker.reply(delivery.body, delivery=delivery, submission_id=delivery.body.decode())
         return Settlement.ACK
@@ -122,7 +130,7 @@ async def stalled_at(pattern: bytes, url: str) -> tuple[float, float]:
                         publishing.create_task(client.publish(SUBMISSIONS, body))
                         await asyncio.sleep(0.02)
                 if not proxy.stalled:  # it belongs to the opening of a connection
-                    await client.channel.queue_delete(SUBMISSIONS)
+                    await (await broker.connection.opened()).close()
                     await wait_until(lambda: proxy.stalled)
                 await asyncio.sleep(HEARTBEAT_S)
                 proxy.heal()
@@ -142,7 +150,7 @@ async def test_stop_during_a_stall_is_bounded(amqp_url: str) -> None:
             proxy.stall()
             began_s = time.monotonic()
         took_s = time.monotonic() - began_s
-        state = repr(broker)
+        state = repr(broker.consumer)
 
     assert "not consuming, 0 in flight" in state
     assert took_s < 20

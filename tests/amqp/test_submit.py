@@ -19,9 +19,9 @@ from support.amqp import (
 )
 from support.rabbitmq import PrivateBroker
 from support.waiting import LIMIT_S, wait_until
-from verdictd.amqp import client
-from verdictd.amqp.client import submit
+from verdictd.amqp import requests
 from verdictd.amqp.delivery import Delivery, Settlement
+from verdictd.amqp.requests import submit_all
 from verdictd.errors import BrokerUnavailable
 
 pytestmark = pytest.mark.anyio
@@ -86,7 +86,7 @@ async def test_missing_replies_are_a_timeout_that_counts_them(
 ) -> None:
     """Who waits learns how many replies have not come."""
     now_s = 0
-    monkeypatch.setattr(client, "time", SimpleNamespace(monotonic=lambda: now_s))
+    monkeypatch.setattr(requests, "time", SimpleNamespace(monotonic=lambda: now_s))
     async with connected(broker_settings(amqp_url)), peer(amqp_url) as daemon:
         bodies: list[tuple[str | None, bytes]] = [(key, b"{}") for key in ("1", "2", "3")]
         waiting = asyncio.create_task(submitted(amqp_url, bodies, timeout_s=600))
@@ -129,6 +129,6 @@ async def answering(url: str) -> AsyncIterator[list[Delivery]]:
 async def submitted(
     url: str, bodies: list[tuple[str | None, bytes]], *, timeout_s: float = LIMIT_S, **options: Any
 ) -> list[tuple[str, bytes]]:
-    replies = submit(broker_settings(url), bodies, timeout_s=timeout_s, **options)
+    replies = submit_all(broker_settings(url), bodies, timeout_s=timeout_s, **options)
     async with aclosing(replies):
         return [reply async for reply in replies]

@@ -15,8 +15,8 @@ from support.daemon import daemon, launched
 from support.manager import Manager, manager
 from support.rabbitmq import PrivateBroker
 from support.waiting import wait_until
-from verdictd.amqp.connection import reconnecting
-from verdictd.amqp.liveness import Liveness
+from verdictd.amqp.reconnecting import Liveness, ReconnectingConnection
+from verdictd.concurrency import background
 
 pytestmark = pytest.mark.anyio
 
@@ -73,15 +73,15 @@ async def test_tries_to_connect_are_progress_and_one_without_end_is_none(rabbitm
 
     settings = broker_settings(rabbitmq.url, connect_timeout_s=1)
     rabbitmq.stop()
-    keeping = asyncio.create_task(reconnecting(settings, "verdictd test", hang, liveness))
-    for _ in range(35):
-        await asyncio.sleep(0.1)
-        assert not liveness.overdue
-    await asyncio.to_thread(rabbitmq.start)
-    await asyncio.wait_for(connected.wait(), 60)
-    await wait_until(lambda: liveness.overdue)
-    keeping.cancel()
-    await asyncio.wait([keeping])
+    async with ReconnectingConnection.keep(settings, "verdictd test", {}) as connection:
+        use = connection.use(hang, liveness=liveness, on_failure=lambda _: None)
+        async with background(use):
+            for _ in range(35):
+                await asyncio.sleep(0.1)
+                assert [False, False] == [liveness.overdue, connection.overdue]
+            await asyncio.to_thread(rabbitmq.start)
+            await asyncio.wait_for(connected.wait(), 60)
+            await wait_until(lambda: liveness.overdue)
 
 
 async def test_stop_is_told_and_extended_until_the_box_is_free(

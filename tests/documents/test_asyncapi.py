@@ -85,9 +85,9 @@ def test_channels_are_the_queues_of_the_default_settings() -> None:
         channel["bindings"]["amqp"]["queue"]["name"] for channel in channels.values() if "bindings" in channel
     }
 
-    callbacks = topology.callback_queues(CallbackSettings(enabled=True), BrokerSettings())
+    queues = topology.queues(BrokerSettings(), CallbackSettings(enabled=True))
 
-    assert {*topology.queues(BrokerSettings()), *callbacks} == addresses == bound
+    assert {*queues} == addresses == bound
     assert channels["replies"]["address"] is None
 
 

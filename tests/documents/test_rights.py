@@ -23,7 +23,7 @@ from support.receiver import SECRET, Receiver, answers
 from support.waiting import wait_until
 from support.web import Site, listening, site
 from verdictd.amqp import topology
-from verdictd.amqp.consumer import Broker
+from verdictd.amqp.connection import connect
 from verdictd.errors import BrokerUnavailable
 from verdictd.settings import BrokerSettings, CallbackSettings
 
@@ -152,10 +152,10 @@ async def test_right_that_is_missing_is_named(operator: Operator, missing: int) 
     operator.run(["rabbitmqctl", "add_user", user])
     operator.run(["rabbitmqctl", "set_permissions", user, *rights])
     settings = BrokerSettings(url=SecretStr(operator.url(user)))
-    more = topology.callback_queues(CallbackSettings(enabled=True), settings)
+    needed = topology.queues(settings, CallbackSettings(enabled=True))
     with pytest.raises(BrokerUnavailable, match=r"access to .* refused for user"):
-        async with Broker.connect(settings, more=more):
-            pass
+        async with connect(settings, "tests") as connection:
+            await topology.declare(connection, settings, needed)
 
 
 @pytest.mark.parametrize("queue", [SUBMISSIONS, RESULTS, DEAD, CALLBACKS, "verdictd.reply.http.1-2"])

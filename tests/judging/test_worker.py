@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from verdictd.amqp.consumer import Broker
 from verdictd.amqp.delivery import Delivery, Settlement
+from verdictd.amqp.replies import ReplyRouter
 from verdictd.callbacks.jobs import Job, Jobs
 from verdictd.contract.result import Result
 from verdictd.contract.submission import Submission, submission_model
@@ -43,7 +43,7 @@ class Replies:
             raise BrokerUnavailable(f"no confirm for {submission_id} ({delivery.attempt})")
         self.results.append(Result.model_validate_json(body))
 
-    def reply_to_problem(self, reply_to: str | None) -> str | None:
+    def problem(self, reply_to: str | None) -> str | None:
         return None if reply_to is None else "not here"
 
 
@@ -87,7 +87,7 @@ class Unusable:
 def make_worker(host: Judgehost, settings: Settings, replies: Replies, **parts: Any) -> Worker:
     own = {"judge": host.judge} | parts
     return Worker(
-        replies=cast(Broker, replies),
+        replies=cast(ReplyRouter, replies),
         model=submission_model(settings.limits),
         settings=JudgeSettings(max_attempts=3, fault_pause_s=0.1),
         recent=Recent(count=10, size_bytes=1_000_000),

@@ -12,8 +12,11 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from support.waiting import LIMIT_S, wait_until
 from verdictd.amqp import topology
 from verdictd.amqp.connection import connect
-from verdictd.amqp.consumer import Broker, Handle
+from verdictd.amqp.consumer import Consumer, FixedCapacity, Handle
 from verdictd.amqp.delivery import Delivery, Settlement
+from verdictd.amqp.publisher import Publisher
+from verdictd.amqp.reconnecting import ReconnectingConnection
+from verdictd.amqp.replies import ReplyRouter
 from verdictd.settings import BrokerSettings
 
 SUBMISSIONS, RESULTS, DEAD = "verdictd.submissions", "verdictd.results", "verdictd.dead"
@@ -72,28 +75,60 @@ def vhost(url: str) -> str:
 
 async def declare(url: str) -> None:
     """Make the queues of a daemon: for a test with short timeouts, as a slow disk needs long for new ones."""
-    settings = broker_settings(url)
+    await connect_once(broker_settings(url))
+
+
+async def connect_once(settings: BrokerSettings) -> None:
+    """Connect and declare the queues; raises BrokerUnavailable at once."""
     async with connect(settings, "tests") as opened:
-        await topology.declare(opened, settings)
+        await topology.declare(opened, settings, topology.queues(settings))
+
+
+class DaemonSide:
+    """The daemon's side of the queues: a publisher, its replies, and a consumer while one runs."""
+
+    def __init__(self, consuming: ReconnectingConnection, publisher: Publisher, replies: ReplyRouter) -> None:
+        self.connection = consuming
+        self.publisher = publisher
+        self.reply = replies.reply
+        self.consumer = self.consumer_of(10)
+
+    def consumer_of(self, prefetch: int) -> Consumer:
+        """A consumer of submissions, with so many in flight at most."""
+        queue = self.connection.settings.submissions_queue
+        self.consumer = Consumer(self.connection, queue, capacity=FixedCapacity(prefetch))
+        return self.consumer
+
+    @property
+    def connected(self) -> bool:
+        return self.connection.connected and self.publisher.connected
+
+    @property
+    def consuming(self) -> bool:
+        return self.consumer.consuming
 
 
 @asynccontextmanager
-async def connected(settings: BrokerSettings, *, reply_timeout_s: float = 60) -> AsyncIterator[Broker]:
-    async with Broker.connect(settings, reply_timeout_s=reply_timeout_s) as broker:
-        await wait_until(lambda: broker.connected)
-        yield broker
+async def connected(settings: BrokerSettings, *, reply_timeout_s: float = 60) -> AsyncIterator[DaemonSide]:
+    queues = topology.queues(settings)
+    async with (
+        ReconnectingConnection.keep(settings, "verdictd consume", queues) as consuming,
+        Publisher.keep(settings, queues) as publisher,
+    ):
+        side = DaemonSide(consuming, publisher, ReplyRouter(publisher, settings, limit_s=reply_timeout_s))
+        await wait_until(lambda: side.connected)
+        yield side
 
 
 @asynccontextmanager
 async def consuming(
-    broker: Broker, handle: Handle, *, prefetch: int = 10, drain_timeout_s: float = 10
+    side: DaemonSide, handle: Handle, *, prefetch: int = 10, drain_timeout_s: float = 10
 ) -> AsyncIterator[asyncio.Event]:
-    """A broker that consumes, and what stops it; leaving does, and waits for its end."""
+    """Consume until the block ends, or the event is set that it gets; leaving waits for what is in flight."""
     stop = asyncio.Event()
-    task = asyncio.create_task(
-        broker.consume(handle, prefetch=lambda: prefetch, stop=stop, drain_timeout_s=drain_timeout_s)
-    )
-    await wait_until(lambda: broker.consuming)
+    consumer = side.consumer_of(prefetch)
+    task = asyncio.create_task(consumer.run(handle, stop=stop, drain_timeout_s=drain_timeout_s))
+    await wait_until(lambda: consumer.consuming)
     try:
         yield stop
     finally:
@@ -113,9 +148,9 @@ async def handled(
         return await handle(delivery)
 
     async with (
-        connected(broker_settings(url, **changes)) as broker,
+        connected(broker_settings(url, **changes)) as side,
         peer(url) as sender,
-        consuming(broker, record, prefetch=prefetch),
+        consuming(side, record, prefetch=prefetch),
     ):
         yield sender, seen
 

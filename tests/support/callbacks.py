@@ -11,8 +11,10 @@ from support.amqp import Peer, broker_settings, peer
 from support.receiver import SECRET, Receiver
 from support.waiting import LIMIT_S, wait_until
 from verdictd.amqp import topology
-from verdictd.amqp.consumer import Broker
+from verdictd.amqp.consumer import Consumer, FixedCapacity
 from verdictd.amqp.delivery import Delivery, Settlement
+from verdictd.amqp.publisher import Publisher
+from verdictd.amqp.reconnecting import ReconnectingConnection
 from verdictd.callbacks.deliverer import Deliverer
 from verdictd.callbacks.jobs import Job, Jobs
 from verdictd.egress import Egress
@@ -86,29 +88,28 @@ async def delivering(
     """Deliver what is put on the queues, until the block ends."""
     broker = broker_settings(url)
     egress = Egress(networks=settings.allow_networks, hosts=settings.allow_hosts, ports=settings.allow_ports)
-    more = topology.callback_queues(settings, broker)
-    async with Broker.connect(broker, more=more) as connected, peer(url) as client:
-        found = Delivering(Jobs(connected, settings), client, [])
+    queues = topology.queues(broker, settings)
+    async with (
+        ReconnectingConnection.keep(broker, "verdictd consume", queues) as connection,
+        Publisher.keep(broker, queues) as publisher,
+        peer(url) as client,
+    ):
+        await wait_until(lambda: connection.connected and publisher.connected)
+        found = Delivering(Jobs(publisher, settings), client, [])
         if not consume:
             yield found
             return
         stop = asyncio.Event()
-        async with Deliverer.open(settings, connected, egress) as deliverer:
+        async with Deliverer.open(settings, publisher, egress) as deliverer:
 
             async def handle(delivery: Delivery) -> Settlement:
                 found.deliveries.append(delivery)
                 return await deliverer.handle(delivery)
 
-            task = asyncio.create_task(
-                connected.consume(
-                    handle,
-                    queue=settings.queue,
-                    prefetch=lambda: settings.max_deliveries,
-                    stop=stop,
-                    drain_timeout_s=1,
-                )
-            )
-            await wait_until(lambda: connected.consuming)
+            capacity = FixedCapacity(settings.max_deliveries)
+            consumer = Consumer(connection, settings.queue, capacity=capacity)
+            task = asyncio.create_task(consumer.run(handle, stop=stop, drain_timeout_s=1))
+            await wait_until(lambda: consumer.consuming)
             try:
                 yield found
             finally:

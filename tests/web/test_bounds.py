@@ -6,21 +6,19 @@ import os
 import signal
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from support.amqp import RESULTS, SUBMISSIONS, Peer, broker_settings, peer
+from support.amqp import RESULTS, SUBMISSIONS, Peer, broker_settings, connected, declare, peer
 from support.faulty import Faulty
 from support.rabbitmq import PrivateBroker
 from support.waiting import LIMIT_S, wait_until
 from support.web import Site, listening, site, until_in_box
-from verdictd.amqp.connection import connect
-from verdictd.amqp.requests import Submitter
-from verdictd.amqp.topology import declare
+from verdictd.amqp.requests import Requests
 from verdictd.contract.result import Result
 from verdictd.errors import BrokerUnavailable
 from verdictd.sandbox.processes import children
@@ -306,14 +304,23 @@ async def answers(served: Site) -> bool:
 
 
 @pytest.fixture
-async def submitter(amqp_url: str) -> AsyncIterator[Submitter]:
+async def submitter(amqp_url: str) -> AsyncIterator[Requests]:
     """On a virtual host where nobody judges."""
-    async with Submitter.connect(broker_settings(amqp_url)) as submitter:
-        await wait_until(lambda: submitter.connected)
+    async with submitting(amqp_url) as submitter:
         yield submitter
 
 
-async def test_submission_is_persistent_and_has_its_id(submitter: Submitter, amqp_url: str) -> None:
+@asynccontextmanager
+async def submitting(url: str) -> AsyncIterator[Requests]:
+    async with (
+        connected(broker_settings(url)) as side,
+        Requests.open(side.connection, side.publisher) as opened,
+    ):
+        await wait_until(lambda: opened.connected)
+        yield opened
+
+
+async def test_submission_is_persistent_and_has_its_id(submitter: Requests, amqp_url: str) -> None:
     """The properties that the contract names; no reply queue where nobody waits."""
     async with peer(amqp_url) as client:
         await submitter.publish(b"{}", "mine")
@@ -325,7 +332,7 @@ async def test_submission_is_persistent_and_has_its_id(submitter: Submitter, amq
     assert message.timestamp is not None
 
 
-async def test_result_goes_to_who_waits_or_to_the_results_queue(submitter: Submitter, amqp_url: str) -> None:
+async def test_result_goes_to_who_waits_or_to_the_results_queue(submitter: Requests, amqp_url: str) -> None:
     """It is never in a queue that nobody reads: not after the wait, and not after the daemon has gone."""
     async with peer(amqp_url) as client:
         expected = submitter.expect()
@@ -343,9 +350,7 @@ async def test_result_goes_to_who_waits_or_to_the_results_queue(submitter: Submi
 
 async def test_result_for_a_daemon_that_was_killed_is_on_the_results_queue(amqp_url: str) -> None:
     """The reply queue outlives its daemon for a minute, and keeps nothing."""
-    settings = broker_settings(amqp_url)
-    async with Submitter.connect(settings) as submitter, peer(amqp_url) as client:
-        await wait_until(lambda: submitter.connected)
+    async with submitting(amqp_url) as submitter, peer(amqp_url) as client:
         await submitter.publish(b"{}", "mine", submitter.expect())
         asked = await client.take(SUBMISSIONS)
     async with peer(amqp_url) as client:
@@ -355,7 +360,7 @@ async def test_result_for_a_daemon_that_was_killed_is_on_the_results_queue(amqp_
     assert b"too late" == kept.body
 
 
-async def test_queue_length_counts_what_was_published_since(submitter: Submitter) -> None:
+async def test_queue_length_counts_what_was_published_since(submitter: Requests) -> None:
     """The length is remembered for a second, and a burst does not pass by it."""
     empty = await submitter.queue_length()
     for number in range(3):
@@ -367,15 +372,14 @@ async def test_queue_length_counts_what_was_published_since(submitter: Submitter
     assert (0, 3, 3) == (empty, at_once, looked_up)
 
 
-async def test_queue_that_was_deleted_is_broker_unavailable(submitter: Submitter, amqp_url: str) -> None:
+async def test_queue_that_was_deleted_is_broker_unavailable(submitter: Requests, amqp_url: str) -> None:
     """Also for the same id twice at once, which RabbitMQ's returns alone could not tell apart."""
     async with peer(amqp_url) as client:
         await client.channel.queue_delete(SUBMISSIONS)
         tries = await asyncio.gather(
             *(submitter.publish(b"{}", "same") for _ in range(5)), return_exceptions=True
         )
-    async with connect(broker_settings(amqp_url), "tests") as opened:
-        await declare(opened, broker_settings(amqp_url))
+    await declare(amqp_url)
     await submitter.publish(b"{}", "same")
 
     assert [BrokerUnavailable] * 5 == [type(tried) for tried in tries]

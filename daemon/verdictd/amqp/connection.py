@@ -1,12 +1,11 @@
-"""Connections to RabbitMQ: made, kept, watched; and plain words for what is wrong with them."""
+"""Connections to RabbitMQ, and plain words for what is wrong with them."""
 
 import asyncio
 import errno
 import ssl
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, NoReturn
+from typing import Any
 
 import aio_pika
 import aiormq
@@ -16,8 +15,6 @@ from aio_pika.abc import AbstractConnection
 from yarl import URL
 
 from verdictd.amqp.decoding import decode_whatever_was_sent
-from verdictd.amqp.liveness import Liveness
-from verdictd.concurrency import backoff
 from verdictd.errors import BrokerUnavailable
 from verdictd.settings import BrokerSettings
 
@@ -26,72 +23,9 @@ CLOSE_TIMEOUT_S = 3
 log = structlog.get_logger()
 
 
-async def reconnecting(
-    settings: BrokerSettings,
-    name: str,
-    use: Callable[[AbstractConnection], Awaitable[None]],
-    liveness: Liveness | None = None,
-    *,
-    on_lost: Callable[[str], None] = lambda _: None,
-) -> None:
-    """Run `use` over a connection, and over a new one whenever that is lost, until it returns.
-
-    `liveness` beats with each try; `use` rests it when it has what it needs. `on_lost` gets the reason.
-    """
-    liveness = liveness or Liveness(limit_s=0)
-    pauses_s = backoff(settings.reconnect_max_s)
-    while True:
-        liveness.beat()
-        began_s = time.monotonic()
-        reason = "a fault of the daemon"
-        try:
-            async with connect(settings, name) as opened:
-                return await _while_it_answers(opened, settings, use)
-        except BrokerUnavailable as error:
-            reason = str(error)
-        except Exception:  # must not end in a daemon that looks well and does nothing
-            log.exception("broker.fault", connection=name)
-        on_lost(reason)
-        if time.monotonic() - began_s > settings.reconnect_max_s:
-            pauses_s = backoff(settings.reconnect_max_s)
-        pause_s = next(pauses_s)
-        log.warning("broker.lost", connection=name, reason=reason, retry_s=round(pause_s, 1))
-        await asyncio.sleep(pause_s)
-
-
-async def _while_it_answers(
-    opened: AbstractConnection,
-    settings: BrokerSettings,
-    use: Callable[[AbstractConnection], Awaitable[None]],
-) -> None:
-    """Run `use` to its end, or until RabbitMQ gives no answer any more; raises BrokerUnavailable then."""
-    using: asyncio.Future[None] = asyncio.ensure_future(use(opened))
-    asking: asyncio.Future[None] = asyncio.ensure_future(_ask(opened, settings.heartbeat_s))
-    try:
-        await asyncio.wait({using, asking}, return_when=asyncio.FIRST_COMPLETED)
-        (using if using.done() else asking).result()
-    finally:
-        for task in (using, asking):
-            task.cancel()
-        await asyncio.wait({using, asking}, timeout=CLOSE_TIMEOUT_S)
-
-
-async def _ask(connection: AbstractConnection, every_s: float) -> NoReturn:
-    """Ask for an answer again and again: heartbeats alone tell late, and not that what we send arrives."""
-    with amqp_errors("RabbitMQ does not answer"):
-        async with asyncio.timeout(every_s):
-            channel = await connection.channel(publisher_confirms=False)
-            underlay = await channel.get_underlay_channel()
-        while True:
-            await asyncio.sleep(every_s)
-            await underlay.connection.ready()  # it reads nothing while it blocks us, and says so
-            async with asyncio.timeout(every_s):
-                await channel.set_qos(prefetch_count=1)
-
-
 @asynccontextmanager
 async def connect(settings: BrokerSettings, name: str) -> AsyncIterator[AbstractConnection]:
-    """A connection that RabbitMQ shows under this name; raises BrokerUnavailable with the reason."""
+    """Open a connection that RabbitMQ shows under this name; raise BrokerUnavailable with the reason."""
     decode_whatever_was_sent()
     url = URL(settings.url.get_secret_value()).update_query(heartbeat=settings.heartbeat_s)
     where = f"{url.host}:{url.port or ''}".rstrip(":")
@@ -111,7 +45,7 @@ async def connect(settings: BrokerSettings, name: str) -> AsyncIterator[Abstract
 
 
 def tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
-    """The context for `amqps`: checks the broker's certificate, against `ca_file` alone where that is set."""
+    """Return the context for `amqps`; it checks the broker's certificate, against `ca_file` alone if set."""
     if URL(settings.url.get_secret_value()).scheme != "amqps":
         return None
     try:
@@ -125,7 +59,7 @@ def tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
 
 
 def end_of(channel: aiormq.abc.AbstractChannel) -> asyncio.Future[str]:
-    """Resolves with the reason when the channel closes, or when the broker cancels its consumer."""
+    """Return a future of the reason why the channel closed, or why the broker cancelled its consumer."""
     end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def finish(reason: str) -> None:
@@ -142,7 +76,7 @@ def end_of(channel: aiormq.abc.AbstractChannel) -> asyncio.Future[str]:
 
 @contextmanager
 def amqp_errors(doing: str) -> Iterator[None]:
-    """Turn whatever the libraries raise into BrokerUnavailable; the cancellation of this task passes."""
+    """Turn every error of the libraries into BrokerUnavailable; let the cancellation of this task pass."""
     try:
         yield
     except asyncio.CancelledError as error:

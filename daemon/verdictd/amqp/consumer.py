@@ -1,235 +1,241 @@
-"""AMQP: take submissions, reply with confirm, settle each delivery exactly once."""
+"""Consumer: hand each message of a queue to its handler, within capacity, and settle it exactly once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from functools import partial
-from typing import Self
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import structlog
 from aio_pika.abc import AbstractConnection
 from aiormq.abc import DeliveredMessage
+from cachetools import LRUCache
 
 from verdictd import metrics
-from verdictd.amqp import topology
-from verdictd.amqp.connection import connect, reconnecting
 from verdictd.amqp.delivery import TAKEN_BACK, Delivery, Settlement, received, settle
-from verdictd.amqp.flow import Flow
 from verdictd.amqp.inbox import Inbox
-from verdictd.amqp.liveness import Liveness
-from verdictd.amqp.replies import Make, Replies, Reply
-from verdictd.concurrency import background
+from verdictd.amqp.reconnecting import ReconnectingConnection
 from verdictd.errors import BrokerUnavailable
-from verdictd.settings import BrokerSettings
 
-# What is given up goes back to the queue, perhaps to be judged again by others, which helps nobody while
-# RabbitMQ takes no results. What waits is bounded by the prefetch count: nothing is taken in its place.
-REPLY_TIMEOUT_S = 86_400
 FAULT_PAUSE_S = 1
-
-log = structlog.get_logger()
+_SUSPENDED_LOG_S = 25
+_SEEN_MESSAGES = 10_000
+_FINGERPRINT_BYTES = 64 * 1024
 
 Handle = Callable[[Delivery], Awaitable[Settlement]]
 
+log = structlog.get_logger()
 
-class Broker:
-    """RabbitMQ over two connections: a shortage of memory or disk there blocks the one that publishes."""
+
+class Capacity(Protocol):
+    """Bound on the deliveries in flight. `changed` is set whenever the limit may have changed."""
+
+    changed: asyncio.Event
+
+    @property
+    def limit(self) -> int:
+        """Number of deliveries that may be in flight now."""
+
+
+class FixedCapacity:
+    """Capacity that never changes."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.changed = asyncio.Event()
+
+
+class Consumer:
+    """Consumes one queue over a connection that is kept. It exists from the start, connected or not.
+
+    A submission can kill the daemon that judges it, and RabbitMQ counts that death for every message that was
+    in flight. A message that was delivered before, but not to this process, is a suspected poison message:
+    unless `isolate_suspects` is false it is in flight alone, so that only its own count grows.
+
+    State: the deliveries in flight, over all connections; whether RabbitMQ delivers; the last reason why it
+    did not; fingerprints of messages that were ever in flight, the newest last.
+    """
 
     def __init__(
-        self, settings: BrokerSettings, *, reply_timeout_s: float, more: topology.Queues = topology.NO_QUEUES
+        self,
+        connection: ReconnectingConnection,
+        queue: str,
+        *,
+        capacity: Capacity,
+        isolate_suspects: bool = True,
+        fault_pause_s: float = FAULT_PAUSE_S,
     ) -> None:
-        self._settings = settings
-        self._more = more
-        self._replies = Replies(settings, timeout_s=reply_timeout_s, more=more)
-        self.liveness = Liveness(topology.try_limit_s(settings, more))
-        """Of the task that consumes: it rests while RabbitMQ delivers to us."""
-        self._flow = Flow()
+        self.queue = queue
+        self._connection = connection
+        self._capacity = capacity
+        self._isolate_suspects = isolate_suspects
+        self._fault_pause_s = fault_pause_s
+        self._news = capacity.changed
+        self._liveness = connection.liveness()
+        self._stopping = False
+        self._resting = asyncio.Event()
+        self._resting.set()
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._seen: LRUCache[int, None] = LRUCache(_SEEN_MESSAGES)
         self._failure = ""
+        for settlement in (*Settlement, TAKEN_BACK):
+            metrics.DELIVERIES.labels(queue, settlement)  # which begin with 0
 
     def __repr__(self) -> str:
         connected = "connected" if self.connected else "not connected"
         consuming = "consuming" if self.consuming else "not consuming"
-        return f"<Broker {connected}, {consuming}, {len(self._flow.in_work)} in flight>"
+        return f"<Consumer of {self.queue}: {connected}, {consuming}, {self.in_flight} in flight>"
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection for replies."""
-        return self._replies.connected
-
-    @property
-    def taking(self) -> bool:
-        """Whether RabbitMQ takes replies; without memory or disk it confirms none."""
-        return self.connected and not self._replies.held
-
-    @property
-    def failures(self) -> tuple[str, str]:
-        """Why there is no connection for replies, and why nothing is consumed, as far as that is known."""
-        return self._replies.failure, self._failure
+        """True while there is a connection to consume over."""
+        return self._connection.connected
 
     @property
     def consuming(self) -> bool:
-        """Whether RabbitMQ delivers submissions to us now."""
-        return not self._flow.resting.is_set()
+        """True while RabbitMQ delivers to us."""
+        return not self._resting.is_set()
 
-    @classmethod
-    @asynccontextmanager
-    async def connect(
-        cls,
-        settings: BrokerSettings,
-        *,
-        reply_timeout_s: float = REPLY_TIMEOUT_S,
-        more: topology.Queues = topology.NO_QUEUES,
-    ) -> AsyncIterator[Self]:
-        """A broker whose queues are there, and `more` of them where these are given.
+    @property
+    def overdue(self) -> bool:
+        """True if it neither consumes nor tries to."""
+        return self._liveness.overdue or self._connection.overdue
 
-        Raises BrokerUnavailable at once, but reconnects from then on.
+    @property
+    def failure(self) -> str:
+        """Reason why nothing is consumed, as far as it is known."""
+        return self._connection.failure or self._failure
+
+    @property
+    def in_flight(self) -> int:
+        """Number of deliveries that are handled now."""
+        return len(self._in_flight)
+
+    async def run(self, handle: Handle, *, stop: asyncio.Event, drain_timeout_s: float) -> None:
+        """Hand each message to `handle` in a task of its own, and settle it as told, until `stop` is set.
+
+        Then what is in flight has `drain_timeout_s` to end; what does not is cancelled and requeued.
         """
-        async with connect(settings, "verdictd start") as connection:
-            await topology.declare(connection, settings, more)
-        broker = cls(settings, reply_timeout_s=reply_timeout_s, more=more)
-        async with background(broker._replies.keep_connected()):
-            yield broker
-
-    async def consume(
-        self,
-        handle: Handle,
-        *,
-        prefetch: Callable[[], int],
-        stop: asyncio.Event,
-        drain_timeout_s: float,
-        queue: str | None = None,
-        careful: bool = True,
-    ) -> None:
-        """Hand each submission to `handle` in a task of its own and settle it as told, until `stop` is set.
-
-        They come from the submissions queue, unless another one is given: as many at once as `prefetch` says
-        at the time, those of lost connections included. Suspects come alone, unless it is not `careful`.
-
-        Then what is in flight has `drain_timeout_s` to end; what does not is cancelled and put back.
-        """
-        queue = queue or self._settings.submissions_queue
-        for settlement in (*Settlement, TAKEN_BACK):
-            metrics.DELIVERIES.labels(queue, settlement)  # which begin with 0
-
-        def room() -> int:
-            return 0 if stop.is_set() else prefetch()
-
         async with asyncio.TaskGroup() as keepers:
             async with asyncio.TaskGroup() as in_flight:
 
-                def start(message: DeliveredMessage) -> asyncio.Task[None]:
-                    work = self._work(message, handle, stop, room, queue)
-                    return self._flow.begin(work, in_flight)
+                async def consume(connection: AbstractConnection) -> None:
+                    await self._consume(connection, handle, in_flight)
 
-                use = partial(
-                    self._consume_over,
-                    queue=queue,
-                    start=start,
-                    room=room,
-                    stop=stop,
-                    careful=careful,
-                )
                 keeping = keepers.create_task(
-                    reconnecting(self._settings, "verdictd consume", use, self.liveness, on_lost=self._lost)
+                    self._connection.use(consume, liveness=self._liveness, on_failure=self._failed)
                 )
                 await stop.wait()
-                self._flow.news.set()
-                await self._flow.resting.wait()
+                self._stopping = True
+                self._news.set()
+                await self._resting.wait()
                 await self._drain(drain_timeout_s)
             keeping.cancel()
 
-    async def reply(
-        self,
-        body: bytes,
-        *,
-        delivery: Delivery,
-        submission_id: str,
-        again: Callable[[], Awaitable[bytes]] | None = None,
+    async def _consume(
+        self, connection: AbstractConnection, handle: Handle, in_flight: asyncio.TaskGroup
     ) -> None:
-        """Publish a result until RabbitMQ confirms it, across reconnects; a lost confirm makes a duplicate.
+        if not self._stopping:
+            timeout_s = self._connection.settings.connect_timeout_s
+            inbox = await Inbox.open(connection, self.queue, self._news, timeout_s=timeout_s)
+            self._failure = ""
+            self._liveness.rest()
+            try:
+                await self._take_all(inbox, handle, in_flight)
+            finally:
+                self._resting.set()
+            # After a stop the channel stays open: what is in flight is settled over it.
+            raise BrokerUnavailable(await inbox.end)
 
-        `again` makes the body of such a duplicate, which says what it is.
+    async def _take_all(self, inbox: Inbox, handle: Handle, in_flight: asyncio.TaskGroup) -> None:
+        """Take messages while there is capacity; return at a stop, or when no more come."""
+        self._resting.clear()
+        log.info("broker.consuming", queue=self.queue, prefetch=self._limit)
+        while not self._stopping and not inbox.end.done():
+            if not self._limit:
+                await self._suspend(inbox)
+            elif self.in_flight >= self._limit:
+                await inbox.until(lambda: not self._limit or self.in_flight < self._limit)
+            elif message := await inbox.take(unless=lambda: not self._limit):
+                await self._begin(message, inbox, handle, in_flight)
 
-        Where its `reply_to` is refused or nobody is there, the results queue gets it, with headers that say
-        so. Waits for that if it is missing too. Raises BrokerUnavailable after `reply_timeout_s` in all.
-        """
-        await self._replies.publish(
-            Reply(
-                body=body,
-                again=again,
-                submission_id=submission_id,
-                reply_to=delivery.reply_to,
-                correlation_id=delivery.correlation_id,
-                priority=delivery.priority,
-                headers=delivery.headers,
-            )
-        )
+    @property
+    def _limit(self) -> int:
+        return 0 if self._stopping else self._capacity.limit
 
-    async def publish(self, queue: str, make: Make) -> None:
-        """Publish to a queue that the daemon declares until RabbitMQ confirms it; `make` makes each try.
-
-        Raises BrokerUnavailable as `reply` does.
-        """
-        await self._replies.publish_to_own(queue, make)
-
-    def reply_to_problem(self, reply_to: str | None) -> str | None:
-        """Why a submission may not ask for its result there; None if it may."""
-        return self._replies.problem(reply_to)
-
-    async def _work(
-        self,
-        message: DeliveredMessage,
-        handle: Handle,
-        stop: asyncio.Event,
-        room: Callable[[], int],
-        queue: str,
+    async def _begin(
+        self, message: DeliveredMessage, inbox: Inbox, handle: Handle, in_flight: asyncio.TaskGroup
     ) -> None:
-        """One delivery from its arrival to its settlement; nothing it raises may reach its neighbours."""
+        """Begin work on a message; return when the next one may be taken."""
+        fingerprint = _fingerprint(message)
+        alone = self._isolate_suspects and bool(message.redelivered) and fingerprint not in self._seen
+        if alone:
+            log.info("broker.careful", message_id=message.header.properties.message_id)
+            await inbox.until(lambda: not self._limit or not self._in_flight)
+        if inbox.end.done():
+            return  # RabbitMQ has taken it back
+        self._seen[fingerprint] = None
+        task = self._start(message, handle, in_flight)
+        if alone:
+            await inbox.until(lambda: not self._limit or task.done())
+
+    def _start(
+        self, message: DeliveredMessage, handle: Handle, in_flight: asyncio.TaskGroup
+    ) -> asyncio.Task[None]:
+        work = self._work(message, handle)
+        try:
+            task = in_flight.create_task(work, name=message.header.properties.message_id)
+        except RuntimeError as error:
+            work.close()
+            raise BrokerUnavailable(f"no work is begun any more: {error}") from error
+        self._in_flight.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        self._news.set()
+
+    async def _work(self, message: DeliveredMessage, handle: Handle) -> None:
+        """Take one delivery from arrival to settlement; raise nothing, which would end its neighbours."""
         settlement = Settlement.REQUEUE
         try:
-            if not stop.is_set():
+            if not self._stopping:
                 settlement = await handle(received(message))
         except Exception:
             log.exception("delivery.failed", message_id=message.header.properties.message_id)
-            await asyncio.sleep(FAULT_PAUSE_S)
+            await asyncio.sleep(self._fault_pause_s)
         finally:
-            if not room():
-                await self._flow.resting.wait()  # or what is put back now would come to us once more
+            if not self._limit:
+                await self._resting.wait()  # or what is requeued now would come to us once more
+            timeout_s = self._connection.settings.connect_timeout_s
             try:
-                await settle(message, settlement, queue, timeout_s=self._settings.connect_timeout_s)
+                await settle(message, settlement, self.queue, timeout_s=timeout_s)
             except Exception:
                 log.exception("delivery.not_settled", message_id=message.header.properties.message_id)
 
-    def _lost(self, reason: str) -> None:
-        self._failure = reason
+    async def _suspend(self, inbox: Inbox) -> None:
+        """Take nothing, so that others do, until there is capacity again."""
+        self._resting.set()
+        while not (self._stopping or self._limit or inbox.end.done()):
+            log.warning("broker.suspended", queue=self.queue)
+            await inbox.until(lambda: self._stopping or self._limit > 0, limit_s=_SUSPENDED_LOG_S)
+        if not inbox.end.done():
+            self._resting.clear()
+            log.info("broker.consuming", queue=self.queue)
 
     async def _drain(self, timeout_s: float) -> None:
-        in_work = self._flow.in_work
-        if not in_work:
+        if not self._in_flight:
             return
-        log.info("broker.draining", in_flight=len(in_work), timeout_s=timeout_s)
-        _, slow = await asyncio.wait(in_work, timeout=timeout_s)
+        log.info("broker.draining", in_flight=self.in_flight, timeout_s=timeout_s)
+        _, slow = await asyncio.wait(self._in_flight, timeout=timeout_s)
         for task in slow:
             task.cancel()
 
-    async def _consume_over(
-        self,
-        connection: AbstractConnection,
-        *,
-        queue: str,
-        start: Callable[[DeliveredMessage], asyncio.Task[None]],
-        room: Callable[[], int],
-        stop: asyncio.Event,
-        careful: bool,
-    ) -> None:
-        if stop.is_set():
-            self.liveness.rest()
-            return
-        settings = self._settings
-        await topology.declare(connection, settings, self._more)
-        source = await Inbox.open(connection, queue, self._flow.news, timeout_s=settings.connect_timeout_s)
-        self.liveness.rest()
-        self._failure = ""
-        await self._flow.run(source, start, room=room, stop=stop, careful=careful)
-        # After a stop the channel stays open: what is in flight is settled over it.
-        raise BrokerUnavailable(await source.end)
+    def _failed(self, reason: str) -> None:
+        self._failure = reason
+
+
+def _fingerprint(message: DeliveredMessage) -> int:
+    """Return what tells a message from others, at a price that does not grow with its size."""
+    body = message.body
+    ends = body[:_FINGERPRINT_BYTES], body[-_FINGERPRINT_BYTES:]
+    return hash((message.header.properties.message_id, len(body), *ends))

@@ -1,4 +1,7 @@
-"""Patch of pamqp's decoders, so that one odd message does not close the connection."""
+"""Patch of pamqp's decoders, so that one odd message does not close the connection.
+
+It can go when https://github.com/mosquito/aiormq/issues/186 is mended for strings and tables as well.
+"""
 
 from collections.abc import Callable
 
@@ -8,10 +11,10 @@ _HEADERS_BYTES = 32 * 1024
 
 
 def decode_whatever_was_sent() -> None:
-    """Make pamqp read messages that RabbitMQ lets pass.
+    """Make pamqp read every message that RabbitMQ accepts.
 
-    One property that it cannot decode closes the connection; RabbitMQ redelivers the message, and all that
-    was in flight with it, until everything has reached the delivery limit.
+    Without this patch, one property that pamqp cannot decode closes the connection; RabbitMQ redelivers the
+    message, and all that was in flight with it, until everything has reached the delivery limit.
     """
     decode.METHODS.update(shortstr=_short_string, timestamp=_timestamp, table=_table)
 

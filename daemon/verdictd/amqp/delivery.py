@@ -1,4 +1,4 @@
-"""A message on its way through the daemon: as it came, and how it is settled."""
+"""Delivery: a message as it came, and its settlement."""
 
 import asyncio
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from verdictd.amqp.connection import amqp_errors
 from verdictd.errors import BrokerUnavailable
 
 TAKEN_BACK = "taken_back"
-"""The settlement that is counted where the connection was lost before."""
+"""Settlement that is counted when the connection was lost before."""
 
 log = structlog.get_logger()
 
@@ -24,7 +24,8 @@ log = structlog.get_logger()
 class Delivery:
     """A message as it came; `attempt` counts its deliveries from 1, `timestamp` is in UTC.
 
-    What cannot be decoded is replaced (text), None (timestamp) or empty (headers, also those over 32 KiB).
+    What cannot be decoded is replaced: by U+FFFD in text, by None for the timestamp, by no headers, as are
+    headers of more than 32 KiB.
     """
 
     body: bytes
@@ -42,7 +43,7 @@ class Delivery:
 
 
 class Settlement(StrEnum):
-    """What becomes of a delivery."""
+    """Answer to RabbitMQ about one delivery."""
 
     ACK = "ack"
     REQUEUE = "requeue"
@@ -50,7 +51,7 @@ class Settlement(StrEnum):
 
 
 def received(message: DeliveredMessage) -> Delivery:
-    """What RabbitMQ has delivered, as the rest of the daemon sees it."""
+    """Return a delivery as the rest of the daemon sees it."""
     properties = message.header.properties
     headers = dict(properties.headers or {})
     redelivered = bool(message.redelivered)
@@ -74,7 +75,7 @@ def received(message: DeliveredMessage) -> Delivery:
 
 
 async def settle(message: DeliveredMessage, settlement: Settlement, queue: str, *, timeout_s: float) -> None:
-    """Tell RabbitMQ what becomes of a message; where it has taken it back, that is no error."""
+    """Settle a message; it is not an error if RabbitMQ has taken it back meanwhile."""
     channel, tag = message.channel, message.delivery_tag or 0
     try:
         with amqp_errors("cannot settle"):

@@ -1,7 +1,6 @@
-"""The messages of one queue, taken one at a time, and only where there is room for them."""
+"""Messages of one queue, fetched one at a time, and only where there is capacity for them."""
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,21 +14,19 @@ from pamqp import commands
 from verdictd.amqp.connection import amqp_errors, end_of
 from verdictd.errors import BrokerUnavailable
 
-# How often conditions are looked at that no event tells of. Below the pause before a message is put back for
-# a fault: what is put back while a consumer still waits, and then ends, is counted twice.
-_LOOK_S = 0.1
 # RabbitMQ 3.10 lets a consumer wait for ever whose quorum queue was deleted and at once declared again.
 _LONGEST_WAIT_S = 10
 
 
 class Inbox:
-    """A queue over a channel of its own. State: messages that arrived and were not taken yet.
+    """One queue over a channel of its own. State: messages that arrived and were not taken yet.
 
     Messages are fetched, not pushed: a consumer is sent as many as it may hold at once, suspects among them
-    (see `Flow`), and RabbitMQ counts each delivery. Where the queue is empty, a consumer waits for the next
-    message, for that one alone.
+    (see `Consumer`), and RabbitMQ counts each delivery. While the queue is empty, a consumer waits for the
+    next message, for that one alone.
 
-    Set `news` when a condition may hold that somebody waits for; `end` resolves when nothing comes any more.
+    Set `news` when a condition may have become true that somebody waits for; `end` resolves with the reason
+    when no more messages come.
     """
 
     def __init__(
@@ -42,7 +39,7 @@ class Inbox:
     ) -> None:
         self._channel = channel  # closes when nobody refers to it
         self._underlay = underlay
-        self.queue = queue
+        self._queue = queue
         self._timeout_s = timeout_s
         self._arrived: deque[DeliveredMessage] = deque()
         self._news = news
@@ -53,7 +50,7 @@ class Inbox:
     async def open(
         cls, connection: AbstractConnection, queue: str, news: asyncio.Event, *, timeout_s: float
     ) -> Self:
-        """Raises BrokerUnavailable with the reason; so does every method, after `timeout_s` too."""
+        """Open a channel. Every method raises BrokerUnavailable, after `timeout_s` at most."""
         with amqp_errors("cannot consume"):
             async with asyncio.timeout(timeout_s):
                 channel = await connection.channel(publisher_confirms=False)
@@ -62,22 +59,22 @@ class Inbox:
         return cls(channel, underlay, queue, news, timeout_s)
 
     async def take(self, unless: Callable[[], bool]) -> DeliveredMessage | None:
-        """The next message, as soon as there is one; None when `unless` holds, or it has taken long."""
+        """Return the next message, or None if `unless()` becomes true or nothing arrives in time."""
         if not self._arrived:
             with amqp_errors("cannot fetch"):
                 async with asyncio.timeout(self._timeout_s):
-                    message = await self._underlay.basic_get(self.queue)
+                    message = await self._underlay.basic_get(self._queue)
             if not isinstance(message.delivery, commands.Basic.GetEmpty):
                 return message
             await self._wait_for_one(unless)
         return self._arrived.popleft() if self._arrived else None
 
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until a condition holds, or nothing comes any more."""
-        while not (holds() or self.end.done()):
-            self._news.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_S):
+    async def until(self, holds: Callable[[], bool], *, limit_s: float | None = None) -> None:
+        """Wait until a condition is true, no more messages come, or `limit_s` has passed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                while not (holds() or self.end.done()):
+                    self._news.clear()
                     await self._news.wait()
 
     async def _wait_for_one(self, unless: Callable[[], bool]) -> None:
@@ -91,9 +88,8 @@ class Inbox:
         # versions of RabbitMQ let pass, and such a delivery would reach nobody, never to be settled.
         with amqp_errors("cannot consume"):
             async with asyncio.timeout(self._timeout_s):
-                consumer: Any = await self._underlay.basic_consume(self.queue, receive)
-        enough_s = time.monotonic() + _LONGEST_WAIT_S
-        await self.until(lambda: bool(self._arrived) or unless() or time.monotonic() > enough_s)
+                consumer: Any = await self._underlay.basic_consume(self._queue, receive)
+        await self.until(lambda: bool(self._arrived) or unless(), limit_s=_LONGEST_WAIT_S)
         if self.end.done():
             raise BrokerUnavailable(self.end.result())
         with amqp_errors("cannot stop to consume"):

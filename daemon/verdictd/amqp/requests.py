@@ -1,28 +1,25 @@
-"""HTTP's way to the queue: publish a submission with confirm, and wait for its result."""
+"""Requests: publish a submission, and wait for its result."""
 
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import NoReturn, Self
-from weakref import WeakValueDictionary
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
-from aio_pika.exceptions import PublishError
 
-from verdictd.amqp import topology
-from verdictd.amqp.connection import amqp_errors, end_of, reconnecting
-from verdictd.concurrency import background
+from verdictd.amqp.connection import amqp_errors, connect, end_of
+from verdictd.amqp.publisher import Publisher, json_message, publish_once
+from verdictd.amqp.reconnecting import ReconnectingConnection
+from verdictd.concurrency import KeyedLock, background
 from verdictd.contract.submission import SUBMISSION_TYPE
 from verdictd.errors import BrokerUnavailable
 from verdictd.settings import HTTP_REPLIES, BrokerSettings
 
 _LENGTH_KEPT_S = 1
-_AT_ONCE_S = 0.1
 _REPLY_QUEUE_EXPIRES_S = 60
 
 
@@ -31,49 +28,58 @@ class Expected:
     """A result that somebody waits for: its correlation id, and the result as JSON once it has come."""
 
     key: str
-    result: asyncio.Future[bytes]
+    result: "asyncio.Future[bytes]"
 
 
-class Submitter:
-    """Publishes over a connection of its own, and holds a queue for the results that somebody waits for.
+class Requests:
+    """Publishes submissions for HTTP, and holds a queue for the results that somebody waits for.
 
     A result that nobody waits for any more goes from there to the results queue, and so do those that come
     while we are away: the queue keeps nothing (a TTL of 0) that it cannot deliver at once.
+
+    State: the consuming connection while the reply queue is open; who waits, by correlation id; the length of
+    the submissions queue, and when it was looked up.
     """
 
-    def __init__(self, settings: BrokerSettings) -> None:
-        self._settings = settings
+    def __init__(self, consuming: ReconnectingConnection, publisher: Publisher) -> None:
+        self._consuming = consuming
+        self._publisher = publisher
+        self._settings = consuming.settings
         self._reply_to = f"{HTTP_REPLIES}{uuid.uuid4()}"
-        self.failure = ""
-        """Why nothing can be published, as far as that is known."""
-        # State: the connection and its channel while they are open; who waits, by correlation id; the ids
-        # that are being published; the length of the submissions queue, and when it was looked up.
-        self._opened: tuple[AbstractConnection, AbstractChannel] | None = None
+        self._failure = ""
+        self._opened: AbstractConnection | None = None
         self._waiting: dict[str, asyncio.Future[bytes]] = {}
-        self._publishing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._publishing: KeyedLock = KeyedLock()
         self._looking = asyncio.Lock()
         self._length = 0
         self._looked_s = float("-inf")
 
-    @property
-    def connected(self) -> bool:
-        """Whether a submission can be published now."""
-        return self._opened is not None
-
     @classmethod
     @asynccontextmanager
-    async def connect(cls, settings: BrokerSettings) -> AsyncIterator[Self]:
-        """A submitter that connects as soon as it can, and again whenever it has to."""
-        submitter = cls(settings)
-        keeping = reconnecting(settings, "verdictd http", submitter._use, on_lost=submitter._lost)
-        async with background(keeping):
+    async def open(cls, consuming: ReconnectingConnection, publisher: Publisher) -> AsyncIterator[Self]:
+        """Hold the reply queue, over each connection anew, until the block ends."""
+        requests = cls(consuming, publisher)
+        work = consuming.use(
+            requests._receive_all, liveness=consuming.liveness(), on_failure=requests._failed
+        )
+        async with background(work):
             try:
-                yield submitter
+                yield requests
             finally:
-                submitter.stop_waiting()
+                requests.stop_waiting()
+
+    @property
+    def connected(self) -> bool:
+        """True while a submission can be published and its result received."""
+        return self._opened is not None and self._publisher.connected
+
+    @property
+    def failure(self) -> str:
+        """Reason why it is not connected, as far as it is known."""
+        return self._publisher.failure or self._consuming.failure or self._failure
 
     def expect(self) -> Expected:
-        """Wait for the result of what is published next; to be cancelled when it is not wanted any more.
+        """Wait for the result of what is published next; cancel it when the result is not wanted any more.
 
         The results queue gets a result that comes after that.
         """
@@ -90,30 +96,24 @@ class Submitter:
         *,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Publish until it is confirmed; raises BrokerUnavailable, after which it may be published or not."""
-        _, channel = self._now_open()
-        queue = self._settings.submissions_queue
-        message = aio_pika.Message(
+        """Publish until confirmed; raises BrokerUnavailable, after which it may be published or not."""
+        self._now_open()
+        message = json_message(
             body,
-            content_type="application/json",
-            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            type=SUBMISSION_TYPE,
             correlation_id=expected.key if expected else submission_id,
             reply_to=self._reply_to if expected else None,
             message_id=submission_id,
-            timestamp=datetime.now(UTC),
-            type=SUBMISSION_TYPE,
-            headers=dict(headers or {}),
+            headers=headers,
         )
-        # Two messages of an id in flight at once confuse returns and confirms.
-        alone = self._publishing.setdefault(submission_id, asyncio.Lock())
-        with amqp_errors(f"cannot publish to {queue!r}"):
-            async with asyncio.timeout(self._settings.publish_timeout_s), alone:
-                # While the broker blocks us, tries would only pile up copies; aio-pika itself cannot tell.
-                await (await channel.get_underlay_channel()).connection.ready()
-                try:
-                    await channel.default_exchange.publish(message, queue, mandatory=True)
-                except PublishError as error:
-                    raise BrokerUnavailable(f"queue {queue!r} does not exist") from error
+        try:
+            async with (
+                asyncio.timeout(self._settings.publish_timeout_s),
+                self._publishing.hold(submission_id),
+            ):
+                await self._publisher.publish_now(self._settings.submissions_queue, message)
+        except TimeoutError as error:
+            raise BrokerUnavailable("cannot publish: no answer in time") from error
         self._length += 1
 
     def stop_waiting(self) -> None:
@@ -122,13 +122,11 @@ class Submitter:
             result.cancel()
 
     async def queue_length(self) -> int:
-        """How many submissions wait in the queue, to a second; raises BrokerUnavailable."""
+        """Return the number of submissions in the queue, a second old at most; raises BrokerUnavailable."""
         async with self._looking:
-            connection, channel = self._now_open()
+            connection = self._now_open()
             if time.monotonic() - self._looked_s > _LENGTH_KEPT_S:
                 with amqp_errors("cannot look at the submissions queue"):
-                    async with asyncio.timeout(_AT_ONCE_S):  # while it blocks us, it reads no question either
-                        await (await channel.get_underlay_channel()).connection.ready()
                     # A channel for one operation: one that fails or times out closes its channel.
                     async with (
                         asyncio.timeout(self._settings.connect_timeout_s),
@@ -139,17 +137,16 @@ class Submitter:
                 self._looked_s = time.monotonic()
             return self._length
 
-    def _now_open(self) -> tuple[AbstractConnection, AbstractChannel]:
+    def _now_open(self) -> AbstractConnection:
         if self._opened is None:
             raise BrokerUnavailable("not connected to RabbitMQ")
         return self._opened
 
-    async def _use(self, connection: AbstractConnection) -> NoReturn:
+    async def _receive_all(self, connection: AbstractConnection) -> NoReturn:
         settings = self._settings
-        await topology.declare(connection, settings)
         with amqp_errors("cannot open a reply queue"):
             async with asyncio.timeout(settings.connect_timeout_s):
-                channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+                channel = await connection.channel(publisher_confirms=False)
                 end = end_of(await channel.get_underlay_channel())
                 queue = await channel.declare_queue(
                     self._reply_to,
@@ -162,15 +159,11 @@ class Submitter:
                     },
                 )
                 await queue.consume(self._receive, exclusive=True)
-        self._opened = (connection, channel)
-        self.failure = ""
+        self._opened = connection
         try:
             raise BrokerUnavailable(await end)
         finally:
             self._opened = None
-
-    def _lost(self, reason: str) -> None:
-        self.failure = reason
 
     async def _receive(self, message: AbstractIncomingMessage) -> None:
         waiting = self._waiting.get(message.correlation_id or "")
@@ -180,3 +173,85 @@ class Submitter:
             else:
                 waiting.set_result(message.body)
                 await message.ack()
+
+    def _failed(self, reason: str) -> None:
+        self._failure = reason
+
+
+async def submit_all(
+    settings: BrokerSettings,
+    bodies: Iterable[tuple[str | None, bytes]],
+    *,
+    timeout_s: float,
+    priority: int | None = None,
+) -> AsyncGenerator[tuple[str, bytes], None]:
+    """Publish each body, and yield each reply as it comes, with the key that its body was given with.
+
+    A body without a key gets a new one. Raises TimeoutError when replies are missing after `timeout_s`, and
+    BrokerUnavailable when the submissions queue does not exist or the connection is lost.
+    """
+    keyed = {key or str(uuid.uuid4()): body for key, body in bodies}
+    deadline_s = time.monotonic() + timeout_s
+    replies: asyncio.Queue[AbstractIncomingMessage | BrokerUnavailable] = asyncio.Queue()
+    async with connect(settings, "verdictd submit") as connection:
+        with amqp_errors("cannot open a reply queue"):
+            async with asyncio.timeout(settings.connect_timeout_s):
+                channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+                end = end_of(await channel.get_underlay_channel())
+                reply_to = f"verdictd.reply.{uuid.uuid4()}"
+                queue = await channel.declare_queue(reply_to, exclusive=True, auto_delete=True)
+                await queue.consume(replies.put, no_ack=True)
+        end.add_done_callback(
+            lambda ended: replies.put_nowait(BrokerUnavailable(f"no replies any more: {ended.result()}"))
+        )
+        publishing = _publish_all(channel, settings, keyed, replies, reply_to=reply_to, priority=priority)
+        async with background(publishing):
+            missing = set(keyed)
+            while missing:
+                reply = await _next(replies, deadline_s, missing)
+                key = reply.correlation_id
+                if key in missing:  # a submission may be answered twice
+                    missing.remove(key)
+                    yield key, reply.body
+
+
+async def _publish_all(
+    channel: AbstractChannel,
+    settings: BrokerSettings,
+    keyed: dict[str, bytes],
+    replies: asyncio.Queue[AbstractIncomingMessage | BrokerUnavailable],
+    *,
+    reply_to: str,
+    priority: int | None,
+) -> None:
+    """Publish all, each with confirm; what prevents it goes to who waits for the replies."""
+    queue = settings.submissions_queue
+    for key, body in keyed.items():
+
+        async def make(key: str = key, body: bytes = body) -> aio_pika.Message:
+            return json_message(
+                body, type=SUBMISSION_TYPE, correlation_id=key, reply_to=reply_to, priority=priority
+            )
+
+        try:
+            problem = await publish_once(channel, queue, make, timeout_s=settings.publish_timeout_s)
+        except BrokerUnavailable as error:
+            replies.put_nowait(error)
+            return
+        if problem is not None:
+            missing = f"queue {queue!r} does not exist: did the daemon ever run?"
+            replies.put_nowait(BrokerUnavailable(missing))
+            return
+
+
+async def _next(
+    replies: asyncio.Queue[AbstractIncomingMessage | BrokerUnavailable], deadline_s: float, missing: set[str]
+) -> AbstractIncomingMessage:
+    try:
+        async with asyncio.timeout(deadline_s - time.monotonic()):
+            reply = await replies.get()
+    except TimeoutError:
+        raise TimeoutError(f"{len(missing)} replies have not come") from None
+    if isinstance(reply, BrokerUnavailable):
+        raise reply
+    return reply

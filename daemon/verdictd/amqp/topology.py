@@ -1,8 +1,8 @@
-"""The queues: what each is declared with, and whether they are there."""
+"""Queues: the arguments of each, their declaration, and the look whether one exists."""
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final, cast
+from typing import cast
 
 import aiormq
 from aio_pika import exceptions
@@ -13,13 +13,17 @@ from verdictd.amqp.connection import CLOSE_TIMEOUT_S, amqp_errors
 from verdictd.settings import BrokerSettings, CallbackSettings
 
 Queues = Mapping[str, common.FieldTable]
-"""The arguments of queues by their names."""
-
-NO_QUEUES: Final[Queues] = {}
+"""Arguments of queues by their names."""
 
 
-def queues(settings: BrokerSettings) -> Queues:
-    """Each queue that the daemon needs, dead letters before what they come from."""
+def queues(settings: BrokerSettings, callbacks: CallbackSettings | None = None) -> Queues:
+    """Return each queue that the daemon needs, dead letters before what they come from."""
+    if callbacks is None or not callbacks.enabled:
+        return _submission_queues(settings)
+    return _submission_queues(settings) | _callback_queues(callbacks, settings)
+
+
+def _submission_queues(settings: BrokerSettings) -> dict[str, common.FieldTable]:
     limit: common.FieldTable = {"x-delivery-limit": settings.delivery_limit}
     return {
         settings.dead_queue: _QUORUM,
@@ -28,12 +32,9 @@ def queues(settings: BrokerSettings) -> Queues:
     }
 
 
-def callback_queues(settings: CallbackSettings, broker: BrokerSettings) -> Queues:
-    """Each queue that callbacks need beside; none where they are not enabled."""
-    if not settings.enabled:
-        return {}
+def _callback_queues(settings: CallbackSettings, broker: BrokerSettings) -> dict[str, common.FieldTable]:
     limit: common.FieldTable = {"x-delivery-limit": broker.delivery_limit}
-    delays: Queues = {
+    delays = {
         retry_queue(settings, step_s): {"x-message-ttl": round(step_s * 1000)}
         | _dead_letters_to(settings.queue)
         for step_s in settings.ladder_s
@@ -46,7 +47,7 @@ def callback_queues(settings: CallbackSettings, broker: BrokerSettings) -> Queue
 
 
 def retry_queue(settings: CallbackSettings, step_s: float) -> str:
-    """The queue where callbacks wait for so long; its name has the time, which nobody can change."""
+    """Return the queue where callbacks wait this long; its name has the time, which cannot be changed."""
     return f"{settings.queue}.retry.{step_s:.12g}s"
 
 
@@ -57,25 +58,29 @@ def _dead_letters_to(queue: str) -> common.FieldTable:
     return _QUORUM | {
         "x-dead-letter-exchange": "",
         "x-dead-letter-routing-key": queue,
-        # A dead letter is kept until its queue has confirmed it, which needs reject-publish.
+        # RabbitMQ keeps a dead letter until its queue has confirmed it, which needs reject-publish.
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
     }
 
 
-async def declare(connection: AbstractConnection, settings: BrokerSettings, more: Queues = NO_QUEUES) -> None:
+async def declare(connection: AbstractConnection, settings: BrokerSettings, wanted: Queues) -> None:
     """Make the queues that are missing, or only look for them; raises BrokerUnavailable with the reason."""
-    for name, arguments in {**queues(settings), **more}.items():
-        with amqp_errors(f"queue {name!r} cannot be used"):
-            # A channel for one operation: one that fails or times out closes its channel.
-            async with asyncio.timeout(settings.connect_timeout_s), connection.channel() as channel:
-                await channel.declare_queue(
-                    name, durable=True, passive=not settings.declare, arguments=arguments
-                )
+    with amqp_errors("cannot open a channel"):
+        async with asyncio.timeout(settings.connect_timeout_s):
+            # A channel of its own: an operation that fails or times out closes it.
+            channel = await connection.channel(publisher_confirms=False)
+    async with channel:
+        for name, arguments in wanted.items():
+            with amqp_errors(f"queue {name!r} cannot be used"):
+                async with asyncio.timeout(settings.connect_timeout_s):
+                    await channel.declare_queue(
+                        name, durable=True, passive=not settings.declare, arguments=arguments
+                    )
 
 
 async def has_queue(connection: aiormq.abc.AbstractConnection, name: str) -> bool:
-    """Whether a queue, or a client that waits for a direct reply, is there."""
+    """Return True if a queue, or a client that waits for a direct reply, is there."""
     # A channel of aio-pika leaves 4 KB behind on its connection, and this opens one for each direct reply.
     channel = await connection.channel()
     try:
@@ -88,16 +93,16 @@ async def has_queue(connection: aiormq.abc.AbstractConnection, name: str) -> boo
 
 
 class _LookFor(commands.Queue.Declare):
-    """Without the check of names, which refuses the "=" that RabbitMQ puts into direct reply addresses."""
+    """Passive declaration of any name: pamqp refuses the "=" that direct reply addresses have."""
 
     def validate(self) -> None:
-        """Take any name."""
+        """Accept every name."""
 
 
-def try_limit_s(settings: BrokerSettings, more: Queues = NO_QUEUES) -> float:
-    """How long one try of `keep` takes at the most, with every step at its deadline and the pause after it.
+def try_limit_s(settings: BrokerSettings, wanted: Queues) -> float:
+    """Return how long a try to connect takes at most, with every step at its deadline and the pause after it.
 
-    The steps: connect, declare each queue, consume. The same again is left for a busy machine.
+    Steps: connect, open a channel, declare each queue, consume. The same again is left for a busy machine.
     """
-    steps = 2 + len(queues(settings)) + len(more)
+    steps = 3 + len(wanted)
     return 2 * (steps * settings.connect_timeout_s + CLOSE_TIMEOUT_S + settings.reconnect_max_s)

@@ -10,8 +10,8 @@ import structlog
 from yarl import URL
 
 from verdictd import metrics
-from verdictd.amqp.consumer import Broker
 from verdictd.amqp.delivery import Delivery, Settlement
+from verdictd.amqp.publisher import Publisher
 from verdictd.callbacks.host_limits import HostLimits
 from verdictd.callbacks.jobs import Job, Jobs, NotAJob
 from verdictd.callbacks.webhook import Outcome, Response, Sender
@@ -33,7 +33,9 @@ class Deliverer:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: CallbackSettings, broker: Broker, egress: Egress) -> AsyncIterator[Self]:
+    async def open(
+        cls, settings: CallbackSettings, publisher: Publisher, egress: Egress
+    ) -> AsyncIterator[Self]:
         """A deliverer with threads of its own to look up names in."""
         threads = ThreadPoolExecutor(settings.max_deliveries, thread_name_prefix="callback-names")
         sender = Sender(
@@ -43,7 +45,9 @@ class Deliverer:
             timeout_s=settings.timeout_s,
         )
         try:
-            yield cls(jobs=Jobs(broker, settings), sender=sender, egress=egress, per_host=settings.per_host)
+            yield cls(
+                jobs=Jobs(publisher, settings), sender=sender, egress=egress, per_host=settings.per_host
+            )
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
 

@@ -2,16 +2,14 @@
 
 import hashlib
 import random
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Self
 
-from aio_pika import DeliveryMode, Message
+from aio_pika import Message
 
-from verdictd.amqp.consumer import Broker
 from verdictd.amqp.delivery import Delivery
+from verdictd.amqp.publisher import Publisher, json_message
 from verdictd.amqp.replies import trace_headers
 from verdictd.amqp.topology import retry_queue
 from verdictd.settings import CallbackSettings
@@ -79,8 +77,8 @@ def webhook_id(submission_id: str, digest: bytes) -> str:
 class Jobs:
     """The queues of callbacks. Each method returns when RabbitMQ has the job, or raises BrokerUnavailable."""
 
-    def __init__(self, broker: Broker, settings: CallbackSettings) -> None:
-        self._broker = broker
+    def __init__(self, publisher: Publisher, settings: CallbackSettings) -> None:
+        self._publisher = publisher
         self._settings = settings
 
     async def add(self, job: Job) -> None:
@@ -125,18 +123,6 @@ class Jobs:
         expiration_s: float | None = None,
     ) -> None:
         async def make() -> Message:
-            return _message(body, headers, expiration_s)
+            return json_message(body, headers=headers, expiration_s=expiration_s)
 
-        await self._broker.publish(queue, make)
-
-
-def _message(body: bytes, headers: Mapping[str, str | int], expiration_s: float | None = None) -> Message:
-    return Message(
-        body,
-        content_type="application/json",
-        delivery_mode=DeliveryMode.PERSISTENT,
-        message_id=str(uuid.uuid4()),  # fresh for each try: two of a name confuse returns and confirms
-        timestamp=datetime.now(UTC),
-        headers=dict(headers),
-        expiration=expiration_s,
-    )
+        await self._publisher.publish_to_own(queue, make)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from verdictd.amqp.client import submit as publish
+from verdictd.amqp.requests import submit_all
 from verdictd.contract.codec import decode, peek_id
 from verdictd.contract.result import Result
 from verdictd.contract.submission import submission_model
@@ -42,7 +42,7 @@ async def submit(
     results = []
     keyed = [(f"{number} {name}", body) for number, (name, body) in enumerate(bodies)]
     try:
-        async for _, reply in publish(settings.broker, keyed, timeout_s=timeout_s):
+        async for _, reply in submit_all(settings.broker, keyed, timeout_s=timeout_s):
             results.append(Result.model_validate_json(reply))
             on_result()
     except TimeoutError:

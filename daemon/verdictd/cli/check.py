@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from verdictd.amqp import topology
-from verdictd.amqp.consumer import Broker
+from verdictd.amqp.connection import connect
 from verdictd.contract.result import Status
 from verdictd.contract.submission import submission_model
 from verdictd.errors import BrokerUnavailable, InvalidSubmission, SandboxBroken
@@ -56,9 +56,10 @@ def _callbacks(settings: CallbackSettings) -> Check:
 
 
 async def _broker(settings: Settings) -> Check:
-    more = topology.callback_queues(settings.callbacks, settings.broker)
+    wanted = topology.queues(settings.broker, settings.callbacks)
     try:
-        async with Broker.connect(settings.broker, more=more):
+        async with connect(settings.broker, "verdictd check") as connection:
+            await topology.declare(connection, settings.broker, wanted)
             return Check("broker", "connected; queues are as they should be")
     except BrokerUnavailable as error:
         return Check("broker", str(error), "start RabbitMQ, or set broker.url")

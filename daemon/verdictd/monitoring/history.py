@@ -1,4 +1,4 @@
-"""What was judged lately, for those who look: the last verdicts, and how many there were."""
+"""History: the newest results, and rates over the last minutes."""
 
 import time
 from collections import Counter, deque
@@ -15,7 +15,7 @@ _KEPT_VERDICTS = 50
 
 @dataclass(frozen=True, slots=True)
 class ResultSummary:
-    """A verdict as an operator wants to see it: nothing of what the program wrote."""
+    """A result as an operator wants to see it: nothing that the program wrote."""
 
     id: str
     language: str | None
@@ -31,7 +31,7 @@ class ResultSummary:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How many submissions were answered in the last seconds; fewer seconds where we started since."""
+    """Submissions answered in the last `window_s` seconds, or since the start if that is later."""
 
     window_s: int
     submissions: int
@@ -40,7 +40,7 @@ class Rate:
 
 
 class History:
-    """Answers of the last minutes. State: counts by slots of ten seconds, and the newest verdicts."""
+    """Results of the last minutes. State: counts by slots of ten seconds, and the newest results."""
 
     def __init__(self) -> None:
         self._began_s = time.monotonic()
@@ -68,12 +68,12 @@ class History:
 
     @property
     def verdicts(self) -> list[ResultSummary]:
-        """The newest verdicts, the newest first."""
+        """The newest results, newest first."""
         return list(reversed(self._verdicts))
 
     @property
     def rates(self) -> list[Rate]:
-        """Over the last minute, five minutes and fifteen minutes, to ten seconds."""
+        """Rates over the last minute, five minutes and fifteen minutes, to ten seconds."""
         return [self._rate(window_s) for window_s in WINDOWS_S]
 
     def _rate(self, window_s: int) -> Rate:

@@ -1,18 +1,19 @@
-"""What the daemon is doing now, for those who look: ready or not and why, its boxes, rates, versions."""
+"""Status of the daemon: ready or not and why, its boxes, rates, versions."""
 
 import asyncio
 import platform
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pydantic import AwareDatetime
 
 from verdictd import __version__, metrics
-from verdictd.amqp.consumer import Broker
-from verdictd.amqp.requests import Submitter
+from verdictd.amqp.consumer import Consumer
+from verdictd.amqp.publisher import Publisher
+from verdictd.amqp.requests import Requests
 from verdictd.judging.judge import Running
 from verdictd.judging.judgehost import Judgehost
 from verdictd.monitoring.history import History, Rate, ResultSummary
@@ -31,16 +32,16 @@ class BoxStatus:
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """The queue of submissions, which all judge boxes share; `messages` wait and are in nobody's hands."""
+    """Queue of submissions, which all judge boxes share; `messages` wait, those in flight are not counted."""
 
     name: str
     messages: int | None
-    """Null while the broker is away."""
+    """Null while RabbitMQ is away."""
 
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """Of everything that takes part in a verdict, but for the languages."""
+    """Versions of everything that takes part in a verdict, except the languages."""
 
     verdictd: str
     sandbox: str
@@ -57,43 +58,13 @@ class DaemonStatus:
     started_at: AwareDatetime
     ready: bool
     problems: list[str]
-    """Why it is not ready; empty where it is."""
+    """Reasons why it is not ready; empty if it is."""
     queue: QueueStatus
     boxes: list[BoxStatus]
     rates: list[Rate]
     verdicts: list[ResultSummary]
-    """The newest first."""
+    """Newest first."""
     versions: Versions
-
-
-class Consumer:
-    """Who takes messages from a queue. State: the broker, as soon as there was a connection; else why not."""
-
-    def __init__(self, queue: str) -> None:
-        self.queue = queue
-        self.broker: Broker | None = None
-        self.unavailable = ""
-
-    @property
-    def consuming(self) -> bool:
-        """Whether RabbitMQ delivers to us now."""
-        return self.broker is not None and self.broker.consuming
-
-    @property
-    def hangs(self) -> bool:
-        """Whether it neither consumes nor tries to."""
-        return self.broker is not None and self.broker.liveness.overdue
-
-    def problems(self) -> Iterator[str]:
-        """Why it does not do its work now."""
-        cannot_publish, cannot_consume = self.broker.failures if self.broker else (self.unavailable,) * 2
-        if self.broker is None or not self.broker.connected:
-            yield _because("not connected to RabbitMQ", cannot_publish)
-        elif not self.broker.taking:
-            yield "RabbitMQ takes no results now"
-        if not self.consuming:
-            told = cannot_consume == cannot_publish
-            yield _because("not consuming submissions", "" if told else cannot_consume)
 
 
 def _because(problem: str, reason: str) -> str:
@@ -101,7 +72,7 @@ def _because(problem: str, reason: str) -> str:
 
 
 class StatusReporter:
-    """Looks at the parts of the service."""
+    """Looks at the parts of the service, and says how they are."""
 
     def __init__(
         self,
@@ -109,17 +80,18 @@ class StatusReporter:
         history: History,
         stop: asyncio.Event,
         *,
-        submissions: Consumer,
-        callbacks: Consumer | None,
+        publisher: Publisher,
+        consumers: Sequence[Consumer],
+        requests: Requests | None,
     ) -> None:
         self._host = host
         self._history = history
         self._stop = stop
         self._started_at = datetime.now(UTC)
-        self._submissions = submissions
-        self.submitter: Submitter | None = None
-        """HTTP's way to the queue, where there is one."""
-        self.consumers = [consumer for consumer in (submissions, callbacks) if consumer]
+        self._publisher = publisher
+        self._consumers = consumers
+        self._submissions = consumers[0]
+        self._requests = requests
         metrics.INFO.info(
             {
                 "version": __version__,
@@ -131,34 +103,50 @@ class StatusReporter:
 
     @property
     def consuming(self) -> bool:
-        """Whether RabbitMQ delivers submissions to us now."""
+        """True while RabbitMQ delivers submissions to us."""
         return self._submissions.consuming
 
     @property
     def stopping(self) -> bool:
-        """Whether the daemon was asked to stop."""
+        """True once the daemon was asked to stop."""
         return self._stop.is_set()
 
+    def hung(self) -> Iterator[str]:
+        """Yield what neither works over RabbitMQ nor tries to."""
+        for consumer in self._consumers:
+            if consumer.overdue:
+                yield f"the consumer of {consumer.queue} neither consumes nor tries to"
+        if self._publisher.overdue:
+            yield "the publisher of results is not connected and does not try to be"
+
     def problems(self) -> list[str]:
-        """Why submissions are not taken and judged here now; empty where they are."""
+        """Return why submissions are not taken and judged here now; empty if they are."""
         return list(self._problems())
 
     def _problems(self) -> Iterator[str]:
         if self.stopping:
             yield "stopping"
-        told = list(self._submissions.problems())
-        yield from told
+        publisher, submissions = self._publisher, self._submissions
+        told = publisher.failure
+        if not publisher.connected:
+            yield _because("not connected to RabbitMQ", told)
+        elif not publisher.confirming:
+            yield "RabbitMQ takes no results now"
+        if not submissions.consuming:
+            yield _because(
+                "not consuming submissions", "" if told == submissions.failure else submissions.failure
+            )
         if not self._host.pool.usable:
             yield _because("no box is usable", self._host.pool.failure)
-        if self.submitter is not None and not self.submitter.connected:
-            yield _because("not taking submissions over HTTP", "" if told else self.submitter.failure)
+        if self._requests is not None and not self._requests.connected:
+            told_already = not publisher.connected or not submissions.consuming
+            yield _because("not taking submissions over HTTP", "" if told_already else self._requests.failure)
 
     def measure(self) -> None:
         """Set the metrics that are states, for a scrape."""
-        broker = self._submissions.broker
         metrics.READY.set(not self.problems())
-        metrics.BROKER_CONNECTED.set(broker is not None and broker.taking)
-        for consumer in self.consumers:
+        metrics.BROKER_CONNECTED.set(self._publisher.confirming)
+        for consumer in self._consumers:
             metrics.CONSUMING.labels(consumer.queue).set(consumer.consuming)
         metrics.DRAINING.set(self.stopping)
         states = Counter(self._host.pool.states.values())
@@ -167,17 +155,17 @@ class StatusReporter:
 
     @property
     def boxes(self) -> list[BoxStatus]:
-        """Each box now."""
+        """State of each box."""
         running = self._host.judge.running
         return [BoxStatus(box, state, running.get(box)) for box, state in self._host.pool.states.items()]
 
     @property
     def rates(self) -> list[Rate]:
-        """Of what was answered lately, the shortest time first."""
+        """Rates of the last minutes, shortest window first."""
         return self._history.rates
 
     def status(self, queue: QueueStatus) -> DaemonStatus:
-        """All that there is to see."""
+        """Return the whole status."""
         problems = self.problems()
         sandbox = self._host.sandbox
         return DaemonStatus(

@@ -1,4 +1,4 @@
-"""Tells systemd how the service is, after sd_notify(3)."""
+"""Notifications to systemd, after sd_notify(3)."""
 
 import asyncio
 import os
@@ -16,16 +16,16 @@ from verdictd.sandbox.pool import BoxState
 
 _TICK_S = 1.0
 _EXTENSION_S = 30
-"""How much longer systemd waits for the start or the stop, from each sign of life."""
+"""Extension of the start or stop timeout with each sign of life."""
 _RESET_S = 600
-"""Beyond the limit of a submission: what cleaning a box may take, with every step at its deadline."""
+"""Allowance for cleaning a box beyond the limit of a submission, with every step at its deadline."""
 _BUSY = {BoxState.LEASED, BoxState.RESETTING}
 
 log = structlog.get_logger()
 
 
 def notify(*states: str) -> None:
-    """Send states such as `READY=1` to the service manager; does nothing where there is none."""
+    """Send states such as `READY=1` to the service manager, if there is one."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
@@ -40,13 +40,13 @@ def notify(*states: str) -> None:
 
 
 def status(text: str) -> str:
-    """The state that `systemctl status` shows as this text; a line of its own would be another state."""
+    """Return the state that `systemctl status` shows as this text; a second line would be another state."""
     return "STATUS=" + " ".join(text.split())
 
 
 @asynccontextmanager
 async def informed(reporter: StatusReporter, *, submission_timeout_s: float) -> AsyncIterator[None]:
-    """Keep the service manager informed for as long as the block lasts."""
+    """Keep the service manager informed until the block ends."""
     vitals = ServiceNotifier(reporter, box_limit_s=submission_timeout_s + _RESET_S, watchdog_s=_watchdog_s())
     async with background(_inform(vitals)):
         yield
@@ -61,16 +61,16 @@ async def _inform(vitals: "ServiceNotifier") -> None:
 
 
 def _watchdog_s() -> float | None:
-    """How often systemd wants a sign of life at least; None where it wants none of this process."""
+    """Return the watchdog interval; None if systemd does not watch this process."""
     microseconds = os.environ.get("WATCHDOG_USEC", "")
     ours = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
     return int(microseconds) / 1e6 if ours and microseconds.isdecimal() else None
 
 
 class ServiceNotifier:
-    """What there is to tell, from one look to the next.
+    """Finds the states to send, from one look to the next.
 
-    State: what was told, and since when each box has been doing what it does.
+    State: what was sent, and since when each box has been in its state.
     """
 
     def __init__(self, reporter: StatusReporter, *, box_limit_s: float, watchdog_s: float | None) -> None:
@@ -85,11 +85,11 @@ class ServiceNotifier:
 
     @property
     def pause_s(self) -> float:
-        """Until the next look: often enough for the watchdog, and for a person who looks at the status."""
+        """Pause until the next look: short enough for the watchdog, and for a person who reads the status."""
         return _TICK_S if self._watchdog_s is None else min(_TICK_S, self._watchdog_s / 4)
 
     def look(self) -> list[str]:
-        """The states to send now."""
+        """Return the states to send now."""
         states = [*self._progress(), *self._signs_of_life()]
         text = status(self._text())
         if text != self._status:
@@ -106,7 +106,7 @@ class ServiceNotifier:
             yield "STOPPING=1"
 
     def _signs_of_life(self) -> Iterator[str]:
-        """Nothing where the service hangs, so that systemd restarts it."""
+        """Yield nothing if the service hangs, so that systemd restarts it."""
         hung = list(self._hangs())
         if hung and hung != self._hung:
             log.error("service.hung", reasons=hung)
@@ -119,7 +119,7 @@ class ServiceNotifier:
             yield f"EXTEND_TIMEOUT_USEC={_EXTENSION_S * 1_000_000}"
 
     def _hangs(self) -> Iterator[str]:
-        """What should have ended long ago. That this runs shows that the event loop does."""
+        """Yield what should have ended long ago. The event loop runs, or this would not."""
         now_s = time.monotonic()
         for box in self._reporter.boxes:
             before, since_s = self._since.get(box.box, (None, now_s))
@@ -128,9 +128,7 @@ class ServiceNotifier:
             self._since[box.box] = (box, since_s)
             if box.state in _BUSY and now_s - since_s > self._box_limit_s:
                 yield f"box {box.box} has been {box.state} for more than {self._box_limit_s:g} s"
-        for consumer in self._reporter.consumers:
-            if consumer.hangs:
-                yield f"the consumer of {consumer.queue} neither consumes nor tries to"
+        yield from self._reporter.hung()
 
     def _text(self) -> str:
         boxes = self._reporter.boxes

@@ -1,7 +1,6 @@
-"""Builds everything once, starts, drains, stops."""
+"""Service: builds every part once, starts, drains, stops."""
 
 import asyncio
-import contextlib
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,19 +8,21 @@ from contextlib import asynccontextmanager
 import structlog
 
 from verdictd import metrics
-from verdictd.amqp import topology
-from verdictd.amqp.consumer import Broker
-from verdictd.amqp.requests import Submitter
+from verdictd.amqp.consumer import Consumer, FixedCapacity
+from verdictd.amqp.publisher import Publisher
+from verdictd.amqp.reconnecting import ReconnectingConnection
+from verdictd.amqp.replies import ReplyRouter
+from verdictd.amqp.requests import Requests
+from verdictd.amqp.topology import queues
 from verdictd.callbacks.deliverer import Deliverer
 from verdictd.callbacks.jobs import Jobs
 from verdictd.concurrency import background, on_signals
 from verdictd.contract.result import Status
 from verdictd.contract.submission import submission_model
-from verdictd.errors import BrokerUnavailable
 from verdictd.judging.judgehost import Judgehost, open_judgehost
 from verdictd.monitoring import systemd
 from verdictd.monitoring.history import History
-from verdictd.monitoring.status import Consumer, StatusReporter
+from verdictd.monitoring.status import StatusReporter
 from verdictd.sandbox.pool import BoxPool
 from verdictd.service.in_progress import Recent
 from verdictd.service.worker import Worker
@@ -36,10 +37,10 @@ log = structlog.get_logger()
 
 
 async def serve(settings: Settings) -> None:
-    """Judge what the queue brings until SIGTERM or SIGINT, then finish what is in a box and return.
+    """Judge submissions until SIGTERM or SIGINT, then finish those in a box and return.
 
-    A second signal ends the programs in the boxes, puts their submissions back, and returns at once.
-    Raises LanguagesError, BoxTaken and NoSandbox where it cannot start.
+    A second signal ends the programs in the boxes, requeues their submissions, and returns at once.
+    Raises LanguagesError, BoxTaken and NoSandbox if it cannot start.
     """
     stop = asyncio.Event()
     serving = asyncio.create_task(_serve(settings, stop), name="serve")
@@ -63,117 +64,122 @@ async def serve(settings: Settings) -> None:
 
 async def _serve(settings: Settings, stop: asyncio.Event) -> None:
     metrics.SUBMISSIONS.labels("", Status.INTERNAL_ERROR)  # begins with 0; nothing was judged: no language
-    async with open_judgehost(settings) as host:
+    needed = queues(settings.broker, settings.callbacks)
+    async with (
+        open_judgehost(settings) as host,
+        ReconnectingConnection.keep(settings.broker, "verdictd consume", needed) as consuming,
+        Publisher.keep(settings.broker, needed) as publisher,
+        _requests(settings, consuming, publisher) as requests,
+    ):
         history = History()
-        submissions = Consumer(settings.broker.submissions_queue)
-        callbacks = Consumer(settings.callbacks.queue) if settings.callbacks.enabled else None
-        reporter = StatusReporter(host, history, stop, submissions=submissions, callbacks=callbacks)
+        submissions = Consumer(
+            consuming,
+            settings.broker.submissions_queue,
+            capacity=_PoolCapacity(host.pool, settings.broker.prefetch_reserve),
+        )
+        callbacks = _callbacks_consumer(settings, consuming)
+        reporter = StatusReporter(
+            host,
+            history,
+            stop,
+            publisher=publisher,
+            consumers=[submissions, *callbacks],
+            requests=requests,
+        )
+        worker = _worker(settings, host, publisher, history)
         async with (
             systemd.informed(reporter, submission_timeout_s=settings.judge.submission_timeout_s),
-            _http(settings, host, reporter),
-            _connection(settings, stop, submissions) as broker,
+            _http(settings, host, requests, reporter),
             asyncio.TaskGroup() as tasks,
         ):
-            if callbacks is not None:
-                tasks.create_task(_deliver(settings, host, stop, callbacks), name="callbacks")
-            if broker is not None:
-                await _consume(settings, host, broker, history, stop)
+            for consumer in callbacks:
+                tasks.create_task(_deliver(settings, host, publisher, consumer, stop), name="callbacks")
+            tasks.create_task(_drain(host.pool, stop), name="drain")
+            sandbox = host.sandbox
+            boxes = settings.sandbox.box_count
+            log.info("service.started", boxes=boxes, sandbox=sandbox.name, version=sandbox.version)
+            drain_timeout_s = settings.service.drain_timeout_s
+            await submissions.run(worker.handle, stop=stop, drain_timeout_s=drain_timeout_s)
 
 
-@asynccontextmanager
-async def _http(settings: Settings, host: Judgehost, reporter: StatusReporter) -> AsyncIterator[None]:
-    """What listens to HTTP, where it is wanted, from before there is a broker until all is judged."""
-    if not settings.http.enabled:
-        yield
-        return
-    async with Submitter.connect(settings.broker) as submitter:
-        reporter.submitter = submitter
-        app = application(settings=settings, host=host, submitter=submitter, reporter=reporter)
-        async with listen(app, settings.http), background(metrics.observe_lag()):
-            try:
-                yield
-            finally:
-                submitter.stop_waiting()
+class _PoolCapacity:
+    """As many deliveries as there are usable boxes, and a few that are ready for the next free one."""
+
+    def __init__(self, pool: BoxPool, reserve: int) -> None:
+        self._pool = pool
+        self._reserve = reserve
+        self.changed = pool.changed
+
+    @property
+    def limit(self) -> int:
+        usable = self._pool.usable
+        return usable + min(self._reserve, usable)  # or what waits could wait for two others, and longer
 
 
-async def _consume(
-    settings: Settings, host: Judgehost, broker: Broker, history: History, stop: asyncio.Event
-) -> None:
-    boxes, sandbox = settings.sandbox.box_count, host.sandbox
-    worker = Worker(
+def _worker(settings: Settings, host: Judgehost, publisher: Publisher, history: History) -> Worker:
+    return Worker(
         judge=host.judge,
-        replies=broker,
+        replies=ReplyRouter(publisher, settings.broker),
         model=submission_model(settings.limits),
         settings=settings.judge,
         history=history,
-        callbacks=Jobs(broker, settings.callbacks),
+        callbacks=Jobs(publisher, settings.callbacks),
         # It is answered before RabbitMQ gives it up by itself.
         excuses=settings.broker.delivery_limit - settings.judge.max_attempts,
         recent=Recent(
             count=settings.service.remembered_results,
             size_bytes=settings.service.remembered_bytes,
-            at_least=boxes + settings.broker.prefetch_reserve,
+            at_least=settings.sandbox.box_count + settings.broker.prefetch_reserve,
         ),
     )
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_drain(host.pool, stop), name="drain")
-        log.info("service.started", boxes=boxes, sandbox=sandbox.name, version=sandbox.version)
-        await broker.consume(
-            worker.handle,
-            prefetch=lambda: _prefetch(host.pool.usable, settings.broker.prefetch_reserve),
-            stop=stop,
-            drain_timeout_s=settings.service.drain_timeout_s,
-        )
-
-
-def _prefetch(usable_boxes: int, reserve: int) -> int:
-    return usable_boxes + min(reserve, usable_boxes)  # or what waits could wait for two others, and longer
-
-
-async def _deliver(settings: Settings, host: Judgehost, stop: asyncio.Event, consumer: Consumer) -> None:
-    """Deliver callbacks, where they are enabled, over connections that replies do not share."""
-    callbacks = settings.callbacks
-    if host.egress is None:
-        return
-    async with _connection(settings, stop, consumer) as broker:
-        if broker is None:
-            return
-        async with Deliverer.open(callbacks, broker, host.egress) as deliverer:
-            await broker.consume(
-                deliverer.handle,
-                queue=callbacks.queue,
-                prefetch=lambda: callbacks.max_deliveries,
-                stop=stop,
-                drain_timeout_s=min(callbacks.timeout_s + _SETTLE_S, settings.service.drain_timeout_s),
-                careful=False,
-            )
 
 
 @asynccontextmanager
-async def _connection(
-    settings: Settings, stop: asyncio.Event, consumer: Consumer
-) -> AsyncIterator[Broker | None]:
-    """The broker for a consumer, tried until it is there; None when asked to stop before that."""
-    more = topology.callback_queues(settings.callbacks, settings.broker)
-    pause_s = 0.5
-    while not stop.is_set():
+async def _requests(
+    settings: Settings, consuming: ReconnectingConnection, publisher: Publisher
+) -> AsyncIterator[Requests | None]:
+    """Open the way from HTTP to the queue, where HTTP is enabled."""
+    if not settings.http.enabled:
+        yield None
+        return
+    async with Requests.open(consuming, publisher) as requests:
+        yield requests
+
+
+@asynccontextmanager
+async def _http(
+    settings: Settings, host: Judgehost, requests: Requests | None, reporter: StatusReporter
+) -> AsyncIterator[None]:
+    """Listen to HTTP, where it is enabled, until everything is judged."""
+    if requests is None:
+        yield
+        return
+    app = application(settings=settings, host=host, requests=requests, reporter=reporter)
+    async with listen(app, settings.http), background(metrics.observe_lag()):
         try:
-            async with contextlib.AsyncExitStack() as stack:
-                broker = await stack.enter_async_context(Broker.connect(settings.broker, more=more))
-                connected = stack.pop_all()
-        except BrokerUnavailable as error:
-            consumer.unavailable = str(error)
-            log.error("broker.unavailable", error=str(error), again_in_s=pause_s)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
-                    await stop.wait()
-            pause_s = min(2 * pause_s, settings.broker.reconnect_max_s)
-        else:
-            async with connected:
-                consumer.broker = broker
-                yield broker
-            return
-    yield None
+            yield
+        finally:
+            requests.stop_waiting()
+
+
+def _callbacks_consumer(settings: Settings, consuming: ReconnectingConnection) -> list[Consumer]:
+    if not settings.callbacks.enabled:
+        return []
+    capacity = FixedCapacity(settings.callbacks.max_deliveries)
+    queue = settings.callbacks.queue
+    return [Consumer(consuming, queue, capacity=capacity, isolate_suspects=False)]
+
+
+async def _deliver(
+    settings: Settings, host: Judgehost, publisher: Publisher, consumer: Consumer, stop: asyncio.Event
+) -> None:
+    """Deliver callbacks until `stop` is set, and then those in flight."""
+    if host.egress is None:
+        return
+    callbacks = settings.callbacks
+    drain_timeout_s = min(callbacks.timeout_s + _SETTLE_S, settings.service.drain_timeout_s)
+    async with Deliverer.open(callbacks, publisher, host.egress) as deliverer:
+        await consumer.run(deliverer.handle, stop=stop, drain_timeout_s=drain_timeout_s)
 
 
 async def _drain(pool: BoxPool, stop: asyncio.Event) -> None:

@@ -1,4 +1,4 @@
-"""What was judged a moment ago, for who asks for it again."""
+"""Cache of recent results, so that a redelivered submission is not judged twice."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -6,26 +6,26 @@ from dataclasses import dataclass, replace
 _ENTRY_BYTES = 1024  # what a remembered result takes beside its body, generously
 
 Key = tuple[str, bytes]
-"""The id of a submission, and the digest of its body."""
+"""Id of a submission, and the digest of its body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A result as it was published, and whether RabbitMQ has confirmed it."""
+    """A result as it is published; `answered` once RabbitMQ has confirmed it."""
 
     body: bytes
     answered: bool = False
 
     @property
     def size_bytes(self) -> int:
-        """What it takes of the memory for all."""
+        """Share of this result in the bytes of the cache."""
         return _ENTRY_BYTES + len(self.body)
 
 
 class Recent:
-    """The results of submissions judged a moment ago, bounded by count and bytes, oldest out first.
+    """Cache of recent results, bounded by count and bytes, oldest out first.
 
-    The newest `at_least` always stay: as many can be in work at once, and when a connection is lost all of
+    The newest `at_least` always stay: as many can be in flight at once, and when a connection is lost all of
     them are delivered once more.
     """
 
@@ -49,7 +49,7 @@ class Recent:
             self._forget(next(iter(self._results)))
 
     def answered(self, key: Key) -> None:
-        """The reply was confirmed: the next answer is a duplicate, whatever becomes of this delivery."""
+        """Note that the reply was confirmed: any further answer is a duplicate."""
         if key in self._results:
             self._results[key] = replace(self._results[key], answered=True)
 
@@ -60,9 +60,9 @@ class Recent:
             del self._digests[key[0]]
 
     def get(self, key: Key) -> Remembered | None:
-        """The remembered result of this very submission."""
+        """Return the result of this submission, if it is remembered."""
         return self._results.get(key)
 
     def has_other(self, key: Key) -> bool:
-        """Whether a submission with this id and another body is remembered."""
+        """Return True if a submission with this id and another body is remembered."""
         return self._digests.get(key[0], key[1]) != key[1]

@@ -1,22 +1,20 @@
-"""One delivery, from its bytes to its settlement."""
+"""Worker: takes one delivery from its bytes to its settlement."""
 
 import asyncio
 import hashlib
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
 import structlog
+from cachetools import LRUCache
 
 from verdictd import metrics
-from verdictd.amqp.consumer import Broker
 from verdictd.amqp.delivery import Delivery, Settlement
-from verdictd.amqp.replies import trace_headers
+from verdictd.amqp.replies import ReplyRouter, trace_headers
 from verdictd.callbacks.jobs import Job, Jobs, webhook_id
-from verdictd.concurrency import offload
+from verdictd.concurrency import KeyedLock, offload
 from verdictd.contract.codec import TEXTS, as_duplicate, decode, encode, peek_id
 from verdictd.contract.result import Result, Status
 from verdictd.contract.submission import SUBMISSION_TYPE, Submission
@@ -36,15 +34,15 @@ log = structlog.get_logger()
 class Worker:
     """Turns deliveries into replies.
 
-    State: the submissions that are in work now, recent results, and how often a submission went back because
-    this host could not run any: so many as `excuses` of those deliveries are not held against it.
+    State: the submissions in flight, recent results, and how often each submission was requeued because this
+    host could not run any: up to `excuses` of those deliveries do not count as attempts.
     """
 
     def __init__(
         self,
         *,
         judge: Judge,
-        replies: Broker,
+        replies: ReplyRouter,
         model: type[Submission],
         settings: JudgeSettings,
         recent: Recent,
@@ -60,11 +58,11 @@ class Worker:
         self._history = history
         self._callbacks = callbacks
         self._excuses = excuses
-        self._in_work: dict[Key, asyncio.Event] = {}
-        self._excused: OrderedDict[Key, int] = OrderedDict()
+        self._in_work = KeyedLock()
+        self._excused: LRUCache[Key, int] = LRUCache(_EXCUSED)
 
     async def handle(self, delivery: Delivery) -> Settlement:
-        """Judge, reply, and say how the delivery is to be settled."""
+        """Judge and reply; return the settlement of the delivery."""
         received_at = datetime.now(UTC)
         if delivery.redelivered:
             metrics.REDELIVERIES.inc()
@@ -80,7 +78,7 @@ class Worker:
         structlog.contextvars.bind_contextvars(id=submission.id)
         digest = await offload(partial(_digest, delivery.body), len(delivery.body))
         key = (submission.id, digest)
-        async with self._alone(key):
+        async with self._in_work.hold(key):  # what another delivery of it comes to is remembered
             try:
                 told, body = await self._encode(await self._result(key, submission, delivery), delivery)
             except Draining:
@@ -90,7 +88,7 @@ class Worker:
                 await asyncio.sleep(self._settings.fault_pause_s)
                 # A host fails in all its boxes, but not in all at the same moment.
                 if isinstance(error, SandboxUnusable) or not self._judge.usable:
-                    self._excuse(key)
+                    self._excused[key] = self._excused.get(key, 0) + 1
                 return Settlement.REQUEUE
             given_up = told.status is Status.INTERNAL_ERROR
             wanted = Settlement.DEAD_LETTER if given_up else Settlement.ACK
@@ -101,7 +99,7 @@ class Worker:
 
     async def _decode(self, delivery: Delivery) -> Submission:
         problems = list(_envelope_problems(delivery))
-        refused = self._replies.reply_to_problem(delivery.reply_to)
+        refused = self._replies.problem(delivery.reply_to)
         if refused is not None:
             problems.append(Problem("", f"reply_to: {refused}"))
         if problems:
@@ -111,20 +109,8 @@ class Worker:
         self._judge.check(submission)
         return submission
 
-    @asynccontextmanager
-    async def _alone(self, key: Key) -> AsyncIterator[None]:
-        """Wait until no other delivery of the same submission is in work; what that came to is remembered."""
-        while (other := self._in_work.get(key)) is not None:
-            await other.wait()
-        self._in_work[key] = done = asyncio.Event()
-        try:
-            yield
-        finally:
-            del self._in_work[key]
-            done.set()
-
     async def _result(self, key: Key, submission: Submission, delivery: Delivery) -> Result:
-        """What the submission came to a moment ago, or judge it."""
+        """Return the recent result of this submission, or judge it."""
         known = self._recent.get(key)
         if known is not None:
             result = await offload(partial(Result.model_validate_json, known.body), len(known.body))
@@ -139,13 +125,8 @@ class Worker:
             result = result.model_copy(update={"message": message})
         return result
 
-    def _excuse(self, key: Key) -> None:
-        self._excused[key] = self._excused.pop(key, 0) + 1
-        if len(self._excused) > _EXCUSED:
-            self._excused.popitem(last=False)
-
     async def _encode(self, result: Result, delivery: Delivery) -> tuple[Result, bytes]:
-        """The result without its texts, which may be large, and with them as it is published."""
+        """Return the result without its texts, which may be large, and its bytes with them."""
         created_at = delivery.timestamp
         queue_time = (result.started_at - created_at).total_seconds() if created_at else None
         result = result.model_copy(
@@ -172,7 +153,7 @@ class Worker:
         key: Key | None = None,
         job: Job | None = None,
     ) -> Settlement:
-        """Publish the result, then its callback; what cannot be published goes back to the queue."""
+        """Publish the result, then its callback; requeue the delivery if that fails."""
 
         async def again() -> bytes:
             return await offload(partial(as_duplicate, body), len(body))
@@ -195,7 +176,7 @@ class Worker:
 
 
 def _job(submission: Submission, delivery: Delivery, digest: bytes) -> Job | None:
-    """The callback that a submission asks for, still without the result."""
+    """Return the callback that a submission asks for, still without the result."""
     if submission.callback_url is None:
         return None
     return Job(
@@ -228,7 +209,7 @@ def _count(result: Result) -> None:
 
 
 def _log(result: Result, settlement: Settlement, total_s: float) -> None:
-    """The one line that says everything about a submission, but nothing of what it wrote."""
+    """Log the canonical line of a submission: everything about it, and nothing that it wrote."""
     log.info(
         "submission.answered",
         id=result.id,

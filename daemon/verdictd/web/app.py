@@ -18,7 +18,7 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 from pydantic import SecretStr
 
 from verdictd import metrics
-from verdictd.amqp.requests import Submitter
+from verdictd.amqp.requests import Requests
 from verdictd.errors import BrokerUnavailable
 from verdictd.judging.judgehost import Judgehost
 from verdictd.judging.languages import Language
@@ -40,14 +40,14 @@ log = structlog.get_logger()
 
 
 def application(
-    *, settings: Settings, host: Judgehost, submitter: Submitter, reporter: StatusReporter
+    *, settings: Settings, host: Judgehost, requests: Requests, reporter: StatusReporter
 ) -> web.Application:
-    """The application; it publishes through `submitter`, and looks at the rest."""
+    """The application; it publishes through `requests`, and looks at the rest."""
     tokens = settings.http.tokens
     app = web.Application(middlewares=[_errors_as_json, *([_token_check(tokens)] if tokens else [])])
     app.on_response_prepare.append(_add_headers)
-    intake = Intake(settings=settings, judge=host.judge, submitter=submitter, reporter=reporter)
-    pages = _Pages(settings, host, submitter, reporter)
+    intake = Intake(settings=settings, judge=host.judge, requests=requests, reporter=reporter)
+    pages = _Pages(settings, host, requests, reporter)
     app.router.add_post("/submissions/new", intake.submit)
     app.router.add_get("/languages", pages.languages)
     app.router.add_get("/status", pages.status)
@@ -63,12 +63,12 @@ class _Pages:
     """What can only be read."""
 
     def __init__(
-        self, settings: Settings, host: Judgehost, submitter: Submitter, reporter: StatusReporter
+        self, settings: Settings, host: Judgehost, requests: Requests, reporter: StatusReporter
     ) -> None:
         self._limits = settings.limits
         self._submissions_queue = settings.broker.submissions_queue
         self._host = host
-        self._submitter = submitter
+        self._requests = requests
         self._reporter = reporter
         self._document = document(settings)
         self._docs = _DOCS.read_text("utf-8")
@@ -90,7 +90,7 @@ class _Pages:
 
     async def _waiting(self) -> int | None:
         try:
-            return await self._submitter.queue_length()
+            return await self._requests.queue_length()
         except BrokerUnavailable:
             return None
 

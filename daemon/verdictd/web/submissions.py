@@ -10,7 +10,7 @@ from aiohttp import web
 
 from verdictd import metrics
 from verdictd.amqp.replies import trace_headers
-from verdictd.amqp.requests import Expected, Submitter
+from verdictd.amqp.requests import Expected, Requests
 from verdictd.concurrency import offload
 from verdictd.contract.codec import decode
 from verdictd.contract.submission import Submission, submission_model
@@ -31,23 +31,23 @@ class Intake:
     """Takes submissions over HTTP. State: how many requests are in work, and the bytes of their bodies."""
 
     def __init__(
-        self, *, settings: Settings, judge: Judge, submitter: Submitter, reporter: StatusReporter
+        self, *, settings: Settings, judge: Judge, requests: Requests, reporter: StatusReporter
     ) -> None:
         self._http = settings.http
         self._model = submission_model(settings.limits)
         self._max_bytes = settings.limits.message_bytes
         self._judge = judge
-        self._submitter = submitter
+        self._requests = requests
         self._reporter = reporter
-        self._requests = 0
+        self._in_flight = 0
         self._held_bytes = 0
 
     async def submit(self, request: web.Request) -> web.Response:
         """Publish a submission, and wait for its result if wanted; raises HttpError."""
         wait = _wait(request)
         self._check(request)
-        self._requests += 1
-        expected = self._submitter.expect() if wait else None
+        self._in_flight += 1
+        expected = self._requests.expect() if wait else None
         try:
             submission_id = await self._publish(request, expected)
             if expected is not None:
@@ -64,7 +64,7 @@ class Intake:
                 HTTPStatus.UNPROCESSABLE_ENTITY, "The submission is invalid.", problems=error.problems
             ) from error
         finally:
-            self._requests -= 1
+            self._in_flight -= 1
             if expected is not None:
                 expected.result.cancel()
 
@@ -78,12 +78,12 @@ class Intake:
             raise self._too_large()
         if self._reporter.stopping:
             raise _unavailable("The daemon is stopping.")
-        if self._requests >= self._http.max_requests:
+        if self._in_flight >= self._http.max_requests:
             raise _unavailable("Too many requests are in work.")
 
     async def _publish(self, request: web.Request, expected: Expected | None) -> str:
         """Read, check and publish; returns the id. The body is not kept while a result is waited for."""
-        if await self._submitter.queue_length() >= self._http.max_queue_length:
+        if await self._requests.queue_length() >= self._http.max_queue_length:
             raise HttpError(
                 HTTPStatus.TOO_MANY_REQUESTS, "Too many submissions are waiting.", headers=_RETRY_AFTER
             )
@@ -94,7 +94,7 @@ class Intake:
             if len(body) > self._max_bytes:
                 raise self._too_large()
             self._judge.check(submission)
-            await self._submitter.publish(
+            await self._requests.publish(
                 body, submission.id, expected, headers=trace_headers(request.headers)
             )
         finally:

@@ -47,7 +47,9 @@ class Ledger:
         """A ledger with its reply queue; until the block ends it follows the broker through restarts."""
         ledger = cls(url)
         async with connect(ledger._settings, "chaos ledger") as connection:
-            await topology.declare(connection, ledger._settings)  # some publish before there is a daemon
+            await topology.declare(
+                connection, ledger._settings, topology.queues(ledger._settings)
+            )  # some publish before there is a daemon
         # Two connections: a broker that is short of memory blocks the one that publishes.
         keeping = [asyncio.create_task(ledger._keep(use)) for use in (ledger._consume, ledger._offer)]
         try:

@@ -34,7 +34,8 @@ async def long_queue(rig: Rig, row: Row) -> None:
     judged = JUDGED if rig.full or rig.sandbox != "embedded" else JUDGED_EMBEDDED
     url = await rig.vhost()
     async with connect(broker_settings(url), "chaos") as connection:
-        await topology.declare(connection, broker_settings(url))
+        settings = broker_settings(url)
+        await topology.declare(connection, settings, topology.queues(settings))
     await asyncio.to_thread(flood, url, queued)
     async with peer(url) as client:
         async with asyncio.timeout(120):

@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -16,13 +15,10 @@ from structlog.testing import capture_logs
 
 from support.manager import Manager, manager
 from support.waiting import wait_until
-from verdictd.amqp import liveness
-from verdictd.amqp.consumer import Broker
-from verdictd.amqp.liveness import Liveness
 from verdictd.judging.judge import Running
 from verdictd.monitoring import systemd
 from verdictd.monitoring.history import Rate
-from verdictd.monitoring.status import BoxStatus, Consumer, StatusReporter
+from verdictd.monitoring.status import BoxStatus, StatusReporter
 from verdictd.monitoring.systemd import ServiceNotifier
 from verdictd.sandbox.model import BoxId
 from verdictd.sandbox.pool import BoxState
@@ -31,22 +27,18 @@ EXTENSION = "EXTEND_TIMEOUT_USEC=30000000"
 
 
 @dataclass
-class Connection:
-    """What is looked at of a broker."""
-
-    liveness: Liveness = field(default_factory=lambda: Liveness(limit_s=60))
-
-
-@dataclass
 class Seen:
     """What is looked at of a reporter."""
 
     consuming: bool = False
-    consumers: list[Consumer] = field(default_factory=list)
+    stuck: list[str] = field(default_factory=list)
     stopping: bool = False
     boxes: list[BoxStatus] = field(default_factory=lambda: [box(BoxState.FREE)])
     rates: tuple[Rate, ...] = (Rate(60, 30, 0.5, {}),)
     found: list[str] = field(default_factory=list)
+
+    def hung(self) -> list[str]:
+        return self.stuck
 
     def problems(self) -> list[str]:
         """Why it does not judge."""
@@ -149,25 +141,17 @@ def test_box_may_rest_for_as_long_as_it_likes(state: BoxState) -> None:
     assert "WATCHDOG=1" in telling.look()
 
 
-def test_consumer_without_progress_ends_the_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Trying again and again is progress, and so is waiting for deliveries; silence is none.
-    """
-    now_s = 0
-    monkeypatch.setattr(liveness, "time", SimpleNamespace(monotonic=lambda: now_s))
-    connection, consumer, other = Connection(), Consumer("some.queue"), Consumer("not.connected.yet")
-    connection.liveness = Liveness(limit_s=5)
-    consumer.broker = cast(Broker, connection)
-    telling = vitals(Seen(consumers=[other, consumer]))
-    for _ in range(3):
-        connection.liveness.beat()
-        now_s += 3
-        assert "WATCHDOG=1" in telling.look()
-    now_s += 3
+def test_consumer_without_progress_ends_the_signs_of_life() -> None:
+    """Systemd restarts what neither consumes nor tries to."""
+    seen = Seen()
+    telling = vitals(seen)
+    well = telling.look()
+    seen.stuck = ["the consumer of some.queue neither consumes nor tries to"]
+    hung = telling.look()
+    seen.stuck = []
 
-    assert ["STATUS=hangs: the consumer of some.queue neither consumes nor tries to"] == telling.look()
-    connection.liveness.rest()
-    now_s += 6
+    assert "WATCHDOG=1" in well
+    assert ["STATUS=hangs: the consumer of some.queue neither consumes nor tries to"] == hung
     assert "WATCHDOG=1" in telling.look()
 
 

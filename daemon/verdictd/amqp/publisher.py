@@ -1,0 +1,232 @@
+"""Publishing with confirm: the only place that does."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from typing import NoReturn, Self
+
+import aio_pika
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import DeliveryError, PublishError
+from aiormq.abc import AbstractConnection as UnderlayConnection
+
+from verdictd.amqp.connection import amqp_errors, end_of
+from verdictd.amqp.reconnecting import ReconnectingConnection
+from verdictd.amqp.topology import Queues, declare, has_queue
+from verdictd.concurrency import background, backoff
+from verdictd.errors import BrokerUnavailable
+from verdictd.settings import BrokerSettings
+
+DIRECT_REPLY_TO = "amq.rabbitmq.reply-to."
+"""Prefix of the addresses that RabbitMQ gives to clients that wait for a direct reply."""
+# What is given up goes back to the queue, perhaps to be judged again by others, which helps nobody while
+# RabbitMQ takes no results. What waits is bounded by the capacity: nothing is taken in its place.
+PUBLISH_LIMIT_S = 86_400
+_HELD_S = 5
+
+MessageFactory = Callable[[], Awaitable[aio_pika.Message]]
+"""Makes the message of each try."""
+
+log = structlog.get_logger()
+
+
+def json_message(
+    body: bytes,
+    *,
+    type: str | None = None,  # noqa: A002 - the property's name
+    correlation_id: str | None = None,
+    message_id: str | None = None,
+    reply_to: str | None = None,
+    priority: int | None = None,
+    headers: Mapping[str, str | int] | None = None,
+    expiration_s: float | None = None,
+) -> aio_pika.Message:
+    """Return a persistent message of JSON; without a `message_id` it has a new one.
+
+    Each try needs another `message_id`: two of a name in flight confuse returns and confirms.
+    """
+    message = aio_pika.Message(
+        body,
+        content_type="application/json",
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        type=type,
+        correlation_id=correlation_id,
+        message_id=message_id or str(uuid.uuid4()),
+        reply_to=reply_to,
+        timestamp=datetime.now(UTC),
+        headers=dict(headers or {}),
+        expiration=expiration_s,
+    )
+    message.priority = priority  # given to the constructor, None would be published as 0
+    return message
+
+
+async def publish_once(
+    channel: AbstractChannel, queue: str, make: MessageFactory, *, timeout_s: float
+) -> str | None:
+    """Publish over a channel with confirms; return why the queue does not get the message, None if it does.
+
+    Raises BrokerUnavailable if that is not known, and if the queue is full (its cause is DeliveryError then).
+    """
+    with amqp_errors(f"cannot publish to {queue!r}"):
+        async with asyncio.timeout(timeout_s):
+            # While the broker blocks us, tries would only pile up copies; aio-pika itself cannot tell.
+            underlay = (await channel.get_underlay_channel()).connection
+            await underlay.ready()
+            return await _publish(channel, underlay, queue, await make())
+
+
+async def _publish(
+    channel: AbstractChannel, underlay: UnderlayConnection, queue: str, message: aio_pika.Message
+) -> str | None:
+    # RabbitMQ returns each mandatory message to a direct reply address, even those that it delivers.
+    direct = queue.startswith(DIRECT_REPLY_TO)
+    if direct and not await has_queue(underlay, queue):
+        return "nobody waits there"
+    try:
+        await channel.default_exchange.publish(message, queue, mandatory=not direct)
+    except PublishError:
+        return "no such queue"
+    return None
+
+
+class Publisher:
+    """Publishes over a connection of its own, which RabbitMQ blocks while it is short of memory or disk.
+
+    State: the channel while it is open; since when publications wait for a confirm, the oldest first.
+    """
+
+    def __init__(self, connection: ReconnectingConnection, *, limit_s: float = PUBLISH_LIMIT_S) -> None:
+        self.connection = connection
+        self._limit_s = limit_s
+        self._liveness = connection.liveness()
+        self._failure = ""
+        self._channel: asyncio.Future[AbstractChannel] = asyncio.get_running_loop().create_future()
+        self._waiting: dict[object, float] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def keep(
+        cls, settings: BrokerSettings, queues: Queues, *, limit_s: float = PUBLISH_LIMIT_S
+    ) -> AsyncIterator[Self]:
+        """Hold a connection to publish over until the block ends; publications wait for it."""
+        async with ReconnectingConnection.keep(settings, "verdictd publish", queues) as connection:
+            publisher = cls(connection, limit_s=limit_s)
+            async with background(publisher._keep_channel()):
+                yield publisher
+
+    @property
+    def connected(self) -> bool:
+        """True while there is a channel to publish over."""
+        return self._channel.done()
+
+    @property
+    def confirming(self) -> bool:
+        """True while RabbitMQ takes what is published; short of memory or disk it confirms nothing."""
+        oldest_s = next(iter(self._waiting.values()), None)
+        held = oldest_s is not None and time.monotonic() - oldest_s > _HELD_S
+        return self.connected and not held
+
+    @property
+    def overdue(self) -> bool:
+        """True if there is no connection to publish over, and the tries to open one have stopped."""
+        return self._liveness.overdue or self.connection.overdue
+
+    @property
+    def failure(self) -> str:
+        """Reason why nothing can be published, as far as it is known."""
+        return "" if self.connected else self.connection.failure or self._failure
+
+    async def publish(self, queue: str, make: MessageFactory) -> str | None:
+        """Publish until RabbitMQ confirms, across reconnects; return why this queue will not get the message.
+
+        The caller sets the limit of time.
+        """
+        pauses_s = backoff(self.connection.settings.reconnect_max_s)
+        with self._counted():
+            while True:
+                try:
+                    return await self._try(await asyncio.shield(self._channel), queue, make)
+                except BrokerUnavailable as error:
+                    log.warning("reply.delayed", reason=str(error))
+                await asyncio.sleep(next(pauses_s))
+
+    async def publish_to_own(self, queue: str, make: MessageFactory) -> None:
+        """Publish to a queue that the daemon declares until RabbitMQ confirms, across reconnects.
+
+        There is no other queue for it: one that is missing, and that we may not declare, is waited for.
+        Raises BrokerUnavailable after the limit of this publisher.
+        """
+        try:
+            async with asyncio.timeout(self._limit_s):
+                with self._counted():
+                    await self._publish_to_own(queue, make)
+        except TimeoutError as error:
+            raise BrokerUnavailable(f"no confirm from {queue!r} in {self._limit_s:g} s") from error
+
+    async def publish_now(self, queue: str, message: aio_pika.Message) -> None:
+        """Publish once; raises BrokerUnavailable, after which the message may be published or not."""
+
+        async def make() -> aio_pika.Message:
+            return message
+
+        settings = self.connection.settings
+        if not self.connected:
+            raise BrokerUnavailable("not connected to RabbitMQ")
+        problem = await publish_once(
+            self._channel.result(), queue, make, timeout_s=settings.publish_timeout_s
+        )
+        if problem is not None:
+            raise BrokerUnavailable(f"queue {queue!r} does not exist")
+
+    async def _publish_to_own(self, queue: str, make: MessageFactory) -> None:
+        connection = self.connection
+        for pause_s in backoff(connection.settings.reconnect_max_s):
+            if await self.publish(queue, make) is None:
+                return
+            try:
+                await declare(await connection.opened(), connection.settings, connection.queues)
+            except BrokerUnavailable as error:
+                log.warning("reply.delayed", reason=str(error))
+                await asyncio.sleep(pause_s)
+
+    async def _try(self, channel: AbstractChannel, queue: str, make: MessageFactory) -> str | None:
+        timeout_s = self.connection.settings.publish_timeout_s
+        try:
+            return await publish_once(channel, queue, make, timeout_s=timeout_s)
+        except BrokerUnavailable as error:
+            full = isinstance(error.__cause__, DeliveryError)
+            if not full or queue in self.connection.queues:  # for which there is no other
+                raise
+            return "the queue takes no more"
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        waiting = object()
+        self._waiting[waiting] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._waiting[waiting]
+
+    async def _keep_channel(self) -> None:
+        await self.connection.use(self._open_channel, liveness=self._liveness, on_failure=self._failed)
+
+    async def _open_channel(self, connection: AbstractConnection) -> NoReturn:
+        with amqp_errors("cannot open a channel"):
+            async with asyncio.timeout(self.connection.settings.connect_timeout_s):
+                channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+                end = end_of(await channel.get_underlay_channel())
+        self._channel.set_result(channel)
+        self._liveness.rest()
+        try:
+            raise BrokerUnavailable(await end)
+        finally:
+            self._channel = asyncio.get_running_loop().create_future()
+
+    def _failed(self, reason: str) -> None:
+        self._failure = reason
