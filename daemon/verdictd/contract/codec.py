@@ -4,13 +4,13 @@ import base64
 import re
 import uuid
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
 
 import orjson
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from verdictd.contract.result import Result
+from verdictd.contract.result import Encoding, Result
 from verdictd.contract.submission import ID_PATTERN, Submission
 from verdictd.errors import InvalidSubmission, Problem
 
@@ -87,19 +87,26 @@ def peek_id(body: bytes, message_id: str | None) -> str:
     return str(uuid.uuid4())
 
 
-def text_fields(name: str, data: bytes, *, truncated: bool) -> dict[str, Any]:
-    """The three fields of a result that carry captured bytes: text, or base64 where they are no UTF-8.
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Captured bytes as a result carries them: `text` is base64 if `encoding` says so."""
 
-    Bytes that were cut may end within a character; that alone makes no base64 of a text.
+    text: str = ""
+    encoding: Encoding = "utf-8"
+    truncated: bool = False
+
+
+def to_text(data: bytes, *, truncated: bool) -> Text:
+    """Return captured bytes as text, or in base64 if they are not UTF-8.
+
+    Bytes that were cut may end within a character: that character is dropped, and the rest is text.
     """
     try:
-        text, encoding = data.decode(), "utf-8"
+        return Text(data.decode(), "utf-8", truncated)
     except UnicodeDecodeError as error:
         if truncated and error.reason == "unexpected end of data":
-            text, encoding = data[: error.start].decode(), "utf-8"
-        else:
-            text, encoding = base64.b64encode(data).decode("ascii"), "base64"
-    return {name: text, f"{name}_encoding": encoding, f"{name}_truncated": truncated}
+            return Text(data[: error.start].decode(), "utf-8", truncated)
+        return Text(base64.b64encode(data).decode("ascii"), "base64", truncated)
 
 
 def encode(result: Result, max_bytes: int) -> bytes:

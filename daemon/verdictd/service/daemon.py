@@ -101,6 +101,7 @@ async def _consume(
 ) -> None:
     boxes, sandbox = settings.sandbox.box_count, host.sandbox
     worker = Worker(
+        admission=host.admission,
         judge=host.judge,
         replies=broker,
         model=submission_model(settings.limits),
