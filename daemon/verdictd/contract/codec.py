@@ -1,81 +1,78 @@
-"""Between the bytes of a message and the models of the wire contract."""
+"""Decode submissions and encode results: between the bytes of a message and its model."""
 
 import base64
 import re
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 
 import orjson
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from verdictd.contract.result import Encoding, Result
 from verdictd.contract.submission import ID_PATTERN, Submission
+from verdictd.contract.validation import Location, reasons
 from verdictd.errors import InvalidSubmission, Problem
 
 _MAX_PROBLEMS = 20
 _MAX_TEXT = 200  # characters of a problem's message, and of a name in its path
 MAX_VALUES = 65_536
-"""Numbers, strings, lists, objects and so on in a message."""
+"""Bound on the numbers, strings, lists, objects and other JSON values of a message."""
 TEXTS = ("stdout", "stderr", "compile_output")
-"""The fields of a result that carry what programs and compilers wrote."""
+"""The fields of a result that hold the output of programs and compilers."""
 
 
 def decode(body: bytes, model: type[Submission], *, message_id: str | None = None) -> Submission:
-    """The submission in a message; raises InvalidSubmission with the first problems found."""
+    """Return the submission in a message; raise InvalidSubmission with the first problems found."""
     if len(body) > model.limits.message_bytes:
         bound = model.limits.message_bytes
-        raise InvalidSubmission(
-            [Problem("", f"the message has {len(body)} bytes, at most {bound} are taken")]
-        )
+        message = f"the message has {len(body)} bytes; at most {bound} are allowed"
+        raise InvalidSubmission([Problem("", message)])
     if not _is_small_to_parse(body):
-        raise InvalidSubmission([Problem("", f"the message has more than {MAX_VALUES} values")])
+        raise InvalidSubmission([Problem("", f"the message has more than {MAX_VALUES} JSON values")])
     try:
         submission = model.model_validate_json(body)
     except ValidationError as error:
-        raise InvalidSubmission(_problems(error)) from None  # it holds the whole message
+        raise InvalidSubmission(
+            _problems(error)
+        ) from None  # the cause would keep the whole message in memory
     if message_id is None or "id" in submission.model_fields_set:
         return submission
     if not re.fullmatch(ID_PATTERN, message_id):
-        raise InvalidSubmission([Problem("/id", f"the message_id, used as the id, must match {ID_PATTERN}")])
+        message = f"the message_id is used as the id and must match {ID_PATTERN}"
+        raise InvalidSubmission([Problem("/id", message)])
     return submission.model_copy(update={"id": message_id})
 
 
 def _is_small_to_parse(body: bytes) -> bool:
-    """Count values before a parser makes an object, and pydantic an error of 1 KiB, of each of millions.
+    """Count the values of a message before each of millions becomes an object, and an error of 1 KiB.
 
-    What separates values is counted outside strings, at the speed of a few copies of the body.
+    Separators are counted outside strings; this takes as long as a few copies of the body.
     """
     bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    if bare.count(b'"') > 4 * MAX_VALUES:  # a value and its key have four at most
+    if bare.count(b'"') > 4 * MAX_VALUES:  # a value and its key have at most four
         return False
     outside = b"".join(bare.split(b'"')[::2])
     return sum(outside.count(separator) for separator in (b",", b"[", b"{")) <= MAX_VALUES
 
 
 def _problems(error: ValidationError) -> list[Problem]:
-    errors = error.errors(include_url=False, include_context=False, include_input=False)
-    problems = [Problem(_pointer(entry["loc"]), _reason(entry)) for entry in errors[:_MAX_PROBLEMS]]
-    if len(errors) > _MAX_PROBLEMS:
-        problems.append(Problem("", f"and {len(errors) - _MAX_PROBLEMS} problems more"))
+    first = islice(reasons(error), _MAX_PROBLEMS)
+    problems = [Problem(_pointer(location), reason[:_MAX_TEXT]) for location, reason in first]
+    if error.error_count() > _MAX_PROBLEMS:
+        problems.append(Problem("", f"and {error.error_count() - _MAX_PROBLEMS} more problems"))
     return problems
 
 
-def _reason(entry: ErrorDetails) -> str:
-    if entry["type"] == "extra_forbidden":
-        return "unknown field"
-    return entry["msg"].removeprefix("Value error, ")[:_MAX_TEXT]
-
-
-def _pointer(location: tuple[int | str, ...]) -> str:
-    """A JSON pointer; an unknown field may have a name of megabytes."""
+def _pointer(location: Location) -> str:
+    """Return a JSON pointer; its parts are cut, as an unknown field may have a name of megabytes."""
     parts = (str(part)[:_MAX_TEXT].replace("~", "~0").replace("/", "~1") for part in location)
     return "".join(f"/{part}" for part in parts)
 
 
 def peek_id(body: bytes, message_id: str | None) -> str:
-    """The id that an invalid message is answered under: its own where it has a usable one, else a new one."""
+    """Return the id under which an invalid message is answered: its own if that is valid, else a new one."""
     candidate: object = None
     if _is_small_to_parse(body):
         with suppress(orjson.JSONDecodeError):
@@ -110,9 +107,9 @@ def to_text(data: bytes, *, truncated: bool) -> Text:
 
 
 def encode(result: Result, max_bytes: int) -> bytes:
-    """The result as JSON of at most `max_bytes`: its longest text is cut, and marked so, until it fits.
+    """Return the result as JSON of at most `max_bytes`; the longest text is cut and marked until it fits.
 
-    What cannot be cut is small: `decode` and `Limits` bound it.
+    Everything else is small: `decode` and `Limits` bound it.
     """
     for name in TEXTS:
         result = _cut(result, name, max_bytes)
@@ -121,13 +118,13 @@ def encode(result: Result, max_bytes: int) -> bytes:
         length = len(getattr(result, longest))
         if not length:
             break
-        # Each character that goes saves a byte or more; what is escaped saves up to six.
+        # Each character saves at least one byte, and up to six if it is escaped.
         result = _cut(result, longest, max(length - excess, length // 2))
     return body
 
 
 def as_duplicate(body: bytes) -> bytes:
-    """An encoded result, marked as one that was sent before."""
+    """Return an encoded result, marked as a repetition of one that was sent before."""
     return orjson.dumps(orjson.loads(body) | {"duplicate": True})
 
 
@@ -135,5 +132,5 @@ def _cut(result: Result, name: str, length: int) -> Result:
     text = getattr(result, name)
     if len(text) <= length:
         return result
-    # base64 stays decodable when cut at a multiple of four.
+    # base64 can still be decoded if it is cut at a multiple of four.
     return result.model_copy(update={name: text[: length // 4 * 4], f"{name}_truncated": True})

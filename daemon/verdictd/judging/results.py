@@ -9,7 +9,6 @@ from typing import Any
 from verdictd.contract.codec import Text, to_text
 from verdictd.contract.result import (
     STATUS_IDS,
-    ErrorDetail,
     LanguageUsed,
     Result,
     Runs,
@@ -106,7 +105,7 @@ def unjudged_result(
         finished_at=now,
         worker=worker,
         metadata=metadata,
-        errors=tuple(ErrorDetail(path=problem.path, message=problem.message) for problem in problems),
+        errors=tuple(problems),
     )
 
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from support.submissions import problems
 from verdictd.contract.codec import Text, encode, to_text
 from verdictd.contract.limits import KIB, MIB, Limits
-from verdictd.contract.result import STATUS_IDS, ErrorDetail, Result, Status, WorkerIdentity
+from verdictd.contract.result import STATUS_IDS, Result, Status, WorkerIdentity
 
 LEAST_BYTES = 256 * KIB
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -26,7 +26,7 @@ def result(**fields: Any) -> Result:
         "id": "a",
         "status": Status.ACCEPTED,
         "status_id": STATUS_IDS[Status.ACCEPTED],
-        "message": "The output is as expected.",
+        "message": "The output matches the expected output.",
         "started_at": NOW,
         "finished_at": NOW,
         "worker": WorkerIdentity(host="h", box=0, sandbox="isolate", sandbox_version="2.6", verdictd="0.1.0"),
@@ -194,10 +194,9 @@ def test_worst_answer_to_an_invalid_submission_fits_the_least_bound() -> None:
     """
     unknown = {f"{number}" + "\1" * KIB: 0 for number in range(100)}
     found = problems(json.dumps(unknown).encode())
-    errors = tuple(ErrorDetail(path=problem.path, message=problem.message) for problem in found)
     metadata = {"a": "\1" * (LEAST_BYTES // 2 // 6 - 2)}
 
-    body = encode(result(errors=errors, metadata=metadata, stdout="\1" * MIB), LEAST_BYTES)
+    body = encode(result(errors=tuple(found), metadata=metadata, stdout="\1" * MIB), LEAST_BYTES)
 
     assert 21 == len(json.loads(body)["errors"])
     assert metadata == json.loads(body)["metadata"]
@@ -208,5 +207,5 @@ def test_metadata_that_could_not_be_sent_back_is_a_wrong_setting() -> None:
     """
     Nothing cuts metadata, so its bound leaves room for the rest of a result.
     """
-    with pytest.raises(ValidationError, match="metadata_bytes is more than half of result_bytes"):
+    with pytest.raises(ValidationError, match="metadata_bytes must be at most half of result_bytes"):
         Limits(metadata_bytes=LEAST_BYTES // 2 + 1, result_bytes=LEAST_BYTES)
