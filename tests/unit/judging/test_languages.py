@@ -183,10 +183,10 @@ def test_word_of_the_operator_is_taken_from_the_packaged_languages(write: Write)
     ("text", "message"),
     [
         ("[[language]", "own.toml: Expected"),
-        ("[[lingo]]", "own.toml: lingo: a file of languages holds [[language]] tables only"),
-        ("language = 1", "own.toml: language: a file of languages holds"),
-        ("language = [1]", "own.toml: language: a file of languages holds"),
-        ('[language]\nname = "x"', "own.toml: language: a file of languages holds"),
+        ("[[lingo]]", "own.toml: lingo: a languages file can contain only [[language]] tables"),
+        ("language = 1", "own.toml: language: a languages file can contain only"),
+        ("language = [1]", "own.toml: language: a languages file can contain only"),
+        ('[language]\nname = "x"', "own.toml: language: a languages file can contain only"),
         ('[[language]]\nname = "new"', "language new: source_file: "),
         (f"[[language]]\n{NEW}compile = 1", "language new: compile: "),
         (f"[[language]]\n{NEW}allow_network = 'yes'", "language new: allow_network: "),
@@ -202,7 +202,7 @@ def test_word_of_the_operator_is_taken_from_the_packaged_languages(write: Write)
         ),
         (
             f'[[language]]\n{NEW}compile_cmd = "gcc \'x"',
-            "language new: compile_cmd: Value error, No closing quotation",
+            "language new: compile_cmd: No closing quotation",
         ),
         (f'[[language]]\n{NEW}compile_cmd = "gcc \\u0000"', "language new: compile_cmd: "),
         (f"[[language]]\n{NEW}compiler_options = ['-O[']", "language new: compiler_options.0: "),
@@ -213,10 +213,10 @@ def test_word_of_the_operator_is_taken_from_the_packaged_languages(write: Write)
         (f"[[language]]\n{NEW}environment = {{ A = '' }}", "language new: environment.A: "),
         ('[[language]]\nname = "new"\nsource_file = "../x"\nrun_cmd = "x"', "language new: source_file: "),
         ('[[language]]\nname = "new"\nsource_file = "x"\nrun_cmd = ""', "language new: run_cmd: "),
-        (f"[[language]]\n{NEW}[[language]]\n{NEW}", "language new: new is a name or alias of new already"),
+        (f"[[language]]\n{NEW}[[language]]\n{NEW}", "language new: new is already a name or alias of new"),
         (
             f"[[language]]\n{NEW}[[language]]\n{NEW}".replace('"new"', '"other"', 1) + 'aliases = ["OTHER"]',
-            "language new: other is a name or alias of other already",
+            "language new: other is already a name or alias of other",
         ),
     ],
 )
