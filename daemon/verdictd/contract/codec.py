@@ -6,6 +6,7 @@ import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
@@ -111,26 +112,26 @@ def encode(result: Result, max_bytes: int) -> bytes:
 
     Everything else is small: `decode` and `Limits` bound it.
     """
+    document = result.model_dump(mode="json")
     for name in TEXTS:
-        result = _cut(result, name, max_bytes)
-    while (excess := len(body := orjson.dumps(result.model_dump(mode="json"))) - max_bytes) > 0:
-        longest = max(TEXTS, key=lambda name: len(getattr(result, name)))
-        length = len(getattr(result, longest))
+        _cut(document, name, max_bytes)
+    while (excess := len(body := orjson.dumps(document)) - max_bytes) > 0:
+        longest = max(TEXTS, key=lambda name: len(document[name]))
+        length = len(document[longest])
         if not length:
             break
         # Each character saves at least one byte, and up to six if it is escaped.
-        result = _cut(result, longest, max(length - excess, length // 2))
+        _cut(document, longest, max(length - excess, length // 2))
     return body
+
+
+def _cut(document: dict[str, Any], name: str, length: int) -> None:
+    text = document[name]
+    if len(text) > length:
+        # base64 can still be decoded if it is cut at a multiple of four.
+        document |= {name: text[: length // 4 * 4], f"{name}_truncated": True}
 
 
 def as_duplicate(body: bytes) -> bytes:
     """Return an encoded result, marked as a repetition of one that was sent before."""
     return orjson.dumps(orjson.loads(body) | {"duplicate": True})
-
-
-def _cut(result: Result, name: str, length: int) -> Result:
-    text = getattr(result, name)
-    if len(text) <= length:
-        return result
-    # base64 can still be decoded if it is cut at a multiple of four.
-    return result.model_copy(update={name: text[: length // 4 * 4], f"{name}_truncated": True})

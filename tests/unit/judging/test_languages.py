@@ -332,6 +332,7 @@ def test_usual_compiler_option_is_allowed(packaged: Registry, name: str, options
         "-Wp,-MD,x",
         "-Wa,--defsym",
         "-Xlinker",
+        "main2.c",
         "-I/etc",
         "-include/etc/passwd",
         "-l../x",
