@@ -1,6 +1,6 @@
-"""The three failures that are ours, because there are three things to do about them."""
+"""The errors that are raised on purpose, each with what the daemon does about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -10,12 +10,9 @@ class VerdictdError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with a submission.
+    """One thing wrong with a submission."""
 
-    `path` is a JSON pointer into the message's body, empty for the body as a whole.
-    """
-
-    path: str
+    path: str = field(metadata={"description": "JSON pointer; empty for the message as a whole."})
     message: str
 
 
@@ -28,20 +25,24 @@ class InvalidSubmission(VerdictdError):
 
 
 class FaultKind(StrEnum):
-    """In what the sandbox failed: to start, to end in time, to manage a box, to run a program and say how it
-    ended, to let us at the files of a box, to end what it had started.
-    """
+    """The step at which the sandbox failed."""
 
     START = "start"
+    """It could not be started."""
     DEADLINE = "deadline"
+    """It did not end in time."""
     MANAGE = "manage"
+    """It could not initialise or clean a box."""
     RUN = "run"
+    """It could not run a program, or did not say how the program ended."""
     FILES = "files"
+    """The files of a box could not be read or written."""
     SURVIVORS = "survivors"
+    """Processes that it had started could not be killed."""
 
 
 class SandboxBroken(VerdictdError):
-    """This box cannot be trusted: retire it and requeue the message, a bounded number of times."""
+    """The box cannot be trusted: retire it and requeue the message, a bounded number of times."""
 
     def __init__(self, message: str, kind: FaultKind) -> None:
         super().__init__(message)
@@ -49,7 +50,7 @@ class SandboxBroken(VerdictdError):
 
 
 class SandboxUnusable(SandboxBroken):
-    """No program can be run on this host now, whatever it is: take no messages until that has changed."""
+    """This host cannot run any program now: take no messages until it can."""
 
 
 class BrokerUnavailable(VerdictdError):

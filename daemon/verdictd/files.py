@@ -1,7 +1,8 @@
-"""A file, and a name that stays inside a box."""
+"""A file, and the check that its name stays inside a box."""
 
 from dataclasses import dataclass, field
 
+_MAX_BYTES = 255
 _MAX_PARTS = 8
 
 
@@ -15,13 +16,13 @@ class File:
 
 def check_name(name: str) -> str:
     """Return `name` if it can only mean a file below the working directory, else raise ValueError."""
-    if len(name.encode()) > 255:
-        raise ValueError("a file name has at most 255 bytes")
-    parts = name.split("/")
+    if len(name.encode()) > _MAX_BYTES:
+        raise ValueError(f"a file name can have at most {_MAX_BYTES} bytes")
     if any(ord(character) < 32 or ord(character) == 127 for character in name):
-        raise ValueError("a file name has no control characters")
+        raise ValueError("a file name cannot contain control characters")
+    parts = name.split("/")
     if any(part in {"", ".", ".."} for part in parts):
-        raise ValueError('a file name is relative, without empty parts, "." and ".."')
+        raise ValueError('a file name must be a relative path without empty parts, "." or ".."')
     if len(parts) > _MAX_PARTS:
-        raise ValueError(f"a file name has at most {_MAX_PARTS} parts")
+        raise ValueError(f"a file name can have at most {_MAX_PARTS} parts")
     return name

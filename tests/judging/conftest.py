@@ -73,6 +73,7 @@ def judge(host: Judgehost, settings: Settings) -> Judge:
 
     async def judge(language: str, source_code: str, **fields: Any) -> Result:
         model = submission_model(settings.limits)
-        return await host.judge.judge(model(language=language, source_code=source_code, **fields))
+        submission = model(language=language, source_code=source_code, **fields)
+        return await host.judge.judge(host.admission.admit(submission))
 
     return judge

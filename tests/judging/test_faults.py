@@ -51,7 +51,7 @@ def opened(faulty: Faulty) -> Open:
 async def judge(host: Judgehost, source: str = "echo fine", wall_time_limit: float = 10) -> Status:
     model = submission_model(Settings().limits)
     submission = model(language="bash", source_code=source, wall_time_limit=wall_time_limit)
-    return (await host.judge.judge(submission)).status
+    return (await host.judge.judge(host.admission.admit(submission))).status
 
 
 async def failure(host: Judgehost) -> type[SandboxBroken]:

@@ -9,7 +9,6 @@ import pytest
 
 from judging.conftest import Judge
 from verdictd.contract.result import Status
-from verdictd.errors import InvalidSubmission
 
 pytestmark = pytest.mark.anyio
 
@@ -40,21 +39,6 @@ async def test_allowed_compiler_option_reaches_the_compiler(judge: Judge) -> Non
     result = await judge("c", source, compiler_options=["-DWORD=__FILE__", "-O1"])
 
     assert (Status.ACCEPTED, "main.c\n") == (result.status, result.stdout)
-
-
-@pytest.mark.parametrize(
-    "option",
-    [
-        "-fplugin=/tmp/x.so", "-specs=/etc/passwd", "@/etc/passwd", "-o ../x", "-B.", "-wrapper sh",
-        "-Wl,-rpath,/", "-Wp,-MD", "-Wa,-x", "-include /etc/passwd", "-I/etc", "-x", "main2.c",
-    ],
-)  # fmt: skip
-async def test_any_other_compiler_option_is_refused(judge: Judge, option: str) -> None:
-    """What the allow-list does not have is invalid, and nothing is compiled."""
-    with pytest.raises(InvalidSubmission) as refused:
-        await judge("c", "int main(void) { return 0; }", compiler_options=option)
-
-    assert ["/compiler_options"] == [problem.path for problem in refused.value.problems]
 
 
 async def test_stdin_of_16_mib_is_read_whole(judge: Judge) -> None:
@@ -123,33 +107,6 @@ async def test_additional_files_are_there_for_the_compiler_and_for_the_run(judge
     result = await judge("c", source, additional_files=base64.b64encode(buffer.getvalue()).decode())
 
     assert (Status.ACCEPTED, "compiled read\n") == (result.status, result.stdout)
-
-
-@pytest.mark.parametrize("name", ["main.c", "main"])
-async def test_additional_file_in_place_of_source_or_artifact_is_refused(judge: Judge, name: str) -> None:
-    """No file can stand where the program itself belongs."""
-    with pytest.raises(InvalidSubmission) as refused:
-        await judge("c", "int main(void) {}", additional_files=[{"name": name, "content": ""}])
-
-    assert ["/additional_files"] == [problem.path for problem in refused.value.problems]
-
-
-async def test_unknown_language_is_answered_with_those_that_there_are(judge: Judge) -> None:
-    """The reason helps: it lists what could be asked for."""
-    with pytest.raises(InvalidSubmission) as refused:
-        await judge("klingon", "")
-
-    (problem,) = refused.value.problems
-    assert "/language" == problem.path
-    assert "python" in problem.message
-
-
-async def test_callback_is_refused_where_none_is_delivered(judge: Judge) -> None:
-    """Better no answer than a promise that is not kept."""
-    with pytest.raises(InvalidSubmission) as refused:
-        await judge("bash", "true", callback_url="https://example.org/done")
-
-    assert ["/callback_url"] == [problem.path for problem in refused.value.problems]
 
 
 async def test_environment_has_nothing_of_the_daemons(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:

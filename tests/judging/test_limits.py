@@ -7,8 +7,6 @@ import pytest
 from judging.conftest import Judge
 from verdictd.contract.result import Cause, Status
 from verdictd.contract.submission import EffectiveLimits
-from verdictd.errors import InvalidSubmission
-from verdictd.judging.judgehost import Judgehost
 
 pytestmark = pytest.mark.anyio
 
@@ -222,22 +220,3 @@ async def test_network_is_there_only_where_it_is_allowed(judge: Judge, enabled: 
         result = await judge("networked", CONNECT, command_line_arguments=[str(port)], enable_network=enabled)
 
     assert (Status.ACCEPTED, printed) == (result.status, result.stdout)
-
-
-async def test_network_is_refused_where_the_operator_does_not_allow_it(judge: Judge) -> None:
-    """Neither the settings nor the language allow it: the operator's word stands above the submission's."""
-    with pytest.raises(InvalidSubmission) as refused:
-        await judge("python", CONNECT, enable_network=True)
-
-    assert ["/enable_network"] == [problem.path for problem in refused.value.problems]
-
-
-async def test_runs_that_cannot_fit_into_the_time_of_a_submission_are_refused(
-    judge: Judge, host: Judgehost
-) -> None:
-    """A submission whose limits add up to more than the broker waits for is invalid, not a loss later."""
-    with pytest.raises(InvalidSubmission) as refused:
-        await judge("python", "", number_of_runs=20, wall_time_limit=300)
-
-    assert ["/number_of_runs"] == [problem.path for problem in refused.value.problems]
-    assert len(host.pool.states) == 2

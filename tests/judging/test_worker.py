@@ -12,15 +12,15 @@ from verdictd.amqp.delivery import Delivery, Settlement
 from verdictd.amqp.replies import ReplyRouter
 from verdictd.callbacks.jobs import Job, Jobs
 from verdictd.contract.result import Result
-from verdictd.contract.submission import Submission, submission_model
-from verdictd.egress import Egress
+from verdictd.contract.submission import submission_model
 from verdictd.errors import BrokerUnavailable, FaultKind, SandboxUnusable
+from verdictd.judging.admission import Admission, Admitted
 from verdictd.judging.judge import Judge
 from verdictd.judging.judgehost import Judgehost
 from verdictd.monitoring.history import History
 from verdictd.service.in_progress import Recent
 from verdictd.service.worker import Worker
-from verdictd.settings import CallbackSettings, JudgeSettings, Settings
+from verdictd.settings import JudgeSettings, Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -77,15 +77,15 @@ class Unusable:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._judge, name)
 
-    async def judge(self, submission: Submission) -> Result:
+    async def judge(self, admitted: Admitted) -> Result:
         if self._failures:
             self._failures -= 1
             raise SandboxUnusable("no box is usable", FaultKind.RUN)
-        return await self._judge.judge(submission)
+        return await self._judge.judge(admitted)
 
 
 def make_worker(host: Judgehost, settings: Settings, replies: Replies, **parts: Any) -> Worker:
-    own = {"judge": host.judge} | parts
+    own: dict[str, Any] = {"admission": host.admission, "judge": host.judge} | parts
     return Worker(
         replies=cast(ReplyRouter, replies),
         model=submission_model(settings.limits),
@@ -138,16 +138,9 @@ async def test_reply_that_was_confirmed_makes_the_next_a_duplicate_though_its_ca
 ) -> None:
     """The submission comes once more for its callback; the second reply says that it repeats the first."""
     url = "http://127.0.0.1:8080/"
-    callbacks = CallbackSettings(enabled=True, allow_networks=("127.0.0.0/8",))
-    judge = Judge(
-        pool=host.pool,
-        sandbox=host.sandbox,
-        registry=host.registry,
-        settings=settings,
-        egress=Egress(networks=callbacks.allow_networks, hosts=(), ports=callbacks.allow_ports),
-    )
+    admission = Admission(registry=host.registry, settings=settings, callback_problem=lambda _url: None)
     jobs = Callbacks()
-    worker = make_worker(host, settings, replies, judge=judge, callbacks=cast(Jobs, jobs))
+    worker = make_worker(host, settings, replies, admission=admission, callbacks=cast(Jobs, jobs))
     first = await worker.handle(delivery(NANOSECONDS | {"callback_url": url}))
     second = await worker.handle(delivery(NANOSECONDS | {"callback_url": url}, attempt=2))
 

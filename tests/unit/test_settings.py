@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from verdictd.contract.limits import Limits, Number
+from verdictd.contract.limits import Bound, Limits
 from verdictd.settings import BrokerSettings, Settings, SettingsError, load
 
 SECRET = "s3cret"
@@ -214,12 +214,15 @@ def test_variables_of_others_are_let_through(monkeypatch: pytest.MonkeyPatch, na
         ("[judge]\nsubmission_timeout_s = 600", "judge.submission_timeout_s is not less than a third"),
         ("[judge]\nsubmission_timeout_s = inf", "judge.submission_timeout_s: Input should be"),
         ("[log]\nlevel = 'loud'", "log.level: Input should be 'debug', 'info', 'warning' or 'error'"),
-        ("[limits]\nmetadata_bytes = 8000000", "limits: metadata_bytes is more than half of result_bytes"),
+        ("[limits]\nmetadata_bytes = 8000000", "limits: metadata_bytes must be at most half of result_bytes"),
         ("[limits]\ncpu_time_limit = 3", "limits.cpu_time_limit: Input should be a valid dictionary"),
         ("[limits.cpu_time_limit]\nmax = nan", "limits.cpu_time_limit.max: Input should be a finite number"),
         ("[limits.memory_limit]\nmax = 1e400", "limits.memory_limit.max: Input should be a finite number"),
-        ("[limits.memory_limit]\nmin = 0", "limits.memory_limit: needs 1 <= min <= default <= max"),
-        ("[limits.cpu_time_limit]\nmax = 1", "limits.cpu_time_limit: needs 0 <= min <= default <= max"),
+        ("[limits.memory_limit]\nmin = 0", "limits.memory_limit: must satisfy 1 <= min <= default <= max"),
+        (
+            "[limits.cpu_time_limit]\nmax = 1",
+            "limits.cpu_time_limit: must satisfy 0 <= min <= default <= max",
+        ),
     ],
 )
 def test_wrong_setting_names_itself(write: Write, text: str, reason: str) -> None:
@@ -250,14 +253,14 @@ def test_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variables", "text", "expected"),
     [
-        ({}, "[limits.cpu_time_limit]\nmax = 30", Number(default=2, min=0.01, max=30)),
-        ({}, "[limits]\ncpu_time_limit = { min = 1, max = 30 }", Number(default=2, min=1, max=30)),
-        ({"VERDICTD_LIMITS__CPU_TIME_LIMIT__MAX": "30"}, "", Number(default=2, min=0.01, max=30)),
-        ({"VERDICTD_LIMITS__CPU_TIME_LIMIT": '{"max": 30}'}, "", Number(default=2, min=0.01, max=30)),
+        ({}, "[limits.cpu_time_limit]\nmax = 30", Bound[float](default=2, min=0.01, max=30)),
+        ({}, "[limits]\ncpu_time_limit = { min = 1, max = 30 }", Bound[float](default=2, min=1, max=30)),
+        ({"VERDICTD_LIMITS__CPU_TIME_LIMIT__MAX": "30"}, "", Bound[float](default=2, min=0.01, max=30)),
+        ({"VERDICTD_LIMITS__CPU_TIME_LIMIT": '{"max": 30}'}, "", Bound[float](default=2, min=0.01, max=30)),
         (
             {"VERDICTD_LIMITS__CPU_TIME_LIMIT__MAX": "30"},
             "[limits.cpu_time_limit]\ndefault = 1\nmax = 40",
-            Number(default=1, min=0.01, max=30),
+            Bound[float](default=1, min=0.01, max=30),
         ),
     ],
 )
@@ -266,7 +269,7 @@ def test_part_of_a_table_keeps_the_rest(
     monkeypatch: pytest.MonkeyPatch,
     variables: dict[str, str],
     text: str,
-    expected: Number,
+    expected: Bound[float],
 ) -> None:
     """
     Who sets one of default, min and max sets only that one.

@@ -25,7 +25,7 @@ async def judge(settings: Settings, bodies: Bodies) -> list[Result]:
 async def _judge_one(settings: Settings, host: Judgehost, name: str, body: bytes) -> Result:
     try:
         submission = decode(body, submission_model(settings.limits), message_id=name)
-        return await host.judge.judge(submission)
+        return await host.judge.judge(host.admission.admit(submission))
     except InvalidSubmission as error:
         return host.judge.unjudged(peek_id(body, name), INVALID, error.problems)
     except SandboxBroken as error:

@@ -96,7 +96,7 @@ async def _language(settings: Settings, host: Judgehost, language: Language) -> 
         cpu_time_limit=min(10.0, settings.limits.cpu_time_limit.max),
     )
     try:
-        result = await host.judge.judge(submission)
+        result = await host.judge.judge(host.admission.admit(submission))
     except (SandboxBroken, InvalidSubmission) as error:
         return Check(name, str(error), "see the sandbox")
     if result.status is Status.ACCEPTED:

@@ -1,4 +1,4 @@
-"""ZIP archives of additional files, which cannot lie about their size."""
+"""Unpack and check additional files; a ZIP archive cannot lie about its size."""
 
 import io
 import stat
@@ -11,19 +11,19 @@ from verdictd.files import File, check_name
 
 _END_OF_DIRECTORY = b"PK\x05\x06"
 _ZIP64_LOCATOR = b"PK\x06\x07"
-_DIRECTORY_BYTES_PER_FILE = 1024  # a central directory entry is 46 bytes and its name; the rest is generosity
-# What zipfile raises beside ValueError for one reason or another.
+_DIRECTORY_BYTES_PER_FILE = 1024  # a central directory entry has 46 bytes and the name; the rest is generous
+# Exceptions of zipfile for a damaged archive, beside ValueError.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, OverflowError)
 
 
 def check_files(files: Iterable[File], *, max_files: int, max_bytes: int) -> tuple[File, ...]:
-    """Return the files if they can lie beside each other within the bounds, else raise ValueError."""
+    """Return the files if they fit the bounds and can be placed beside each other, else raise ValueError."""
     checked = tuple(files)
     if len(checked) > max_files:
-        raise ValueError(f"{len(checked)} files, at most {max_files} are taken")
+        raise ValueError(f"{len(checked)} files; at most {max_files} are allowed")
     total = sum(len(file.content) for file in checked)
     if total > max_bytes:
-        raise ValueError(f"{total} bytes in all, at most {max_bytes} are taken")
+        raise ValueError(f"{total} bytes in all files; at most {max_bytes} are allowed")
     names: set[str] = set()
     for file in checked:
         if file.name in names:
@@ -33,24 +33,27 @@ def check_files(files: Iterable[File], *, max_files: int, max_bytes: int) -> tup
         parts = name.split("/")
         for depth in range(1, len(parts)):
             if "/".join(parts[:depth]) in names:
-                raise ValueError(f"{'/'.join(parts[:depth])!r} is a file and a directory")
+                raise ValueError(f"{'/'.join(parts[:depth])!r} is both a file and a directory")
     return checked
 
 
 def unpack(archive: bytes, *, max_files: int, max_bytes: int) -> tuple[File, ...]:
-    """The files of a ZIP archive; raises ValueError where it is damaged, too large or holds anything else."""
+    """Return the files of a ZIP archive; raise ValueError if it is damaged, too large or has links."""
     _check_directory_size(archive, max_files)
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             entries = [entry for entry in opened.infolist() if not entry.filename.endswith("/")]
             if len(entries) > max_files:
-                raise ValueError(f"the archive has {len(entries)} files, at most {max_files} are taken")
+                raise ValueError(f"the archive has {len(entries)} files; at most {max_files} are allowed")
             _check_entries(entries)
             left = max_bytes
             files = []
             for entry in entries:
-                content = _read(opened, entry, left)
+                with opened.open(entry) as stream:
+                    content = stream.read(left + 1)
                 left -= len(content)
+                if left < 0:
+                    raise ValueError(f"the archive unpacks to more than {max_bytes} bytes")
                 files.append(File(check_name(entry.filename), content))
     except _DAMAGED as error:
         raise ValueError(f"the archive is not a readable ZIP file: {error}") from error
@@ -61,12 +64,12 @@ def _check_directory_size(archive: bytes, max_files: int) -> None:
     """Refuse a directory of a million entries before zipfile makes an object of each."""
     end = archive.rfind(_END_OF_DIRECTORY, max(0, len(archive) - 65_557))
     if end < 0 or len(archive) < end + 22:
-        raise ValueError("the archive is not a readable ZIP file: no end of directory")
+        raise ValueError("the archive is not a readable ZIP file: the end of its directory is missing")
     if archive[max(0, end - 20) : end].startswith(_ZIP64_LOCATOR):
-        raise ValueError("the archive is in the ZIP64 format, which so few files do not need")
+        raise ValueError("ZIP64 archives are not supported")
     (directory_bytes,) = struct.unpack_from("<I", archive, end + 12)
     if directory_bytes > (max_files + 1) * _DIRECTORY_BYTES_PER_FILE:
-        raise ValueError(f"the archive has more entries than the {max_files} files that are taken")
+        raise ValueError(f"the archive has too many entries; at most {max_files} files are allowed")
 
 
 def _check_entries(entries: list[zipfile.ZipInfo]) -> None:
@@ -78,15 +81,7 @@ def _check_entries(entries: list[zipfile.ZipInfo]) -> None:
         if kind not in {0, stat.S_IFREG}:
             raise ValueError(f"{entry.filename!r} is a link or a special file")
         if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-            raise ValueError(f"{entry.filename!r} is compressed by a method other than deflate")
+            raise ValueError(f"{entry.filename!r} uses an unsupported compression method; use deflate")
         if entry.header_offset < end:
             raise ValueError(f"{entry.filename!r} overlaps another entry")
         end = entry.header_offset + entry.compress_size
-
-
-def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, left: int) -> bytes:
-    with archive.open(entry) as stream:
-        content = stream.read(left + 1)
-    if len(content) > left:
-        raise ValueError("the archive unpacks to more bytes than are taken")
-    return content

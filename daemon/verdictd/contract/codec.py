@@ -1,81 +1,79 @@
-"""Between the bytes of a message and the models of the wire contract."""
+"""Decode submissions and encode results: between the bytes of a message and its model."""
 
 import base64
 import re
 import uuid
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import orjson
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
-from verdictd.contract.result import Result
+from verdictd.contract.result import Encoding, Result
 from verdictd.contract.submission import ID_PATTERN, Submission
+from verdictd.contract.validation import Location, reasons
 from verdictd.errors import InvalidSubmission, Problem
 
 _MAX_PROBLEMS = 20
 _MAX_TEXT = 200  # characters of a problem's message, and of a name in its path
 MAX_VALUES = 65_536
-"""Numbers, strings, lists, objects and so on in a message."""
+"""Bound on the numbers, strings, lists, objects and other JSON values of a message."""
 TEXTS = ("stdout", "stderr", "compile_output")
-"""The fields of a result that carry what programs and compilers wrote."""
+"""The fields of a result that hold the output of programs and compilers."""
 
 
 def decode(body: bytes, model: type[Submission], *, message_id: str | None = None) -> Submission:
-    """The submission in a message; raises InvalidSubmission with the first problems found."""
+    """Return the submission in a message; raise InvalidSubmission with the first problems found."""
     if len(body) > model.limits.message_bytes:
         bound = model.limits.message_bytes
-        raise InvalidSubmission(
-            [Problem("", f"the message has {len(body)} bytes, at most {bound} are taken")]
-        )
+        message = f"the message has {len(body)} bytes; at most {bound} are allowed"
+        raise InvalidSubmission([Problem("", message)])
     if not _is_small_to_parse(body):
-        raise InvalidSubmission([Problem("", f"the message has more than {MAX_VALUES} values")])
+        raise InvalidSubmission([Problem("", f"the message has more than {MAX_VALUES} JSON values")])
     try:
         submission = model.model_validate_json(body)
     except ValidationError as error:
-        raise InvalidSubmission(_problems(error)) from None  # it holds the whole message
+        raise InvalidSubmission(
+            _problems(error)
+        ) from None  # the cause would keep the whole message in memory
     if message_id is None or "id" in submission.model_fields_set:
         return submission
     if not re.fullmatch(ID_PATTERN, message_id):
-        raise InvalidSubmission([Problem("/id", f"the message_id, used as the id, must match {ID_PATTERN}")])
+        message = f"the message_id is used as the id and must match {ID_PATTERN}"
+        raise InvalidSubmission([Problem("/id", message)])
     return submission.model_copy(update={"id": message_id})
 
 
 def _is_small_to_parse(body: bytes) -> bool:
-    """Count values before a parser makes an object, and pydantic an error of 1 KiB, of each of millions.
+    """Count the values of a message before each of millions becomes an object, and an error of 1 KiB.
 
-    What separates values is counted outside strings, at the speed of a few copies of the body.
+    Separators are counted outside strings; this takes as long as a few copies of the body.
     """
     bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    if bare.count(b'"') > 4 * MAX_VALUES:  # a value and its key have four at most
+    if bare.count(b'"') > 4 * MAX_VALUES:  # a value and its key have at most four
         return False
     outside = b"".join(bare.split(b'"')[::2])
     return sum(outside.count(separator) for separator in (b",", b"[", b"{")) <= MAX_VALUES
 
 
 def _problems(error: ValidationError) -> list[Problem]:
-    errors = error.errors(include_url=False, include_context=False, include_input=False)
-    problems = [Problem(_pointer(entry["loc"]), _reason(entry)) for entry in errors[:_MAX_PROBLEMS]]
-    if len(errors) > _MAX_PROBLEMS:
-        problems.append(Problem("", f"and {len(errors) - _MAX_PROBLEMS} problems more"))
+    first = islice(reasons(error), _MAX_PROBLEMS)
+    problems = [Problem(_pointer(location), reason[:_MAX_TEXT]) for location, reason in first]
+    if error.error_count() > _MAX_PROBLEMS:
+        problems.append(Problem("", f"and {error.error_count() - _MAX_PROBLEMS} more problems"))
     return problems
 
 
-def _reason(entry: ErrorDetails) -> str:
-    if entry["type"] == "extra_forbidden":
-        return "unknown field"
-    return entry["msg"].removeprefix("Value error, ")[:_MAX_TEXT]
-
-
-def _pointer(location: tuple[int | str, ...]) -> str:
-    """A JSON pointer; an unknown field may have a name of megabytes."""
+def _pointer(location: Location) -> str:
+    """Return a JSON pointer; its parts are cut, as an unknown field may have a name of megabytes."""
     parts = (str(part)[:_MAX_TEXT].replace("~", "~0").replace("/", "~1") for part in location)
     return "".join(f"/{part}" for part in parts)
 
 
 def peek_id(body: bytes, message_id: str | None) -> str:
-    """The id that an invalid message is answered under: its own where it has a usable one, else a new one."""
+    """Return the id under which an invalid message is answered: its own if that is valid, else a new one."""
     candidate: object = None
     if _is_small_to_parse(body):
         with suppress(orjson.JSONDecodeError):
@@ -87,46 +85,53 @@ def peek_id(body: bytes, message_id: str | None) -> str:
     return str(uuid.uuid4())
 
 
-def text_fields(name: str, data: bytes, *, truncated: bool) -> dict[str, Any]:
-    """The three fields of a result that carry captured bytes: text, or base64 where they are no UTF-8.
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Captured bytes as a result carries them: `text` is base64 if `encoding` says so."""
 
-    Bytes that were cut may end within a character; that alone makes no base64 of a text.
+    text: str = ""
+    encoding: Encoding = "utf-8"
+    truncated: bool = False
+
+
+def to_text(data: bytes, *, truncated: bool) -> Text:
+    """Return captured bytes as text, or in base64 if they are not UTF-8.
+
+    Bytes that were cut may end within a character: that character is dropped, and the rest is text.
     """
     try:
-        text, encoding = data.decode(), "utf-8"
+        return Text(data.decode(), "utf-8", truncated)
     except UnicodeDecodeError as error:
         if truncated and error.reason == "unexpected end of data":
-            text, encoding = data[: error.start].decode(), "utf-8"
-        else:
-            text, encoding = base64.b64encode(data).decode("ascii"), "base64"
-    return {name: text, f"{name}_encoding": encoding, f"{name}_truncated": truncated}
+            return Text(data[: error.start].decode(), "utf-8", truncated)
+        return Text(base64.b64encode(data).decode("ascii"), "base64", truncated)
 
 
 def encode(result: Result, max_bytes: int) -> bytes:
-    """The result as JSON of at most `max_bytes`: its longest text is cut, and marked so, until it fits.
+    """Return the result as JSON of at most `max_bytes`; the longest text is cut and marked until it fits.
 
-    What cannot be cut is small: `decode` and `Limits` bound it.
+    Everything else is small: `decode` and `Limits` bound it.
     """
+    document = result.model_dump(mode="json")
     for name in TEXTS:
-        result = _cut(result, name, max_bytes)
-    while (excess := len(body := orjson.dumps(result.model_dump(mode="json"))) - max_bytes) > 0:
-        longest = max(TEXTS, key=lambda name: len(getattr(result, name)))
-        length = len(getattr(result, longest))
+        _cut(document, name, max_bytes)
+    while (excess := len(body := orjson.dumps(document)) - max_bytes) > 0:
+        longest = max(TEXTS, key=lambda name: len(document[name]))
+        length = len(document[longest])
         if not length:
             break
-        # Each character that goes saves a byte or more; what is escaped saves up to six.
-        result = _cut(result, longest, max(length - excess, length // 2))
+        # Each character saves at least one byte, and up to six if it is escaped.
+        _cut(document, longest, max(length - excess, length // 2))
     return body
 
 
+def _cut(document: dict[str, Any], name: str, length: int) -> None:
+    text = document[name]
+    if len(text) > length:
+        # base64 can still be decoded if it is cut at a multiple of four.
+        document |= {name: text[: length // 4 * 4], f"{name}_truncated": True}
+
+
 def as_duplicate(body: bytes) -> bytes:
-    """An encoded result, marked as one that was sent before."""
+    """Return an encoded result, marked as a repetition of one that was sent before."""
     return orjson.dumps(orjson.loads(body) | {"duplicate": True})
-
-
-def _cut(result: Result, name: str, length: int) -> Result:
-    text = getattr(result, name)
-    if len(text) <= length:
-        return result
-    # base64 stays decodable when cut at a multiple of four.
-    return result.model_copy(update={name: text[: length // 4 * 4], f"{name}_truncated": True})

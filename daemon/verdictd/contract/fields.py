@@ -1,4 +1,8 @@
-"""The fields of a submission that JSON has no type for; each raises ValueError with the reason."""
+"""Fields of a submission that JSON has no type for: the decoder of each, and its JSON Schema.
+
+A decoder raises ValueError with the reason. JSON Schema bounds characters where the daemon bounds bytes; a
+text never has more characters than bytes, so the schema accepts everything that the daemon does.
+"""
 
 import base64
 import shlex
@@ -7,55 +11,21 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import orjson
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, TypeAdapter, field_validator, model_validator
 
 from verdictd.contract.archives import check_files, unpack
 from verdictd.contract.limits import Limits
+from verdictd.contract.validation import Wire
 from verdictd.files import File, check_name
 
+Schema = dict[str, Any]
 
-class Wire(BaseModel):
-    """Base of what crosses the wire: frozen, strict, nothing unknown."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
-
-
-class AdditionalFile(Wire):
-    """A file that is placed beside the source."""
-
-    name: str = Field(description="Relative path, with / between its parts.")
-    content: str
-    encoding: Literal["utf-8", "base64"] = Field(default="utf-8", description="How `content` is to be read.")
-
-    @field_validator("name")
-    @classmethod
-    def _name(cls, name: str) -> str:
-        return check_name(name)
-
-    @model_validator(mode="after")
-    def _decodes(self) -> Self:
-        self.decoded()
-        return self
-
-    def decoded(self) -> File:
-        """The file as bytes."""
-        is_base64 = self.encoding == "base64"
-        return File(self.name, _decode_base64(self.content) if is_base64 else self.content.encode())
-
-
-_FILES = TypeAdapter(list[AdditionalFile])
+_NO_NUL = r"^[^\u0000]*$"
+_NAME_PART = r"(?!\.{1,2}(/|$))[^/\u0000-\u001f\u007f]+"
 
 
 def decode_content(value: object) -> bytes:
-    """The bytes of a string, or of {"base64": "..."}."""
+    """Return the bytes of a string, or of {"base64": "..."}."""
     match value:
         case bytes():
             return value
@@ -70,36 +40,90 @@ def decode_content(value: object) -> bytes:
 Content = Annotated[bytes, BeforeValidator(decode_content)]
 
 
+def content_schemas(max_bytes: int) -> list[Schema]:
+    """Return the schemas of a string, and of bytes in base64."""
+    encoded = {"type": "string", "contentEncoding": "base64", "maxLength": _base64_length(max_bytes)}
+    return [
+        {"type": "string", "maxLength": max_bytes},
+        {
+            "type": "object",
+            "properties": {"base64": encoded},
+            "required": ["base64"],
+            "additionalProperties": False,
+        },
+    ]
+
+
+class AdditionalFile(Wire):
+    """A file that is placed beside the source file."""
+
+    name: str = Field(description="Relative path, with / between its parts.")
+    content: str
+    encoding: Literal["utf-8", "base64"] = Field(default="utf-8", description="Encoding of `content`.")
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        return check_name(name)
+
+    @model_validator(mode="after")
+    def _decodes(self) -> Self:
+        self.decoded()
+        return self
+
+    def decoded(self) -> File:
+        """Return the file with its content as bytes."""
+        is_base64 = self.encoding == "base64"
+        return File(self.name, _decode_base64(self.content) if is_base64 else self.content.encode())
+
+
+_FILES = TypeAdapter(list[AdditionalFile])
+
+
 def decode_files(value: object, limits: Limits) -> tuple[File, ...]:
-    """The files of a list, or of a ZIP archive in base64."""
+    """Return the files of a list, or of a ZIP archive in base64."""
     max_files, max_bytes = limits.additional_files, limits.additional_files_bytes
     if isinstance(value, str):
-        # A name costs up to 255 bytes twice and an entry some 100: what is larger holds too much anyway.
+        # Each file costs at most twice its name of 255 bytes and some 100 more: a larger archive cannot fit.
         check_bytes(len(value), (max_bytes + max_files * 1024) * 4 // 3 + 4)
         return unpack(_decode_base64(value), max_files=max_files, max_bytes=max_bytes)
     if not isinstance(value, Sequence):
-        raise ValueError("must be a list of files, or a ZIP archive as a string in base64")
+        raise ValueError("must be a list of files, or a ZIP archive in base64")
     if len(value) > max_files:
-        raise ValueError(f"{len(value)} files, at most {max_files} are taken")
+        raise ValueError(f"{len(value)} files; at most {max_files} are allowed")
     files = [file.decoded() for file in _FILES.validate_python(value)]
     return check_files(files, max_files=max_files, max_bytes=max_bytes)
 
 
+def files_schema(file: Schema, limits: Limits) -> Schema:
+    """Return the schema of additional files; `file` is that of `AdditionalFile`."""
+    file["properties"]["name"] |= {"maxLength": 255, "pattern": rf"^{_NAME_PART}(/{_NAME_PART}){{0,7}}$"}
+    file["properties"]["content"]["maxLength"] = _base64_length(limits.additional_files_bytes)
+    archive = {"type": "string", "contentEncoding": "base64", "contentMediaType": "application/zip"}
+    return {"anyOf": [{"type": "array", "maxItems": limits.additional_files, "items": file}, archive]}
+
+
 def decode_words(value: object, limits: Limits) -> tuple[str, ...]:
-    """The words of a string as a shell splits it, or of a list."""
+    """Return the words of a list, or of a string as a shell splits it."""
     if isinstance(value, str):
-        check_bytes(len(value.encode()), limits.words_bytes)  # before the split, which takes its time
+        check_bytes(len(value.encode()), limits.words_bytes)  # before the split, which is slow
     words = split_words(value)
     if len(words) > limits.words:
-        raise ValueError(f"{len(words)} words, at most {limits.words} are taken")
+        raise ValueError(f"{len(words)} words; at most {limits.words} are allowed")
     check_bytes(len(" ".join(words).encode()), limits.words_bytes)
     return words
 
 
-def split_words(value: object) -> tuple[str, ...]:
-    """A list of words as it stands, or a string split as a shell splits words with nothing expanded.
+def words_schema(limits: Limits) -> Schema:
+    """Return the schema of words."""
+    word = {"type": "string", "maxLength": limits.words_bytes, "pattern": _NO_NUL}
+    return {"anyOf": [word, {"type": "array", "maxItems": limits.words, "items": word}]}
 
-    Raises ValueError where a quote stays open, a word holds a NUL, or the value is of another kind.
+
+def split_words(value: object) -> tuple[str, ...]:
+    """Return a list of words as it is, or split a string as a shell does, with nothing expanded.
+
+    Raises ValueError for an open quote, a NUL character, or a value of another type.
     """
     if isinstance(value, str):
         words: list[str] = shlex.split(value)
@@ -108,24 +132,30 @@ def split_words(value: object) -> tuple[str, ...]:
     else:
         raise ValueError("must be a string or a list of strings")
     if any("\0" in word for word in words):
-        raise ValueError("a word holds no NUL character")
+        raise ValueError("a word cannot contain a NUL character")
     return tuple(words)
 
 
 def check_url(url: str, max_length: int) -> str:
-    """Return an http or https URL as it is."""
+    """Return `url` if it is an http or https URL."""
     if len(url) > max_length:
-        raise ValueError(f"{len(url)} characters, at most {max_length} are taken")
+        raise ValueError(f"{len(url)} characters; at most {max_length} are allowed")
     if not url.isascii() or not url.isprintable() or " " in url:
-        raise ValueError("a URL has printable ASCII characters only; others are percent-encoded")
+        raise ValueError("a URL can contain only printable ASCII characters; percent-encode all others")
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
         raise ValueError("must be an http or https URL with a host")
     return url
 
 
+def url_schema(max_length: int) -> Schema:
+    """Return the schema of an http or https URL."""
+    pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[!-~]+$"
+    return {"type": "string", "format": "uri", "pattern": pattern, "maxLength": max_length}
+
+
 def check_metadata(metadata: dict[str, Any], max_bytes: int) -> dict[str, Any]:
-    """Return an object that can be echoed as it is: finite numbers, whole ones of 64 bits at the most."""
+    """Return an object that can be echoed unchanged: numbers are finite, integers have at most 64 bits."""
     try:
         encoded = orjson.dumps(metadata)
     except orjson.JSONEncodeError as error:
@@ -137,13 +167,18 @@ def check_metadata(metadata: dict[str, Any], max_bytes: int) -> dict[str, Any]:
 
 
 def check_bytes(size: int, bound: int) -> None:
-    """Refuse a size beyond its bound."""
+    """Raise ValueError if `size` exceeds its bound."""
     if size > bound:
-        raise ValueError(f"{size} bytes, at most {bound} are taken")
+        raise ValueError(f"{size} bytes; at most {bound} are allowed")
 
 
 def _decode_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:
-        raise ValueError("not base64: the standard alphabet, padded, without line breaks") from None
+        reason = "not valid base64: use the standard alphabet, with padding and without line breaks"
+        raise ValueError(reason) from None
+
+
+def _base64_length(size_bytes: int) -> int:
+    return (size_bytes + 2) // 3 * 4

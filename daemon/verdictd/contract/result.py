@@ -1,18 +1,19 @@
-"""The result: the answer to one submission, as it crosses the wire."""
+"""The result: the answer to one submission."""
 
 from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field
 
-from verdictd.contract.fields import Wire
 from verdictd.contract.submission import EffectiveLimits
+from verdictd.contract.validation import Wire
+from verdictd.errors import Problem
 
 RESULT_TYPE = "verdictd.result.v1"
 
 
 class Status(StrEnum):
-    """What became of a submission."""
+    """Outcome of a submission."""
 
     ACCEPTED = "accepted"
     WRONG_ANSWER = "wrong_answer"
@@ -48,11 +49,11 @@ STATUS_IDS = {
     Status.OUTPUT_LIMIT_EXCEEDED: 102,
     Status.INVALID_SUBMISSION: 103,
 }
-"""3 to 14 are Judge0's numbers, ours start at 101."""
+"""3 to 14 are Judge0's numbers; 101 and above are verdictd's own."""
 
 
 class Cause(StrEnum):
-    """Which limit or event decided."""
+    """The limit or event that decided the status."""
 
     CPU_TIME = "cpu_time"
     WALL_TIME = "wall_time"
@@ -68,45 +69,38 @@ class Cause(StrEnum):
 
 
 class Spread(Wire):
-    """How a figure varied over the runs."""
+    """Variation of a figure over the runs."""
 
     min: float
     max: float
     mean: float
-    standard_deviation: float = Field(description="Of these runs, not an estimate for others.")
+    standard_deviation: float = Field(description="Of the population: these runs only.")
 
 
 class Runs(Wire):
-    """The figures of repeated runs."""
+    """Figures of repeated runs."""
 
     count: int
     time: Spread = Field(description="CPU time in seconds.")
-    wall_time: Spread = Field(description="Seconds.")
-    memory: Spread = Field(description="Peak in KiB.")
+    wall_time: Spread = Field(description="Elapsed time in seconds.")
+    memory: Spread = Field(description="Peak memory in KiB.")
 
 
 class LanguageUsed(Wire):
-    """The language that judged."""
+    """The language that the submission was judged in."""
 
     name: str
-    version: str | None = Field(description="Of its compiler or interpreter; null where it does not say.")
+    version: str | None = Field(description="Version of its compiler or interpreter; null if unknown.")
 
 
 class WorkerIdentity(Wire):
-    """Who judged: evidence for whoever doubts a verdict."""
+    """The host, the box and the software that judged, to reproduce a verdict."""
 
     host: str
-    box: int | None = Field(description="Null where nothing ran.")
+    box: int | None = Field(description="Number of the box; null if nothing was run.")
     sandbox: str
     sandbox_version: str
-    verdictd: str = Field(description="Version.")
-
-
-class ErrorDetail(Wire):
-    """One thing wrong with a submission."""
-
-    path: str = Field(description="JSON pointer; empty for the message as a whole.")
-    message: str
+    verdictd: str = Field(description="Version of verdictd.")
 
 
 Encoding = Literal["utf-8", "base64"]
@@ -115,43 +109,66 @@ Encoding = Literal["utf-8", "base64"]
 class Result(Wire):
     """The answer to one submission."""
 
-    id: str = Field(description="Of the submission.")
-    status: Status = Field(description="What became of the submission.")
-    status_id: int = Field(description="The number of the status; 3 to 14 are those of Judge0.")
-    message: str = Field(description="For a person.")
+    id: str = Field(description="The id of the submission.")
+    status: Status = Field(description="Outcome of the submission.")
+    status_id: int = Field(description="Number of the status; 3 to 14 are those of Judge0.")
+    message: str = Field(description="Explanation of the status, for a person.")
     cause: Cause | None = Field(
-        default=None, description="Which limit or event decided; null where the output did."
+        default=None, description="The limit or event that decided the status; null if the output did."
     )
-    stdout: str = Field(default="", description="Output of the last run.")
-    stdout_encoding: Encoding = Field(default="utf-8", description="base64 where the bytes are no UTF-8.")
-    stdout_truncated: bool = Field(default=False, description="Whether the end is missing.")
-    stderr: str = Field(default="", description="Errors of the last run.")
-    stderr_encoding: Encoding = Field(default="utf-8", description="base64 where the bytes are no UTF-8.")
-    stderr_truncated: bool = Field(default=False, description="Whether the end is missing.")
-    compile_output: str = Field(default="", description="What the compiler said.")
+    stdout: str = Field(default="", description="Standard output of the last run.")
+    stdout_encoding: Encoding = Field(default="utf-8", description="base64 if the bytes are not UTF-8.")
+    stdout_truncated: bool = Field(default=False, description="True if the end is missing.")
+    stderr: str = Field(default="", description="Standard error of the last run.")
+    stderr_encoding: Encoding = Field(default="utf-8", description="base64 if the bytes are not UTF-8.")
+    stderr_truncated: bool = Field(default=False, description="True if the end is missing.")
+    compile_output: str = Field(default="", description="Output of the compiler.")
     compile_output_encoding: Encoding = Field(
-        default="utf-8", description="base64 where the bytes are no UTF-8."
+        default="utf-8", description="base64 if the bytes are not UTF-8."
     )
-    compile_output_truncated: bool = Field(default=False, description="Whether the end is missing.")
-    exit_code: int | None = Field(default=None, description="Null where the program was killed or never ran.")
-    exit_signal: int | None = Field(default=None, description="Number of the signal that ended the program.")
-    time: float | None = Field(default=None, description="CPU time in seconds; the mean of several runs.")
-    wall_time: float | None = Field(default=None, description="Seconds; the mean of several runs.")
-    memory: int | None = Field(default=None, description="Peak in KiB; the mean of several runs.")
-    runs: Runs | None = Field(default=None, description="Null for a single run.")
+    compile_output_truncated: bool = Field(default=False, description="True if the end is missing.")
+    exit_code: int | None = Field(
+        default=None, description="Exit code of the program; null if it was killed or did not run."
+    )
+    exit_signal: int | None = Field(
+        default=None, description="Number of the signal that killed the program; null if none did."
+    )
+    time: float | None = Field(
+        default=None, description="CPU time in seconds; the mean if there were several runs."
+    )
+    wall_time: float | None = Field(
+        default=None, description="Elapsed time in seconds; the mean if there were several runs."
+    )
+    memory: int | None = Field(
+        default=None, description="Peak memory in KiB; the mean if there were several runs."
+    )
+    runs: Runs | None = Field(
+        default=None, description="Statistics of several runs; null after a single run."
+    )
     created_at: AwareDatetime | None = Field(
-        default=None, description="The timestamp of the message; null where it has none."
+        default=None, description="Timestamp of the submission's message; null if it has none."
     )
-    started_at: AwareDatetime = Field(description="When it had a box, in UTC.")
-    finished_at: AwareDatetime = Field(description="When the verdict was known, in UTC.")
-    queue_time: float | None = Field(default=None, description="Seconds from created_at to started_at.")
-    language: LanguageUsed | None = Field(default=None, description="Null where nothing was judged.")
-    limits: EffectiveLimits | None = Field(default=None, description="Null where nothing was judged.")
-    worker: WorkerIdentity = Field(description="Who judged, and with what.")
-    attempt: int = Field(default=1, description="Which delivery of the message this answers, from 1.")
-    redelivered: bool = Field(default=False, description="Whether the message was delivered before.")
+    started_at: AwareDatetime = Field(description="Time at which judging began, in UTC.")
+    finished_at: AwareDatetime = Field(description="Time at which the verdict was known, in UTC.")
+    queue_time: float | None = Field(
+        default=None, description="Seconds from created_at to started_at; null without created_at."
+    )
+    language: LanguageUsed | None = Field(
+        default=None, description="Language that was used; null if nothing was judged."
+    )
+    limits: EffectiveLimits | None = Field(
+        default=None, description="Limits that were in force; null if nothing was judged."
+    )
+    worker: WorkerIdentity = Field(description="The host, the box and the software that judged.")
+    attempt: int = Field(default=1, description="Number of the delivery that this answers, from 1.")
+    redelivered: bool = Field(default=False, description="True if the message was delivered before.")
     duplicate: bool = Field(
-        default=False, description="Whether this repeats the result of a submission that came before."
+        default=False,
+        description="True if this repeats the result of an earlier delivery of the same submission.",
     )
-    metadata: dict[str, Any] | None = Field(default=None, description="As it was sent.")
-    errors: tuple[ErrorDetail, ...] = Field(default=(), description="What is wrong with the submission.")
+    metadata: dict[str, Any] | None = Field(
+        default=None, description="The metadata of the submission, unchanged."
+    )
+    errors: tuple[Problem, ...] = Field(
+        default=(), description="Everything that is wrong with the submission."
+    )

@@ -1,4 +1,4 @@
-"""The submission: one program to judge, as it crosses the wire."""
+"""The submission: one program to judge."""
 
 import functools
 import uuid
@@ -8,79 +8,102 @@ from pydantic import Field, ValidationInfo, create_model, field_validator
 
 from verdictd.contract.fields import (
     Content,
-    Wire,
     check_bytes,
     check_metadata,
     check_url,
     decode_files,
     decode_words,
 )
-from verdictd.contract.limits import Limits, Number, Whole
+from verdictd.contract.limits import Bound, Limits
+from verdictd.contract.validation import Wire
 from verdictd.files import File
 
 SUBMISSION_TYPE = "verdictd.submission.v1"
 ID_PATTERN = r"^[A-Za-z0-9._:\-]{1,128}$"
+DEFAULT_LIMITS = Limits()
 
 
 class Submission(Wire):
     """A program to judge."""
 
-    limits: ClassVar[Limits] = Limits()
+    limits: ClassVar[Limits] = DEFAULT_LIMITS
 
     id: str = Field(
         default_factory=lambda: str(uuid.uuid4()),
         pattern=ID_PATTERN,
-        description="The sender's key, echoed. Default: the AMQP message_id, else a new UUID.",
+        description="Key chosen by the sender, echoed. Default: the AMQP message_id, or else a new UUID.",
     )
-    language: str = Field(min_length=1, max_length=64, description="Name or alias of a configured language.")
-    source_code: str = Field(description="The program, one source file.")
+    language: str = Field(
+        min_length=1, max_length=64, description="Name or alias of a configured language, in any case."
+    )
+    source_code: str = Field(description="The program, as one source file.")
     additional_files: tuple[File, ...] = Field(
-        default=(), description="Files placed beside the source: a list, or one ZIP archive in base64."
+        default=(), description="Files placed beside the source file: a list, or one ZIP archive in base64."
     )
     compiler_options: tuple[str, ...] = Field(
-        default=(), description="Words, checked against the language's allow-list."
+        default=(), description="Options for the compiler; each must be on the language's allow-list."
     )
     command_line_arguments: tuple[str, ...] = Field(
-        default=(), description="Words, as the program gets them; no shell sees them."
+        default=(), description="Arguments of the program, passed without a shell."
     )
-    stdin: Content = Field(default=b"", description="Input of the program.")
+    stdin: Content = Field(default=b"", description="Standard input of the program.")
     expected_output: Content | None = Field(
-        default=None, description="Null: nothing is compared, a clean run is accepted."
+        default=None,
+        description="Output to compare with. Null: nothing is compared, and a normal exit is accepted.",
     )
-    cpu_time_limit: float = Field(default=2, description="CPU time of the program, in seconds.")
+    cpu_time_limit: float = Field(
+        default=DEFAULT_LIMITS.cpu_time_limit.default, description="CPU time of the program, in seconds."
+    )
     cpu_extra_time: float = Field(
-        default=0.5, description="CPU time beyond the limit before the program is killed, in seconds."
+        default=DEFAULT_LIMITS.cpu_extra_time.default,
+        description="Extra CPU time after the limit, before the program is killed, in seconds.",
     )
     wall_time_limit: float | None = Field(
         default=None,
-        description="Time that passes, in seconds. Default: 5, or three times the CPU limit if that is more.",
+        description="Elapsed time, in seconds. Default: 5, or three times the CPU limit if that is more.",
     )
     memory_limit: int = Field(
-        default=262_144, description="Memory of all processes together where control groups are used, in KiB."
+        default=DEFAULT_LIMITS.memory_limit.default,
+        description="Memory in KiB, of all processes together if control groups are used.",
     )
-    stack_limit: int = Field(default=65_536, description="Stack of each process, in KiB.")
-    max_processes_and_or_threads: int = Field(default=60, description="Processes and threads at once.")
+    stack_limit: int = Field(
+        default=DEFAULT_LIMITS.stack_limit.default, description="Stack of each process, in KiB."
+    )
+    max_processes_and_or_threads: int = Field(
+        default=DEFAULT_LIMITS.max_processes_and_or_threads.default,
+        description="Number of processes and threads at the same time.",
+    )
     enable_per_process_and_thread_memory_limit: bool = Field(
-        default=False, description="Limit the address space of each process instead of the memory of all."
+        default=False,
+        description="Limit the address space of each process instead of the memory of all processes.",
     )
     enable_per_process_and_thread_time_limit: bool = Field(
         default=False,
-        description="Needs the memory flag too: with both, the box runs without control groups.",
+        description="Run without control groups; requires the flag for the memory limit as well.",
     )
-    max_file_size: int = Field(default=16_384, description="Size of each file that is written, in KiB.")
+    max_file_size: int = Field(
+        default=DEFAULT_LIMITS.max_file_size.default,
+        description="Size of each file that the program writes, in KiB.",
+    )
     max_output_size: int = Field(
-        default=4_096, description="Bytes on stdout, and on stderr, in KiB; more is output_limit_exceeded."
+        default=DEFAULT_LIMITS.max_output_size.default,
+        description="Output on stdout, and on stderr, in KiB; more is output_limit_exceeded.",
     )
-    redirect_stderr_to_stdout: bool = Field(default=False, description="Errors go where the output goes.")
-    enable_network: bool = Field(default=False, description="Only where the operator allows it.")
+    redirect_stderr_to_stdout: bool = Field(
+        default=False, description="Write standard error to standard output."
+    )
+    enable_network: bool = Field(
+        default=False, description="Allow network access, if the operator permits it."
+    )
     number_of_runs: int = Field(
-        default=1, description="Runs of the program; times and memory are averaged over them."
+        default=DEFAULT_LIMITS.number_of_runs.default,
+        description="Number of runs; times and memory are the means of all runs.",
     )
     callback_url: str | None = Field(
         default=None,
-        description="An http or https URL: the result is posted there too, where the operator allows it.",
+        description="An http or https URL that the result is also posted to, if the operator permits it.",
     )
-    metadata: dict[str, Any] | None = Field(default=None, description="Echoed unchanged.")
+    metadata: dict[str, Any] | None = Field(default=None, description="Any JSON object; echoed unchanged.")
 
     @field_validator("source_code")
     @classmethod
@@ -118,39 +141,54 @@ class Submission(Wire):
     @classmethod
     def _time_flag(cls, enabled: bool, info: ValidationInfo) -> bool:
         if enabled and info.data.get("enable_per_process_and_thread_memory_limit") is False:
-            raise ValueError("needs enable_per_process_and_thread_memory_limit too")
+            raise ValueError("requires enable_per_process_and_thread_memory_limit to be true as well")
         return enabled
 
     def effective_limits(self) -> "EffectiveLimits":
-        """The limits in force, defaults filled in."""
-        wall_time = self.wall_time_limit
-        if wall_time is None:
+        """Return the limits in force, with defaults filled in."""
+        wall_time_s = self.wall_time_limit
+        if wall_time_s is None:
             bound = self.limits.wall_time_limit
-            wall_time = min(max(bound.default, 3 * self.cpu_time_limit), bound.max)
-        given = {name: getattr(self, name) for name in EffectiveLimits.model_fields}
-        return EffectiveLimits(**(given | {"wall_time_limit": wall_time}))
+            wall_time_s = min(max(bound.default, 3 * self.cpu_time_limit), bound.max)
+        return EffectiveLimits(
+            cpu_time_limit=self.cpu_time_limit,
+            cpu_extra_time=self.cpu_extra_time,
+            wall_time_limit=wall_time_s,
+            memory_limit=self.memory_limit,
+            stack_limit=self.stack_limit,
+            max_processes_and_or_threads=self.max_processes_and_or_threads,
+            enable_per_process_and_thread_memory_limit=self.enable_per_process_and_thread_memory_limit,
+            enable_per_process_and_thread_time_limit=self.enable_per_process_and_thread_time_limit,
+            max_file_size=self.max_file_size,
+            max_output_size=self.max_output_size,
+            enable_network=self.enable_network,
+            number_of_runs=self.number_of_runs,
+        )
 
 
 @functools.lru_cache(maxsize=8)
 def submission_model(limits: Limits) -> type[Submission]:
-    """`Submission` with the defaults and bounds of these limits."""
+    """Return `Submission` with the defaults and bounds of these limits."""
     fields: dict[str, Any] = {}
     for name in Limits.model_fields:
         bound = getattr(limits, name)
-        if not isinstance(bound, (Number, Whole)):
+        if not isinstance(bound, Bound):
             continue
         base = Submission.model_fields[name]
-        default = None if base.default is None else bound.default
-        kind: Any = Annotated[int if isinstance(bound, Whole) else float, Field(ge=bound.min, le=bound.max)]
-        annotation = kind | None if base.default is None else kind
-        fields[name] = (annotation, Field(default=default, description=base.description))
+        optional = base.default is None
+        kind: Any = Annotated[type(bound.default), Field(ge=bound.min, le=bound.max)]
+        default = None if optional else bound.default
+        fields[name] = (
+            kind | None if optional else kind,
+            Field(default=default, description=base.description),
+        )
     model = create_model("Submission", __base__=Submission, __doc__=Submission.__doc__, **fields)
     model.limits = limits
     return model
 
 
 class EffectiveLimits(Wire):
-    """The limits that were in force; seconds and KiB as in the submission."""
+    """The limits that were in force, in the units of the submission."""
 
     cpu_time_limit: float
     cpu_extra_time: float

@@ -1,4 +1,4 @@
-"""Judging: a submission becomes a result.
+"""Judging: turn a submission into a result.
 
-May import sandbox, contract, settings and egress; has never heard of AMQP or HTTP.
+May import sandbox, contract, settings and egress. Knows nothing of AMQP, HTTP or callbacks.
 """

@@ -1,89 +1,79 @@
-"""Source to artifact: what lies in the box when the program runs."""
+"""Compile a submission: from source files to the artifact that is run."""
 
-import signal
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-
-import structlog
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import assert_never
 
 from verdictd import metrics
 from verdictd.contract.submission import Submission
 from verdictd.files import File
+from verdictd.judging.admission import Admitted
+from verdictd.judging.execution import Artifact, retry_if_killed
 from verdictd.judging.languages import Language, compile_argv
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.files import UnusableFile
 from verdictd.sandbox.model import Captured, Command, Constraints, Ending, Report
 
-log = structlog.get_logger()
-
-_KEPT_BYTES = 4 * 1024 * 1024  # a compiler may say more than is published; beyond this it is stopped
+_KEPT_BYTES = 4 * 1024 * 1024  # more than is published; a compiler that writes more than this is stopped
 
 
 @dataclass(frozen=True, slots=True)
 class Compilation:
-    """The files that a run needs, or why there are none."""
+    """The artifact and the compiler's output; without an artifact, `failure` says why there is none."""
 
-    files: Sequence[File]
-    executables: Sequence[File]
-    compile_output: Captured
-    failure: str | None
+    artifact: Artifact | None
+    output: Captured = field(default_factory=Captured)
+    failure: str = ""
 
 
 async def compile_submission(
-    box: Box, language: Language, submission: Submission, *, artifact_bytes: int, output_bytes: int
+    box: Box, admitted: Admitted, *, artifact_bytes: int, output_bytes: int
 ) -> Compilation:
-    """Compile in a clean box, or hand the source on where nothing is compiled.
+    """Compile in a clean box; a language without a compiler is run from its source files.
 
     The box needs a reset afterwards (`box.used`). Raises SandboxBroken.
     """
+    submission, language = admitted.submission, admitted.language
     sources = (File(language.source_file, submission.source_code.encode()), *submission.additional_files)
     if not language.compile_cmd:
-        return Compilation(sources, (), Captured(), None)
+        return Compilation(Artifact(sources))
 
     async def compile_once() -> Report:
         await box.ready()
         with metrics.STAGES.labels(metrics.Stage.BUILD).time():
             await box.place(sources)
-            return await box.run(_command(box, language, submission))
+            return await box.run(_command(box, admitted))
 
     report = await retry_if_killed(compile_once)
-    output = Captured(
-        report.stdout.data[:output_bytes], report.stdout.truncated or len(report.stdout.data) > output_bytes
-    )
+    output = _cut(report.stdout, output_bytes)
     failure = _failure(report, language)
-    if failure is None:
-        try:
-            taken = await box.take(language.artifacts or ("*",), artifact_bytes)
-        except UnusableFile as error:
-            failure = f"The compiler left nothing to run: {error}."
-        else:
-            placed = {file.name for file in taken}
-            others = [file for file in submission.additional_files if file.name not in placed]
-            if taken:
-                return Compilation(others, taken, output, None)
-            failure = "The compiler left nothing to run."
-    return Compilation((), (), output, failure)
+    if failure is not None:
+        return Compilation(None, output, failure)
+    try:
+        executables = await box.take(language.artifacts or ("*",), artifact_bytes)
+    except UnusableFile as error:
+        return Compilation(None, output, f"The compiled program cannot be used: {error}.")
+    if not executables:
+        return Compilation(None, output, "The compiler did not produce a program.")
+    return Compilation(Artifact(_not_replaced(submission, executables), executables), output)
 
 
-async def retry_if_killed(run: Callable[[], Awaitable[Report]]) -> Report:
-    """Run it, and once more where it was killed as others kill: what it did to itself, it does again.
-
-    A service that ends kills the programs in its control groups with SIGTERM, the kernel kills with SIGKILL
-    when the host is out of memory, and nothing that a sandbox writes tells that from a program's own doing.
-    """
-    report = await run()
-    if report.ending is Ending.SIGNALLED and report.signal in {signal.SIGTERM, signal.SIGKILL}:
-        log.warning("run.repeated", signal=report.signal)
-        report = await run()
-    return report
+def _cut(output: Captured, max_bytes: int) -> Captured:
+    return Captured(output.data[:max_bytes], output.truncated or len(output.data) > max_bytes)
 
 
-def _command(box: Box, language: Language, submission: Submission) -> Command:
+def _not_replaced(submission: Submission, executables: Sequence[File]) -> Sequence[File]:
+    """Return the additional files, without those that the compiler's files take the place of."""
+    replaced = {file.name for file in executables}
+    return [file for file in submission.additional_files if file.name not in replaced]
+
+
+def _command(box: Box, admitted: Admitted) -> Command:
+    language = admitted.language
     limits = language.compile_limits
     in_groups = box.sandbox.control_groups
     return Command(
-        argv=tuple(compile_argv(language, submission.compiler_options)),
+        argv=tuple(compile_argv(language, admitted.submission.compiler_options)),
         constraints=Constraints(
             cpu_time_s=limits.cpu_time_s,
             cpu_extra_time_s=0.5,
@@ -108,7 +98,7 @@ def _failure(report: Report, language: Language) -> str | None:
         case Ending.EXITED if report.exit_code == 0:
             return None
         case Ending.EXITED:
-            return f"The compiler exited with code {report.exit_code}."
+            return f"The compiler exited with code {report.exit_code}; see compile_output."
         case Ending.SIGNALLED:
             return f"The compiler was killed by signal {report.signal}."
         case Ending.CPU_TIME:
@@ -118,16 +108,8 @@ def _failure(report: Report, language: Language) -> str | None:
         case Ending.OUT_OF_MEMORY:
             return f"The compiler used more than {limits.memory_kib} KiB of memory."
         case Ending.OUTPUT:
-            return f"The compiler wrote more than {_KEPT_BYTES} bytes."
+            return f"The compiler wrote more than {_KEPT_BYTES} bytes of messages."
         case Ending.NOT_EXECUTED:
             return "The compiler could not be executed."
-    raise AssertionError(report.ending)
-
-
-def clash(language: Language, files: Sequence[File]) -> str | None:
-    """The name of an additional file that stands where the source or the artifact belongs."""
-    for file in files:
-        top = file.name.split("/")[0]
-        if top == language.source_file or any(fnmatchcase(top, pattern) for pattern in language.artifacts):
-            return file.name
-    return None
+        case _ as unreachable:
+            assert_never(unreachable)

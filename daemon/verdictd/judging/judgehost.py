@@ -1,4 +1,4 @@
-"""Everything that judges on this host, with or without a broker."""
+"""Own the boxes of this host, find the sandbox and build the judge, with or without a broker."""
 
 import asyncio
 import resource
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from verdictd.egress import Egress
+from verdictd.egress import Egress, EgressDenied
+from verdictd.judging.admission import Admission, CallbackProblem
 from verdictd.judging.judge import Judge
 from verdictd.judging.languages import Registry
 from verdictd.sandbox.discovery import discover
@@ -22,21 +23,24 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Judgehost:
-    """What judges on this host."""
+    """The parts that judge on this host."""
 
+    admission: Admission
     judge: Judge
     registry: Registry
     pool: BoxPool
     sandbox: Sandbox
     egress: Egress | None
-    """What callbacks may reach; None where they are not delivered."""
+    """The addresses that callbacks may reach; None if callbacks are disabled."""
 
 
 @asynccontextmanager
 async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
-    """Own the boxes, find the sandbox, build the judge. Raises LanguagesError, BoxTaken, NoSandbox."""
+    """Lock the boxes, find the sandbox, build the judge. Raises LanguagesError, BoxTaken, NoSandbox."""
     _raise_open_files()
     registry = Registry.load(settings.judge.languages_file)
+    egress = _egress(settings.callbacks)
+    admission = Admission(registry=registry, settings=settings, callback_problem=callback_problem(egress))
     numbers = range(settings.sandbox.first_box, settings.sandbox.first_box + settings.sandbox.box_count)
     with lock_boxes(settings.sandbox.lock_directory, numbers):
         sandbox = await discover(
@@ -52,13 +56,29 @@ async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
                 effect="limits hold per process; memory is the largest resident set",
             )
         async with open_pool(sandbox, numbers, retire_s=settings.sandbox.retire_s) as pool:
-            egress = _egress(settings.callbacks)
-            judge = Judge(pool=pool, sandbox=sandbox, registry=registry, settings=settings, egress=egress)
-            yield Judgehost(judge, registry, pool, sandbox, egress)
+            judge = Judge(
+                pool=pool, sandbox=sandbox, settings=settings.judge, open_files=settings.sandbox.open_files
+            )
+            yield Judgehost(admission, judge, registry, pool, sandbox, egress)
+
+
+def callback_problem(egress: Egress | None) -> CallbackProblem:
+    """Return the check of callback URLs; without `egress` callbacks are disabled, and all are refused."""
+
+    def problem(url: str) -> str | None:
+        if egress is None:
+            return "callbacks are disabled on this judge; the result goes to the reply queue"
+        try:
+            egress.target(url)
+        except EgressDenied as error:
+            return str(error)
+        return None
+
+    return problem
 
 
 def _raise_open_files() -> None:
-    """Isolate walks deep trees with one descriptor a level, and inherits our limit."""
+    """Raise the limit of open files: isolate inherits it, and needs a descriptor for each level of a tree."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -70,6 +90,6 @@ def _egress(settings: CallbackSettings) -> Egress | None:
 
 
 def use_pidfd_watcher() -> None:
-    """Watch children by pidfd; Python 3.12 does so by itself, 3.11 starts a thread for each."""
+    """Wait for child processes by pidfd, as Python 3.12 does by itself; 3.11 starts a thread for each."""
     if sys.version_info < (3, 12):
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())

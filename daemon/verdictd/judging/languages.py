@@ -1,4 +1,4 @@
-"""The languages: declared in languages.toml and the operator's own file, found by name or alias."""
+"""Languages, declared in languages.toml and in the operator's own file."""
 
 import asyncio
 import os
@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StrictB
 from pydantic.dataclasses import dataclass
 
 from verdictd.contract.fields import split_words
+from verdictd.contract.validation import explain
 
 PACKAGED = Path(__file__).with_name("languages.toml")
 VERSION_TIMEOUT_S = 10
@@ -21,15 +22,15 @@ VERSION_TIMEOUT_S = 10
 _SEARCHED = ("/usr/local/bin", "/usr/bin", "/bin")
 _VISIBLE = ("/usr", "/bin", "/lib", "/lib64")
 _ENVIRONMENT = {"PATH": ":".join(_SEARCHED), "HOME": "/tmp", "LANG": "C.UTF-8"}  # noqa: S108 - the box's own
-# It holds nothing but links, and Debian's java, lua, php, cc and awk lead through it.
+# Contains only links; the paths of Debian's java, lua, php, cc and awk lead through it.
 _DIRECTORIES = ("/etc/alternatives:maybe",)
 _OPTIONS = "{options}"
-# What belongs to the commands and names of a table; the rest belongs to the language.
+# Keys that describe the commands and the names of a table; an operator's own run_cmd replaces them all.
 _OF_COMMANDS = ("compile_cmd", "version_cmd", "artifacts", "file_extension", "aliases")
 
 
 class LanguagesError(ValueError):
-    """A file of languages is wrong: the message names the file, the language and the key."""
+    """A file of languages is invalid; the message names the file, the language and the key."""
 
 
 def _with_base_environment(own: Mapping[str, str]) -> Mapping[str, str]:
@@ -56,7 +57,7 @@ _STRICT = ConfigDict(extra="forbid", validate_default=True)
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
 class CompileLimits:
-    """How far the compiler may go; the fields are named as a sandbox's constraints are."""
+    """Limits of the compiler; the fields have the names of a sandbox's constraints."""
 
     cpu_time_s: Seconds = 30
     wall_time_s: Seconds = 60
@@ -69,7 +70,7 @@ class CompileLimits:
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
 class Language:
-    """One language; the fields are the keys of languages.toml, where they are described."""
+    """One language; its fields are the keys of languages.toml, and described there."""
 
     name: Name
     source_file: FileName
@@ -90,20 +91,20 @@ class Language:
 
     @property
     def words(self) -> frozenset[str]:
-        """What finds this language, in the form in which lookups compare."""
+        """The name, extension and aliases of this language, in the form that lookups compare."""
         return frozenset(_lookup_form(word) for word in (self.name, self.file_extension, *self.aliases)) - {
             ""
         }
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """The compiler and the interpreter, as far as a box on this host does not hold them."""
+        """The compiler and the interpreter, if they are not available in a box on this host."""
         programs = [argv[0] for argv in (self.compile_cmd, self.run_cmd) if argv]
         return tuple(program for program in programs if _locate(program, self.directories) is None)
 
 
 class Registry:
-    """All declared languages, those that are not installed among them."""
+    """All declared languages, including those that are not installed."""
 
     def __init__(self, languages: Iterable[Language]) -> None:
         self._languages = tuple(languages)
@@ -111,7 +112,7 @@ class Registry:
 
     @classmethod
     def load(cls, extra: Path | None = None) -> Self:
-        """The languages of the package, with those of the operator's file added or in their place.
+        """Return the packaged languages, with those of the operator's file added or replaced.
 
         Raises LanguagesError.
         """
@@ -130,12 +131,12 @@ class Registry:
         return cls(kept + own)
 
     def get(self, word: str) -> Language | None:
-        """The language with this name, alias or file extension, in any case; it may not be installed."""
+        """Return the language with this name, alias or file extension, in any case, even if not installed."""
         return self._by_word.get(_lookup_form(word))
 
     @property
     def available(self) -> tuple[Language, ...]:
-        """The languages whose compiler and interpreter this host has; it looks anew each time."""
+        """The languages whose compiler and interpreter are installed, checked again on each access."""
         return tuple(language for language in self._languages if not language.missing)
 
     def __iter__(self) -> Iterator[Language]:
@@ -146,7 +147,7 @@ class Registry:
 
 
 def refused_option(language: Language, options: Iterable[str]) -> str | None:
-    """The first compiler option that the language does not allow."""
+    """Return the first compiler option that the language does not allow, or None."""
     refused = (
         word for word in options if not any(rule.fullmatch(word) for rule in language.compiler_options)
     )
@@ -154,7 +155,7 @@ def refused_option(language: Language, options: Iterable[str]) -> str | None:
 
 
 def compile_argv(language: Language, options: Sequence[str]) -> list[str]:
-    """The compiler's command line; empty where there is nothing to compile."""
+    """Return the compiler's command line, empty for a language without a compiler."""
     if not language.compile_cmd:
         return []
     words = language.compile_cmd
@@ -163,8 +164,8 @@ def compile_argv(language: Language, options: Sequence[str]) -> list[str]:
 
 
 def run_argv(language: Language, arguments: Sequence[str], *, memory_kib: int, stack_kib: int) -> list[str]:
-    """The command line of a program that has these limits."""
-    # A runtime keeps an eighth of the stack for itself; a JVM does not start with less than some 200 KiB.
+    """Return the command line that runs a program under these limits."""
+    # An eighth of the stack is left to the runtime; a JVM does not start with less than about 200 KiB.
     limits = {"{memory_mib}": str(memory_kib // 1024), "{stack_kib}": str(max(stack_kib * 7 // 8, 512))}
     words = list(language.run_cmd)
     for placeholder, value in limits.items():
@@ -173,7 +174,7 @@ def run_argv(language: Language, arguments: Sequence[str], *, memory_kib: int, s
 
 
 async def version(language: Language, limit_s: float = VERSION_TIMEOUT_S) -> str | None:
-    """The line in which the version command names a version; None where it does not, or takes too long."""
+    """Return the line in which the version command names a version; None if there is none, or no answer."""
     if not language.version_cmd:
         return None
     try:
@@ -183,7 +184,7 @@ async def version(language: Language, limit_s: float = VERSION_TIMEOUT_S) -> str
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd="/",
-            # Outside a box anybody may write to /tmp: no start-up file is taken from there.
+            # Outside a box anybody can write to /tmp: start-up files must not be read from there.
             env={**language.environment, "HOME": "/nonexistent"},
             start_new_session=True,
         )
@@ -196,7 +197,7 @@ async def version(language: Language, limit_s: float = VERSION_TIMEOUT_S) -> str
         return None
     finally:
         if process.returncode is None:
-            # The whole group, for a compiler may be a script that has started a JVM.
+            # The whole group: a compiler may be a script that has started a JVM.
             os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     lines = output.decode(errors="replace").splitlines()
@@ -208,7 +209,7 @@ def _lookup_form(word: str) -> str:
 
 
 def _locate(program: str, directories: Sequence[str]) -> str | None:
-    """Where a box finds a program; a path below /box is the compiler's business and taken as it is."""
+    """Return the path of a program in a box, or None; a path below /box is returned unchecked."""
     if program.startswith(("./", "/box/")):
         return program
     visible = [os.path.realpath(directory.removesuffix(":maybe")) for directory in (*_VISIBLE, *directories)]
@@ -221,7 +222,7 @@ def _locate(program: str, directories: Sequence[str]) -> str | None:
 
 
 def _read(file: Path) -> list[dict[str, Any]]:
-    """The tables of a file: `[[language]]` or `[language.NAME]`, in the singular or the plural."""
+    """Return the tables of a file: `[[language]]` or `[language.NAME]`, or the same with `languages`."""
     try:
         document = tomllib.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -232,13 +233,13 @@ def _read(file: Path) -> list[dict[str, Any]]:
         found: Any = [isinstance(table, dict) and {"name": name, **table} for name, table in named] or value
         are_tables = isinstance(found, list) and all(isinstance(table, dict) for table in found)
         if key not in ("language", "languages") or not are_tables:
-            raise LanguagesError(f"{file}: {key}: a file of languages holds [[language]] tables only")
+            raise LanguagesError(f"{file}: {key}: a languages file can contain only [[language]] tables")
         tables += found
     return tables
 
 
 def _complete(table: dict[str, Any], packaged: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """An operator's table, on top of the packaged one of the same name, alias or file extension."""
+    """Return an operator's table merged over the packaged one with the same name, alias or file extension."""
     words = [_lookup_form(str(table.get(key, ""))) for key in ("name", "file_extension")]
     base = next((packaged[word] for word in words if word in packaged), {})
     if "run_cmd" in table:
@@ -254,7 +255,7 @@ def _complete(table: dict[str, Any], packaged: Mapping[str, dict[str, Any]]) -> 
 
 
 def _declare(file: Path, tables: Iterable[dict[str, Any]]) -> list[Language]:
-    """The languages of one file, their programs located, no word claimed by two of them."""
+    """Return the languages of one file with their programs located; refuse a word used by two of them."""
     languages: list[Language] = []
     owners: dict[str, str] = {}
     for table in tables:
@@ -262,16 +263,17 @@ def _declare(file: Path, tables: Iterable[dict[str, Any]]) -> list[Language]:
         try:
             language = _with_located_programs(Language(**table))
         except ValidationError as error:
-            raise LanguagesError(f"{where}: {_explain(error)}") from error
+            reason = "; ".join(explain(error, unknown="unknown key"))
+            raise LanguagesError(f"{where}: {reason}") from error
         for word in sorted(language.words):
             if (owner := owners.setdefault(word, language.name)) is not language.name:
-                raise LanguagesError(f"{where}: {word} is a name or alias of {owner} already")
+                raise LanguagesError(f"{where}: {word} is already a name or alias of {owner}")
         languages.append(language)
     return languages
 
 
 def _with_located_programs(language: Language) -> Language:
-    """A bare program name becomes the path that executes in a box, where nobody searches PATH."""
+    """Replace program names by their paths in a box, where PATH is not searched."""
 
     def located(argv: tuple[str, ...]) -> tuple[str, ...]:
         return (_locate(argv[0], language.directories) or argv[0], *argv[1:]) if argv else ()
@@ -285,14 +287,9 @@ def _with_located_programs(language: Language) -> Language:
 
 
 def _release(language: Language, taken: frozenset[str]) -> Language:
-    """The language without the words that another has taken."""
+    """Return the language without the words that another language uses."""
     return replace(
         language,
         file_extension="" if _lookup_form(language.file_extension) in taken else language.file_extension,
         aliases=tuple(alias for alias in language.aliases if _lookup_form(alias) not in taken),
     )
-
-
-def _explain(error: ValidationError) -> str:
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in problems)

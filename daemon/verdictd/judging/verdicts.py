@@ -1,4 +1,4 @@
-"""Pure: a report and an expected output become a status."""
+"""Turn the report of a run into a verdict: pure functions."""
 
 import signal
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _SIGNALS: dict[int, tuple[Status, Cause]] = {
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A status, what decided it, and a sentence for a person."""
+    """A status, the limit or event that decided it, and a sentence for a person."""
 
     status: Status
     cause: Cause | None
@@ -30,18 +30,18 @@ INVALID = Verdict(Status.INVALID_SUBMISSION, Cause.VALIDATION, "The submission i
 
 
 def internal_error(message: str) -> Verdict:
-    """The fault is ours, and says nothing about the program."""
+    """Return the verdict for a failure of the judge, which says nothing about the program."""
     return Verdict(Status.INTERNAL_ERROR, Cause.SANDBOX, message)
 
 
 def verdict(
     report: Report, limits: EffectiveLimits, expected_output: bytes | None, *, memory_floor_kib: int = 0
 ) -> Verdict:
-    """What the run of a program means under these limits.
+    """Return the verdict of one run under these limits.
 
     A peak of memory up to `memory_floor_kib` says nothing about the program.
     """
-    # Without control groups no one ends a program at its memory limit: the peak tells.
+    # Without control groups a program is not killed at its memory limit: its peak decides.
     if report.memory_kib > max(limits.memory_limit, memory_floor_kib):
         return _exceeded(Ending.OUT_OF_MEMORY, limits)
     match report.ending:
@@ -64,29 +64,32 @@ def _exceeded(
     match ending:
         case Ending.OUT_OF_MEMORY:
             status, cause = Status.MEMORY_LIMIT_EXCEEDED, Cause.MEMORY
-            bound = f"{limits.memory_limit} KiB of memory"
+            message = f"Used more than {limits.memory_limit} KiB of memory."
         case Ending.OUTPUT:
             status, cause = Status.OUTPUT_LIMIT_EXCEEDED, Cause.OUTPUT
-            bound = f"{limits.max_output_size} KiB of output"
+            message = f"Wrote more than {limits.max_output_size} KiB of output."
         case Ending.CPU_TIME:
             status, cause = Status.TIME_LIMIT_EXCEEDED, Cause.CPU_TIME
-            bound = f"{limits.cpu_time_limit:g} s of CPU time"
+            message = f"Used more than {limits.cpu_time_limit:g} s of CPU time."
         case Ending.WALL_TIME:
             status, cause = Status.TIME_LIMIT_EXCEEDED, Cause.WALL_TIME
-            bound = f"{limits.wall_time_limit:g} s of wall time"
+            message = f"Took longer than {limits.wall_time_limit:g} s (wall time)."
         case _ as unreachable:
             assert_never(unreachable)
-    return Verdict(status, cause, f"Used more than {bound}.")
+    return Verdict(status, cause, message)
 
 
 def _exited(report: Report, expected_output: bytes | None) -> Verdict:
     if report.exit_code != 0:
-        return Verdict(Status.RUNTIME_ERROR_NZEC, Cause.EXIT_CODE, f"Exited with code {report.exit_code}.")
+        message = f"Exited with code {report.exit_code} instead of 0."
+        return Verdict(Status.RUNTIME_ERROR_NZEC, Cause.EXIT_CODE, message)
     if expected_output is None:
-        return Verdict(Status.ACCEPTED, None, "Ended well; no output was asked for.")
+        return Verdict(
+            Status.ACCEPTED, None, "Exited normally; there was no expected output to compare with."
+        )
     if same_output(report.stdout.data, expected_output):
-        return Verdict(Status.ACCEPTED, None, "The output is as expected.")
-    return Verdict(Status.WRONG_ANSWER, None, "The output differs from the expected one.")
+        return Verdict(Status.ACCEPTED, None, "The output matches the expected output.")
+    return Verdict(Status.WRONG_ANSWER, None, "The output differs from the expected output.")
 
 
 def _signalled(number: int) -> Verdict:

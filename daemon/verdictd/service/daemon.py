@@ -118,6 +118,7 @@ class _PoolCapacity:
 
 def _worker(settings: Settings, host: Judgehost, publisher: Publisher, history: History) -> Worker:
     return Worker(
+        admission=host.admission,
         judge=host.judge,
         replies=ReplyRouter(publisher, settings.broker),
         model=submission_model(settings.limits),

@@ -19,6 +19,7 @@ from verdictd.contract.codec import TEXTS, as_duplicate, decode, encode, peek_id
 from verdictd.contract.result import Result, Status
 from verdictd.contract.submission import SUBMISSION_TYPE, Submission
 from verdictd.errors import BrokerUnavailable, InvalidSubmission, Problem, SandboxBroken, SandboxUnusable
+from verdictd.judging.admission import Admission, Admitted
 from verdictd.judging.judge import Judge
 from verdictd.judging.verdicts import INVALID, internal_error
 from verdictd.monitoring.history import History
@@ -41,6 +42,7 @@ class Worker:
     def __init__(
         self,
         *,
+        admission: Admission,
         judge: Judge,
         replies: ReplyRouter,
         model: type[Submission],
@@ -50,6 +52,7 @@ class Worker:
         callbacks: Jobs | None = None,
         excuses: int = 0,
     ) -> None:
+        self._admission = admission
         self._judge = judge
         self._replies = replies
         self._model = model
@@ -67,7 +70,7 @@ class Worker:
         if delivery.redelivered:
             metrics.REDELIVERIES.inc()
         try:
-            submission = await self._decode(delivery)
+            admitted = await self._admit(delivery)
         except InvalidSubmission as error:
             metrics.INVALID_SUBMISSIONS.labels(metrics.Origin.AMQP).inc()
             peek = partial(peek_id, delivery.body, delivery.message_id)
@@ -75,12 +78,13 @@ class Worker:
             result = self._judge.unjudged(submission_id, INVALID, error.problems)
             told, body = await self._encode(result, delivery)
             return await self._answer(delivery, told, body, received_at, Settlement.DEAD_LETTER)
+        submission = admitted.submission
         structlog.contextvars.bind_contextvars(id=submission.id)
         digest = await offload(partial(_digest, delivery.body), len(delivery.body))
         key = (submission.id, digest)
         async with self._in_work.hold(key):  # what another delivery of it comes to is remembered
             try:
-                told, body = await self._encode(await self._result(key, submission, delivery), delivery)
+                told, body = await self._encode(await self._result(key, admitted, delivery), delivery)
             except Draining:
                 return Settlement.REQUEUE
             except SandboxBroken as error:
@@ -97,7 +101,7 @@ class Worker:
                 self._recent.add(key, body)
             return await self._answer(delivery, told, body, received_at, wanted, key=key, job=job)
 
-    async def _decode(self, delivery: Delivery) -> Submission:
+    async def _admit(self, delivery: Delivery) -> Admitted:
         problems = list(_envelope_problems(delivery))
         refused = self._replies.problem(delivery.reply_to)
         if refused is not None:
@@ -106,10 +110,9 @@ class Worker:
             raise InvalidSubmission(problems)
         decoding = partial(decode, delivery.body, self._model, message_id=delivery.message_id)
         submission = await offload(decoding, len(delivery.body))
-        self._judge.check(submission)
-        return submission
+        return self._admission.admit(submission)
 
-    async def _result(self, key: Key, submission: Submission, delivery: Delivery) -> Result:
+    async def _result(self, key: Key, admitted: Admitted, delivery: Delivery) -> Result:
         """Return the recent result of this submission, or judge it."""
         known = self._recent.get(key)
         if known is not None:
@@ -117,9 +120,10 @@ class Worker:
             return result.model_copy(update={"duplicate": result.duplicate or known.answered})
         attempts = delivery.attempt - min(self._excused.get(key, 0), self._excuses)
         if attempts > self._settings.max_attempts:
-            message = f"Not judged: {attempts - 1} attempts came to no end."
-            return self._judge.unjudged(submission.id, internal_error(message), metadata=submission.metadata)
-        result = await self._judge.judge(submission)
+            submission = admitted.submission
+            given_up = internal_error(f"Gave up after {attempts - 1} attempts.")
+            return self._judge.unjudged(submission.id, given_up, metadata=submission.metadata)
+        result = await self._judge.judge(admitted)
         if self._recent.has_other(key):
             message = f"{result.message} The id was used before, with another body."
             result = result.model_copy(update={"message": message})

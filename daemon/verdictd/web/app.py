@@ -46,7 +46,7 @@ def application(
     tokens = settings.http.tokens
     app = web.Application(middlewares=[_errors_as_json, *([_token_check(tokens)] if tokens else [])])
     app.on_response_prepare.append(_add_headers)
-    intake = Intake(settings=settings, judge=host.judge, requests=requests, reporter=reporter)
+    intake = Intake(settings=settings, admission=host.admission, requests=requests, reporter=reporter)
     pages = _Pages(settings, host, requests, reporter)
     app.router.add_post("/submissions/new", intake.submit)
     app.router.add_get("/languages", pages.languages)

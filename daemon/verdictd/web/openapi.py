@@ -7,7 +7,8 @@ import orjson
 from pydantic import TypeAdapter
 
 from verdictd import __version__
-from verdictd.contract.schema import Schema, result_schema, submission_schema
+from verdictd.contract.fields import Schema
+from verdictd.contract.schema import result_schema, submission_schema
 from verdictd.monitoring.status import DaemonStatus
 from verdictd.settings import Settings
 from verdictd.web.responses import Accepted, ErrorBody, Health, Offer, Readiness

@@ -9,7 +9,6 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from verdictd.contract.limits import Limits
-from verdictd.contract.result import ErrorDetail
 from verdictd.errors import Problem, VerdictdError
 from verdictd.judging.languages import CompileLimits
 
@@ -26,7 +25,7 @@ class ErrorBody:
     """Why a request was refused; `errors` has what is wrong with an invalid submission."""
 
     message: str
-    errors: tuple[ErrorDetail, ...] = ()
+    errors: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +82,7 @@ class HttpError(VerdictdError):
 
     def response(self) -> web.Response:
         """What the client is told."""
-        errors = tuple(ErrorDetail(path=problem.path, message=problem.message) for problem in self.problems)
-        return json_response(ErrorBody(str(self), errors), self.status, self.headers)
+        return json_response(ErrorBody(str(self), tuple(self.problems)), self.status, self.headers)
 
 
 def json_response(

@@ -15,7 +15,7 @@ from verdictd.concurrency import offload
 from verdictd.contract.codec import decode
 from verdictd.contract.submission import Submission, submission_model
 from verdictd.errors import BrokerUnavailable, InvalidSubmission
-from verdictd.judging.judge import Judge
+from verdictd.judging.admission import Admission
 from verdictd.monitoring.status import StatusReporter
 from verdictd.settings import Settings
 from verdictd.web.responses import Accepted, HttpError, json_response
@@ -31,12 +31,12 @@ class Intake:
     """Takes submissions over HTTP. State: how many requests are in work, and the bytes of their bodies."""
 
     def __init__(
-        self, *, settings: Settings, judge: Judge, requests: Requests, reporter: StatusReporter
+        self, *, settings: Settings, admission: Admission, requests: Requests, reporter: StatusReporter
     ) -> None:
         self._http = settings.http
         self._model = submission_model(settings.limits)
         self._max_bytes = settings.limits.message_bytes
-        self._judge = judge
+        self._admission = admission
         self._requests = requests
         self._reporter = reporter
         self._in_flight = 0
@@ -93,7 +93,7 @@ class Intake:
             submission, body = await offload(partial(_decode, received, self._model), len(received))
             if len(body) > self._max_bytes:
                 raise self._too_large()
-            self._judge.check(submission)
+            self._admission.admit(submission)
             await self._requests.publish(
                 body, submission.id, expected, headers=trace_headers(request.headers)
             )

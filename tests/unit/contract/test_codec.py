@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from support.submissions import problems
-from verdictd.contract.codec import encode, text_fields
+from verdictd.contract.codec import Text, encode, to_text
 from verdictd.contract.limits import KIB, MIB, Limits
-from verdictd.contract.result import STATUS_IDS, ErrorDetail, Result, Status, WorkerIdentity
+from verdictd.contract.result import STATUS_IDS, Result, Status, WorkerIdentity
 
 LEAST_BYTES = 256 * KIB
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -26,7 +26,7 @@ def result(**fields: Any) -> Result:
         "id": "a",
         "status": Status.ACCEPTED,
         "status_id": STATUS_IDS[Status.ACCEPTED],
-        "message": "The output is as expected.",
+        "message": "The output matches the expected output.",
         "started_at": NOW,
         "finished_at": NOW,
         "worker": WorkerIdentity(host="h", box=0, sandbox="isolate", sandbox_version="2.6", verdictd="0.1.0"),
@@ -38,6 +38,11 @@ def captured(document: dict[str, Any], name: str) -> bytes:
     """The bytes that a consumer reads from the three fields of a text."""
     text: str = document[name]
     return base64.b64decode(text) if document[f"{name}_encoding"] == "base64" else text.encode()
+
+
+def text_fields(name: str, text: Text) -> dict[str, Any]:
+    """The three fields of a result that hold a text."""
+    return {name: text.text, f"{name}_encoding": text.encoding, f"{name}_truncated": text.truncated}
 
 
 def test_every_status_has_a_number_of_its_own() -> None:
@@ -80,10 +85,10 @@ def test_captured_bytes_come_back_whole(data: bytes) -> None:
     """
     UTF-8 travels as text, anything else in base64.
     """
-    fields = text_fields("stdout", data, truncated=False)
+    text = to_text(data, truncated=False)
 
-    assert data == captured(fields, "stdout")
-    assert fields["stdout_truncated"] is False
+    assert data == captured(text_fields("stdout", text), "stdout")
+    assert text.truncated is False
 
 
 @pytest.mark.parametrize(
@@ -102,9 +107,9 @@ def test_text_is_text_and_bytes_are_base64(data: bytes, text: str, encoding: str
     """
     One byte that is no UTF-8 makes base64 of all, so that none is lost.
     """
-    fields = text_fields("stderr", data, truncated=False)
+    made = to_text(data, truncated=False)
 
-    assert {"stderr": text, "stderr_encoding": encoding, "stderr_truncated": False} == fields
+    assert (text, encoding, False) == (made.text, made.encoding, made.truncated)
 
 
 @pytest.mark.parametrize("cut", [b"a\xc3", b"a\xe2\x82", b"a\xf0\x9f\x98"])
@@ -112,16 +117,14 @@ def test_text_that_was_cut_within_a_character_stays_text(cut: bytes) -> None:
     """
     The half character is ours, not the program's, and goes.
     """
-    fields = text_fields("stdout", cut, truncated=True)
-
-    assert {"stdout": "a", "stdout_encoding": "utf-8", "stdout_truncated": True} == fields
+    assert Text("a", "utf-8", truncated=True) == to_text(cut, truncated=True)
 
 
 def test_bytes_that_were_cut_stay_base64() -> None:
     """
     Only the end of a text is forgiven.
     """
-    assert "base64" == text_fields("stdout", b"\xff\xc3", truncated=True)["stdout_encoding"]
+    assert "base64" == to_text(b"\xff\xc3", truncated=True).encoding
 
 
 PIECES = st.sampled_from([b"a", b"\n", b"\0", b"\xff", "é".encode(), "😀".encode(), b'"\\'])
@@ -139,7 +142,7 @@ def test_result_always_fits_and_says_what_was_cut(
     outputs = dict(zip(TEXTS, (stdout, stderr, compile_output), strict=True))
     fields: dict[str, Any] = {}
     for name, data in outputs.items():
-        fields |= text_fields(name, data, truncated=False)
+        fields |= text_fields(name, to_text(data, truncated=False))
 
     body = encode(result(**fields), LEAST_BYTES)
 
@@ -191,10 +194,9 @@ def test_worst_answer_to_an_invalid_submission_fits_the_least_bound() -> None:
     """
     unknown = {f"{number}" + "\1" * KIB: 0 for number in range(100)}
     found = problems(json.dumps(unknown).encode())
-    errors = tuple(ErrorDetail(path=problem.path, message=problem.message) for problem in found)
     metadata = {"a": "\1" * (LEAST_BYTES // 2 // 6 - 2)}
 
-    body = encode(result(errors=errors, metadata=metadata, stdout="\1" * MIB), LEAST_BYTES)
+    body = encode(result(errors=tuple(found), metadata=metadata, stdout="\1" * MIB), LEAST_BYTES)
 
     assert 21 == len(json.loads(body)["errors"])
     assert metadata == json.loads(body)["metadata"]
@@ -205,5 +207,5 @@ def test_metadata_that_could_not_be_sent_back_is_a_wrong_setting() -> None:
     """
     Nothing cuts metadata, so its bound leaves room for the rest of a result.
     """
-    with pytest.raises(ValidationError, match="metadata_bytes is more than half of result_bytes"):
+    with pytest.raises(ValidationError, match="metadata_bytes must be at most half of result_bytes"):
         Limits(metadata_bytes=LEAST_BYTES // 2 + 1, result_bytes=LEAST_BYTES)

@@ -58,7 +58,7 @@ def test_message_beyond_its_bound_is_refused_unread() -> None:
     model = submission_model(Limits(message_bytes=KIB))
 
     assert [] == problems(body().ljust(KIB), model=model)
-    reason = "the message has 1025 bytes, at most 1024 are taken"
+    reason = "the message has 1025 bytes; at most 1024 are allowed"
     assert [Problem("", reason)] == problems(body().ljust(KIB + 1), model=model)
 
 
@@ -70,7 +70,7 @@ def test_name_of_a_megabyte_is_not_echoed(character: str) -> None:
     assert 450 > len(problem(body(**{character * MIB: 1})).path)
 
 
-TOO_MANY = Problem("", f"the message has more than {MAX_VALUES} values")
+TOO_MANY = Problem("", f"the message has more than {MAX_VALUES} JSON values")
 
 
 @pytest.mark.parametrize(

@@ -10,20 +10,21 @@ import pytest
 
 from support.submissions import MODEL, PROTOTYPE_SAMPLE, UUID, body, problem, problems, raw, take
 from verdictd.contract.codec import decode, peek_id
-from verdictd.contract.limits import MIB, Limits, Number, Whole
+from verdictd.contract.limits import MIB, Bound, Limits
 from verdictd.contract.submission import Submission, submission_model
 from verdictd.errors import Problem
 from verdictd.files import File
 
-NUMBERS = [name for name in Limits.model_fields if isinstance(getattr(Limits(), name), Number)]
-WHOLE_NUMBERS = [name for name in Limits.model_fields if isinstance(getattr(Limits(), name), Whole)]
+BOUNDS = {name: bound for name, bound in Limits() if isinstance(bound, Bound)}
+NUMBERS = [name for name, bound in BOUNDS.items() if isinstance(bound.default, float)]
+WHOLE_NUMBERS = [name for name, bound in BOUNDS.items() if isinstance(bound.default, int)]
 BOOLEANS = [
     "enable_per_process_and_thread_memory_limit",
     "enable_per_process_and_thread_time_limit",
     "redirect_stderr_to_stdout",
     "enable_network",
 ]
-NOT_BASE64 = "not base64: the standard alphabet, padded, without line breaks"
+NOT_BASE64 = "not valid base64: use the standard alphabet, with padding and without line breaks"
 
 
 def test_sample_of_the_prototype_is_taken_as_it_stands() -> None:
@@ -67,7 +68,7 @@ def test_operator_sets_defaults_and_bounds() -> None:
     """
     Defaults and bounds come from the settings, and the bound is in the message.
     """
-    model = submission_model(Limits(memory_limit=Whole(default=10, min=5, max=20)))
+    model = submission_model(Limits(memory_limit=Bound[int](default=10, min=5, max=20)))
 
     assert 10 == decode(body(), model).memory_limit
     assert 20 == decode(body(memory_limit=20), model).memory_limit
@@ -165,7 +166,7 @@ def test_every_problem_is_reported_up_to_twenty() -> None:
 
     assert 21 == len(found)
     assert [Problem("/language", "Field required"), Problem("/source_code", "Field required")] == found[:2]
-    assert Problem("", "and 982 problems more") == found[-1]
+    assert Problem("", "and 982 more problems") == found[-1]
 
 
 @pytest.mark.parametrize(
@@ -188,15 +189,15 @@ def test_words_are_a_string_or_a_list(name: str, value: object, words: object) -
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        ("a " * 65, "65 words, at most 64 are taken"),
-        (["a"] * 65, "65 words, at most 64 are taken"),
-        ("a" * 4_097, "4097 bytes, at most 4096 are taken"),
-        (["é" * 1_000, "é" * 1_048], "4097 bytes, at most 4096 are taken"),
+        ("a " * 65, "65 words; at most 64 are allowed"),
+        (["a"] * 65, "65 words; at most 64 are allowed"),
+        ("a" * 4_097, "4097 bytes; at most 4096 are allowed"),
+        (["é" * 1_000, "é" * 1_048], "4097 bytes; at most 4096 are allowed"),
         ("'a", "No closing quotation"),
         (["a", 1], "must be a string or a list of strings"),
         ({"a": "b"}, "must be a string or a list of strings"),
         (None, "must be a string or a list of strings"),
-        ("a\0", "a word holds no NUL character"),
+        ("a\0", "a word cannot contain a NUL character"),
     ],
 )
 @pytest.mark.parametrize("name", ["compiler_options", "command_line_arguments"])
@@ -211,7 +212,7 @@ def test_words_of_a_megabyte_are_refused_before_they_are_split() -> None:
     """
     Splitting takes its time.
     """
-    reason = "16777216 bytes, at most 4096 are taken"
+    reason = "16777216 bytes; at most 4096 are allowed"
 
     assert Problem("/compiler_options", reason) == problem(body(compiler_options="a" * 16 * MIB))
 
@@ -271,7 +272,7 @@ def test_content_of_too_many_bytes_is_refused(name: str) -> None:
     Bytes of UTF-8 count, or those that the base64 stands for.
     """
     full = b"\xc3\xa9" * (8 * MIB)
-    reason = "16777217 bytes, at most 16777216 are taken"
+    reason = "16777217 bytes; at most 16777216 are allowed"
 
     assert full == getattr(take(**{name: full.decode()}), name)
     assert full == getattr(take(**{name: {"base64": base64.b64encode(full).decode()}}), name)
@@ -286,7 +287,7 @@ def test_source_of_too_many_bytes_is_refused() -> None:
     Bytes of UTF-8 count, not characters.
     """
     assert "é" * (MIB // 2) == take(source_code="é" * (MIB // 2)).source_code
-    reason = "1048578 bytes, at most 1048576 are taken"
+    reason = "1048578 bytes; at most 1048576 are allowed"
     assert Problem("/source_code", reason) == problem(body(source_code="é" * (MIB // 2 + 1)))
 
 
@@ -307,14 +308,14 @@ def test_files_are_a_list_with_text_or_base64() -> None:
 @pytest.mark.parametrize(
     ("files", "path", "reason"),
     [
-        ({}, "", "must be a list of files, or a ZIP archive as a string in base64"),
-        (None, "", "must be a list of files, or a ZIP archive as a string in base64"),
+        ({}, "", "must be a list of files, or a ZIP archive in base64"),
+        (None, "", "must be a list of files, or a ZIP archive in base64"),
         ([1], "/0", "Input should be an object"),
         ([{"name": "a"}], "/0/content", "Field required"),
         (
             [{"name": "a", "content": ""}, {"name": "../b", "content": ""}],
             "/1/name",
-            'a file name is relative, without empty parts, "." and ".."',
+            'a file name must be a relative path without empty parts, "." or ".."',
         ),
         ([{"name": "a", "content": "", "mode": 1}], "/0/mode", "unknown field"),
         ([{"name": "a", "content": 1}], "/0/content", "Input should be a valid string"),
@@ -329,8 +330,8 @@ def test_files_are_a_list_with_text_or_base64() -> None:
             NOT_BASE64,
         ),
         ([{"name": "a", "content": ""}] * 2, "", "two files are named 'a'"),
-        ([{}] * 65, "", "65 files, at most 64 are taken"),
-        ("UEs=", "", "the archive is not a readable ZIP file: no end of directory"),
+        ([{}] * 65, "", "65 files; at most 64 are allowed"),
+        ("UEs=", "", "the archive is not a readable ZIP file: the end of its directory is missing"),
         ("a.zip", "", NOT_BASE64),
     ],
 )
@@ -347,9 +348,9 @@ def test_files_of_too_many_bytes_are_refused() -> None:
     """
     one = [{"name": "a", "content": "x" * (10 * MIB + 1)}]
 
-    reason = "10485761 bytes in all, at most 10485760 are taken"
+    reason = "10485761 bytes in all files; at most 10485760 are allowed"
     assert Problem("/additional_files", reason) == problem(body(additional_files=one))
-    reason = "16777216 bytes, at most 14068398 are taken"
+    reason = "16777216 bytes; at most 14068398 are allowed"
     assert Problem("/additional_files", reason) == problem(body(additional_files="A" * 16 * MIB))
 
 
@@ -408,10 +409,10 @@ def test_callback_url_with_a_host_is_taken(url: str) -> None:
         ("http://a:0/", "must be an http or https URL with a host"),
         ("http://a:99999/", "Port out of range 0-65535"),
         ("http://[::1", "Invalid IPv6 URL"),
-        ("http://a b/", "a URL has printable ASCII characters only; others are percent-encoded"),
-        ("http://a/\r\nX: y", "a URL has printable ASCII characters only; others are percent-encoded"),
-        ("http://é/", "a URL has printable ASCII characters only; others are percent-encoded"),
-        ("http://a/" + "x" * 2_040, "2049 characters, at most 2048 are taken"),
+        ("http://a b/", "a URL can contain only printable ASCII characters; percent-encode all others"),
+        ("http://a/\r\nX: y", "a URL can contain only printable ASCII characters; percent-encode all others"),
+        ("http://é/", "a URL can contain only printable ASCII characters; percent-encode all others"),
+        ("http://a/" + "x" * 2_040, "2049 characters; at most 2048 are allowed"),
     ],
 )
 def test_callback_url_of_another_kind_is_refused(url: str, reason: str) -> None:
@@ -439,7 +440,7 @@ def test_metadata_is_kept_as_it_is() -> None:
         ('{"a": NaN}', "cannot be echoed: a number is not finite"),
         ('{"a": [1e400]}', "cannot be echoed: a number is not finite"),
         ('{"a": 18446744073709551616}', "cannot be echoed: Integer exceeds 64-bit range"),
-        (json.dumps({"a": "é" * 8_190}), "16388 bytes, at most 16384 are taken"),
+        (json.dumps({"a": "é" * 8_190}), "16388 bytes; at most 16384 are allowed"),
     ],
 )
 def test_metadata_that_cannot_be_echoed_is_refused(value: str, reason: str) -> None:
@@ -457,7 +458,7 @@ def test_time_flag_needs_the_memory_flag() -> None:
     both = take(enable_per_process_and_thread_memory_limit=True, **{name: True})
 
     assert both.enable_per_process_and_thread_time_limit
-    reason = "needs enable_per_process_and_thread_memory_limit too"
+    reason = "requires enable_per_process_and_thread_memory_limit to be true as well"
     assert Problem(f"/{name}", reason) == problem(body(**{name: True}))
 
 
@@ -478,7 +479,7 @@ def test_wall_time_stays_below_the_operators_bound() -> None:
     """
     No default leads beyond what may be asked for.
     """
-    model = submission_model(Limits(wall_time_limit=Number(default=5, min=1, max=10)))
+    model = submission_model(Limits(wall_time_limit=Bound[float](default=5, min=1, max=10)))
 
     assert 10 == decode(body(cpu_time_limit=60), model).effective_limits().wall_time_limit
 

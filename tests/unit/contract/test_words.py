@@ -53,8 +53,8 @@ def test_string_is_split_and_nothing_is_expanded(text: str, words: tuple[str, ..
     [
         ("'a", "No closing quotation"),
         ("a\\", "No escaped character"),
-        ("a\0b", "a word holds no NUL character"),
-        (["a\0b"], "a word holds no NUL character"),
+        ("a\0b", "a word cannot contain a NUL character"),
+        (["a\0b"], "a word cannot contain a NUL character"),
         (["a", 1], "must be a string or a list of strings"),
         (None, "must be a string or a list of strings"),
         (True, "must be a string or a list of strings"),

@@ -1,1 +1,1 @@
-"""Checkers: compare what a program wrote with what was expected. May import what judging may."""
+"""Checkers: decide if an output is correct. May import contract, sandbox and settings."""

@@ -1,0 +1,130 @@
+"""Admission: everything that can make a submission unjudgeable on this host, without a box."""
+
+import re
+from typing import Any
+
+import pytest
+
+from verdictd.contract.limits import Limits
+from verdictd.contract.submission import submission_model
+from verdictd.egress import Egress
+from verdictd.errors import InvalidSubmission, Problem
+from verdictd.judging.admission import Admission, Admitted
+from verdictd.judging.judgehost import callback_problem
+from verdictd.judging.languages import CompileLimits, Language, Registry
+from verdictd.settings import JudgeSettings, SandboxSettings, Settings
+
+COMPILED = Language(
+    name="compiled",
+    source_file="main.c",
+    compile_cmd=("/bin/cp",),
+    run_cmd=("./main",),
+    artifacts=("main", "*.class"),
+    compiler_options=(re.compile("-O[0-3]"),),
+    compile_limits=CompileLimits(wall_time_s=50),
+)
+SCRIPT = Language(name="script", source_file="main.sh", run_cmd=("/bin/sh", "main.sh"))
+NETWORKED = Language(name="networked", source_file="main.sh", run_cmd=("/bin/sh",), allow_network=True)
+MISSING = Language(name="missing", source_file="main.x", run_cmd=("/usr/bin/no-such-interpreter",))
+
+
+def admit(*, allow_network: bool = False, **fields: Any) -> Admitted:
+    settings = Settings(
+        sandbox=SandboxSettings(allow_network=allow_network), judge=JudgeSettings(submission_timeout_s=100)
+    )
+    admission = Admission(
+        registry=Registry([COMPILED, SCRIPT, NETWORKED, MISSING]),
+        settings=settings,
+        callback_problem=lambda url: None if url == "https://allowed.example/" else "this URL is refused",
+    )
+    return admission.admit(submission_model(Limits())(source_code="", **fields))
+
+
+def refusal(**fields: Any) -> list[Problem]:
+    with pytest.raises(InvalidSubmission) as refused:
+        admit(**fields)
+    return refused.value.problems
+
+
+def test_admitted_submission_has_its_language_and_limits() -> None:
+    admitted = admit(language="script", cpu_time_limit=3)
+
+    assert (SCRIPT, 9) == (admitted.language, admitted.limits.wall_time_limit)
+
+
+@pytest.mark.parametrize("name", ["klingon", "missing"])
+def test_unknown_and_missing_languages_are_answered_with_the_available_ones(name: str) -> None:
+    reason = f"unknown language {name!r}; available: compiled, networked, script"
+
+    assert [Problem("/language", reason)] == refusal(language=name)
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "reason"),
+    [
+        ({"compiler_options": "-O2 -o x"}, "/compiler_options", "'-o' is not an allowed option for compiled"),
+        (
+            {"additional_files": [{"name": "main.c", "content": ""}]},
+            "/additional_files",
+            "'main.c' would overwrite the source file",
+        ),
+        (
+            {"additional_files": [{"name": "main", "content": ""}]},
+            "/additional_files",
+            "'main' would overwrite the compiled program",
+        ),
+        (
+            {"additional_files": [{"name": "A.class/data", "content": ""}]},
+            "/additional_files",
+            "'A.class/data' would overwrite the compiled program",
+        ),
+        (
+            {"enable_network": True},
+            "/enable_network",
+            "network access is not allowed for compiled on this judge",
+        ),
+        ({"callback_url": "https://other.example/"}, "/callback_url", "this URL is refused"),
+        (
+            {"number_of_runs": 6, "wall_time_limit": 10},
+            "/number_of_runs",
+            "6 runs of up to 10 s each do not fit into the 50 s that a submission may run",
+        ),
+    ],
+)
+def test_reason_names_the_field_and_the_value(fields: dict[str, Any], path: str, reason: str) -> None:
+    assert [Problem(path, reason)] == refusal(language="compiled", **fields)
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    found = refusal(language="script", compiler_options="-x", enable_network=True, wall_time_limit=101)
+
+    assert ["/compiler_options", "/enable_network", "/number_of_runs"] == [problem.path for problem in found]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"language": "compiled", "compiler_options": "-O2"},
+        {"language": "compiled", "additional_files": [{"name": "main.h", "content": ""}]},
+        {"language": "script", "additional_files": [{"name": "main", "content": ""}]},
+        {"language": "script", "enable_network": True, "allow_network": True},
+        {"language": "networked", "enable_network": True},
+        {"language": "script", "callback_url": "https://allowed.example/"},
+        {"language": "script", "number_of_runs": 10, "wall_time_limit": 10},
+        {"language": "compiled", "number_of_runs": 5, "wall_time_limit": 10},
+    ],
+)
+def test_anything_that_is_allowed_is_admitted(fields: dict[str, Any]) -> None:
+    assert fields["language"] == admit(**fields).language.name
+
+
+@pytest.mark.parametrize(
+    ("egress", "problem"),
+    [
+        (None, "callbacks are disabled on this judge; the result goes to the reply queue"),
+        (Egress(networks=(), hosts=(), ports=(80,)), "port 443 is not allowed; these are: 80"),
+        (Egress(networks=(), hosts=(), ports=(443,)), None),
+    ],
+)
+def test_callback_url_is_refused_for_a_reason(egress: Egress | None, problem: str | None) -> None:
+    assert problem == callback_problem(egress)("https://example.org/done")

@@ -1,0 +1,85 @@
+"""From limits to a command, and the repetition of a run that was killed from outside."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from verdictd.contract.submission import Submission
+from verdictd.judging.admission import Admitted
+from verdictd.judging.execution import memory_floor_kib, retry_if_killed, run_command
+from verdictd.judging.languages import Language
+from verdictd.sandbox.model import Captured, Command, Ending, Report, Sandbox
+
+KIB_32 = 32_768
+
+
+def command(
+    *, control_groups: bool, per_process: bool = False, without: bool = False, address_space: bool = True
+) -> tuple[Command, Sandbox]:
+    submission = Submission(
+        language="script",
+        source_code="",
+        memory_limit=KIB_32,
+        enable_per_process_and_thread_memory_limit=per_process,
+        enable_per_process_and_thread_time_limit=without,
+    )
+    language = Language(
+        name="script", source_file="main.sh", run_cmd=("/bin/sh", "main.sh"), address_space=address_space
+    )
+    sandbox = Sandbox(("isolate",), "isolate", "2.6", control_groups, Path("/"), resident_floor_kib=7)
+    admitted = Admitted(submission, language, submission.effective_limits())
+    return run_command(admitted, sandbox, open_files=64), sandbox
+
+
+@pytest.mark.parametrize(
+    ("modes", "memory_kib", "address_space_kib", "in_group", "floor_kib"),
+    [
+        ({"control_groups": True}, KIB_32, None, True, 0),
+        ({"control_groups": False}, KIB_32, 2 * KIB_32 + 131_072, True, 7),
+        ({"control_groups": True, "per_process": True}, None, KIB_32, True, 7),
+        ({"control_groups": True, "per_process": True, "without": True}, None, KIB_32, False, 7),
+        ({"control_groups": False, "per_process": True}, None, KIB_32, True, 7),
+        ({"control_groups": True, "per_process": True, "address_space": False}, KIB_32, None, True, 0),
+        ({"control_groups": False, "address_space": False}, KIB_32, None, True, 7),
+    ],
+)
+def test_memory_is_limited_where_it_can_be(
+    modes: dict[str, bool],
+    memory_kib: int | None,
+    address_space_kib: int | None,
+    in_group: bool,
+    floor_kib: int,
+) -> None:
+    """A runtime that reserves more than it uses keeps its group, whatever was asked for."""
+    made, sandbox = command(**modes)
+    constraints = made.constraints
+
+    assert (memory_kib, address_space_kib) == (constraints.memory_kib, constraints.address_space_kib)
+    assert (in_group, floor_kib) == (made.control_groups, memory_floor_kib(made, sandbox))
+
+
+def report(ending: Ending, number: int | None = None) -> Report:
+    return Report(ending, None, number, 0, 0, 0, Captured(), Captured())
+
+
+@pytest.mark.parametrize(
+    ("first", "runs"),
+    [
+        (report(Ending.SIGNALLED, signal.SIGTERM), 2),
+        (report(Ending.SIGNALLED, signal.SIGKILL), 2),
+        (report(Ending.SIGNALLED, signal.SIGSEGV), 1),
+        (report(Ending.CPU_TIME, signal.SIGKILL), 1),
+        (report(Ending.EXITED), 1),
+    ],
+)
+@pytest.mark.anyio
+async def test_run_that_may_have_been_killed_from_outside_is_repeated_once(first: Report, runs: int) -> None:
+    made: list[Report] = []
+
+    async def run() -> Report:
+        made.append(first)
+        return first
+
+    assert first is await retry_if_killed(run)
+    assert runs == len(made)
