@@ -14,7 +14,7 @@ from support.processes import alive
 from support.waiting import wait_until
 from verdictd.errors import SandboxBroken
 from verdictd.sandbox import processes
-from verdictd.sandbox.processes import Outcome, execute
+from verdictd.sandbox.processes import ProcessResult, execute
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +28,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def shell(
     script: str, *, stdin: bytes = b"", output_bytes: int = 1_000, deadline_s: float = 60
-) -> Outcome:
+) -> ProcessResult:
     return await execute(
         ["/bin/bash", "-c", script], stdin=stdin, output_bytes=output_bytes, deadline_s=deadline_s
     )
