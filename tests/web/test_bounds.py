@@ -102,7 +102,7 @@ async def test_long_queue_is_429_and_too_many_requests_are_503(amqp_url: str, lo
             while (await served.post(bash("true")))[0] == 429:
                 await asyncio.sleep(0.2)
 
-    assert (503, "Too many requests are in work.") == (busy[0], busy[1]["message"])
+    assert (503, "Too many requests are in progress.") == (busy[0], busy[1]["message"])
     assert (429, "5", "Too many submissions are waiting.") == (full, again_in_s, said["message"])
 
 
@@ -122,7 +122,7 @@ async def test_daemon_without_a_broker_is_alive_and_not_ready(log: Path) -> None
     assert problems[0].startswith(f"not connected to RabbitMQ: {reason}")
     assert ["not consuming submissions", "not taking submissions over HTTP"] == problems[1:]
     assert [503, 503] == [submitted[0], waited[0]]
-    assert "RabbitMQ is not available" == submitted[1]["message"]
+    assert "RabbitMQ is not available." == submitted[1]["message"]
     assert (False, problems, None) == (status["ready"], status["problems"], status["queue"]["messages"])
     assert 0 == code
 
@@ -248,7 +248,7 @@ async def test_bodies_are_bounded_together(amqp_url: str, log: Path) -> None:
             writer.close()
         freed, _ = await served.post(bash("true", stdin="x" * 150_000))
 
-    assert (503, "Too many large requests are in work.") == (refused[0], refused[1]["message"])
+    assert (503, "Too many large requests are in progress.") == (refused[0], refused[1]["message"])
     assert 202 == freed
 
 

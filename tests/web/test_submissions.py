@@ -173,7 +173,7 @@ async def test_body_over_the_limit_is_413(shared: Site) -> None:
     grown = await shared.post(exact)
 
     assert [413, 413, 413] == [status for status, _ in (told, untold, grown)]
-    assert "A submission has 200000 bytes at the most." == told[1]["message"]
+    assert "A submission may have at most 200000 bytes." == told[1]["message"]
 
 
 @pytest.mark.parametrize(
