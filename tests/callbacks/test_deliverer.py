@@ -42,7 +42,7 @@ async def test_callback_is_delivered_and_leaves_nothing(amqp_url: str) -> None:
 
 
 async def test_failed_delivery_is_tried_again_after_each_step(amqp_url: str) -> None:
-    """Later each time, by chance a little sooner than the step; the id stays, each request verifies."""
+    """Each delay is longer, minus a random part; the id stays, and each request verifies."""
     behaviours = [answers(500), answers(503), dies, answers(200)]
     async with (
         Receiver(*behaviours).up() as receiver,
@@ -63,7 +63,7 @@ async def test_failed_delivery_is_tried_again_after_each_step(amqp_url: str) -> 
 
 
 async def test_receiver_that_is_down_for_a_while_gets_its_callback(amqp_url: str) -> None:
-    """Nobody listens at first; the callback waits in RabbitMQ."""
+    """While the receiver is down, the callback waits in RabbitMQ."""
     receiver = Receiver()
     async with delivering(amqp_url, callback_settings(receiver.port, ladder_s=(1, 2, 4))) as running:
         await running.jobs.add(job(receiver))
@@ -83,7 +83,7 @@ ENDS: list[tuple[Behave, int, str]] = [
 
 
 async def test_callback_that_ends_is_kept_with_its_reason(amqp_url: str) -> None:
-    """After the last step of the ladder, or at once where the receiver wants no more of it."""
+    """After the last step of the ladder, or at once if the receiver is gone."""
     ports = free_ports(len(ENDS))
     receivers = [Receiver(behave, port=port) for (behave, _, _), port in zip(ENDS, ports, strict=True)]
     sent = [job(receiver, number) for number, receiver in enumerate(receivers)]
@@ -192,7 +192,7 @@ async def test_secrets_are_rotated_without_a_gap(amqp_url: str) -> None:
 
 
 async def test_callbacks_survive_a_restart_of_the_broker(rabbitmq: PrivateBroker) -> None:
-    """On their queue, on a delay queue, in somebody's hands: all are delivered afterwards."""
+    """On the callbacks queue, on a delay queue or in flight: all are delivered afterwards."""
     early, late = Receiver(never_answers, answers(200)), Receiver()
     ports = {"allow_ports": (early.port, late.port), "ladder_s": (0.2, 3, 4), "timeout_s": 8}
     settings = callback_settings(**ports)

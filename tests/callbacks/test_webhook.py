@@ -1,4 +1,4 @@
-"""Webhooks against receivers on loopback: signed, bounded, and never led elsewhere."""
+"""Webhooks to receivers on loopback: signed, bounded, and never redirected."""
 
 import asyncio
 import socket
@@ -36,7 +36,7 @@ LOOPBACK = ("127.0.0.0/8",)
 
 
 class Names(AbstractResolver):
-    """A name server of ours: each look-up of whatever name gives the next of its addresses."""
+    """Fake resolver: each look-up, of any name, gives the next of its addresses."""
 
     def __init__(self, *addresses: list[str]) -> None:
         self._addresses = list(addresses)
@@ -51,7 +51,7 @@ class Names(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
 
 @asynccontextmanager
@@ -100,7 +100,7 @@ async def test_each_secret_signs() -> None:
 
 
 async def test_without_a_secret_there_is_no_signature() -> None:
-    """The id and the timestamp are there all the same."""
+    """The id and the timestamp are sent anyway."""
     async with Receiver().up() as receiver:
         await post(receiver, secrets=())
     (received,) = receiver.received
@@ -136,7 +136,7 @@ async def test_large_body_arrives_whole() -> None:
     ],
 )
 async def test_status_decides(status: int, outcome: Outcome) -> None:
-    """A redirect is a failure like others: nobody is asked at its target, though that would be allowed."""
+    """A redirect is a failure like others: its target gets no request, even if it is an allowed address."""
     async with Receiver().up() as elsewhere, Receiver().up() as receiver:
         receiver.behaviours = [answers(status, f"Location: {elsewhere.url}", "Set-Cookie: a=b")]
         answer = await post(receiver)
@@ -164,7 +164,7 @@ async def test_status_decides(status: int, outcome: Outcome) -> None:
     ],
 )
 def test_retry_after_is_seconds_or_a_date(said: str | None, expected_s: float) -> None:
-    """What is neither asks for nothing."""
+    """Any other text is ignored."""
     answer = classify(503, said, datetime(2026, 2, 2, 10, 0, tzinfo=UTC))
 
     assert expected_s == answer.retry_after_s
@@ -172,12 +172,12 @@ def test_retry_after_is_seconds_or_a_date(said: str | None, expected_s: float) -
 
 @given(st.text(max_size=40))
 def test_retry_after_of_any_text_is_no_error(said: str) -> None:
-    """The receiver's words never end the daemon's."""
+    """No text of a receiver makes the daemon fail."""
     assert 0 <= classify(503, said).retry_after_s
 
 
 async def test_receiver_that_never_answers_is_left_in_time() -> None:
-    """Whether it takes the connection only, or reads all and says nothing."""
+    """The receiver accepts the connection only, or reads everything and does not respond."""
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         async with Receiver(never_answers).up() as silent:
             began_s = time.monotonic()
@@ -263,7 +263,7 @@ async def test_name_of_a_refused_address_is_refused() -> None:
 async def test_no_socket_is_opened_for_a_name_with_a_refused_address(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The look-up is ours, so nothing but a socket could leave this machine: there is none."""
+    """The resolver is a fake, so only a socket could reach the network: none is opened."""
     receiver = Receiver()
     opened: list[Any] = []
     monkeypatch.setattr(
@@ -292,7 +292,7 @@ async def test_name_that_changes_its_address_is_refused_then() -> None:
 
 
 async def test_of_two_addresses_only_the_allowed_one_is_connected_to() -> None:
-    """A name may have both; a refused one is passed over."""
+    """A name may have both; the refused one is skipped."""
     async with Receiver(host="127.0.0.2").up() as allowed, Receiver(port=allowed.port).up() as forbidden:
         answer = await post(
             allowed,
@@ -305,7 +305,7 @@ async def test_of_two_addresses_only_the_allowed_one_is_connected_to() -> None:
 
 
 async def test_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy would connect where the guard cannot see it."""
+    """A proxy would connect without the check of addresses."""
     async with Receiver().up() as proxy, Receiver().up() as receiver:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")

@@ -27,7 +27,7 @@ def restored() -> Iterator[None]:
 
 
 def test_event_is_a_line_of_json_with_its_keys(capsys: pytest.CaptureFixture[str]) -> None:
-    """Off a terminal a line is read by programs; what is bound to the task is on it."""
+    """Without a terminal, a line is JSON, with the context that is bound to the task."""
     logs.configure("info", "auto")
     structlog.contextvars.bind_contextvars(id="abc")
     structlog.get_logger().info("submission.answered", status="accepted")
@@ -81,7 +81,7 @@ def test_libraries_that_log_messages_are_silent(capsys: pytest.CaptureFixture[st
 def test_terminal_escapes_do_nothing(
     capsys: pytest.CaptureFixture[str], style: Literal["json", "console"]
 ) -> None:
-    """Whatever a sender put into an id or a name is shown, not obeyed."""
+    """Control characters in an id or a name from a sender are shown as escapes."""
     logs.configure("info", style)
     structlog.get_logger().info("x", reply_to="\x1b[2J")
 

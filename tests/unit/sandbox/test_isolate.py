@@ -1,4 +1,4 @@
-"""Isolate's command line is built, and its meta file read, as its facts demand; the meta files are real."""
+"""Isolate's command line and meta file; the meta files are real ones."""
 
 from pathlib import Path
 
