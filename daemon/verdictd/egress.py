@@ -84,7 +84,6 @@ class Egress:
 
     def check(self, host: str, address: str) -> None:
         """Check an address that a host resolved to, before a socket is opened; raises EgressDenied."""
-
         # The text must be the same for every address: if all attempts to connect fail with the same text,
         # aiohttp raises that exception itself, and only then its type is seen.
         if host not in self._hosts and not self._is_allowed(address):

@@ -104,7 +104,6 @@ for _outcome in Outcome:
 
 async def observe_lag() -> None:
     """Measure the delay of the event loop until cancelled."""
-
     loop = asyncio.get_running_loop()
     while True:
         due_s = loop.time() + _LAG_EVERY_S

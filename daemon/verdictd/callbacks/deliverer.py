@@ -50,7 +50,6 @@ class Deliverer:
 
     async def handle(self, delivery: Delivery) -> Settlement:
         """Attempt one delivery. An acknowledged job was delivered, or is on another queue by then."""
-
         try:
             await self._handle(delivery)
         except BrokerUnavailable as error:

@@ -144,7 +144,6 @@ class Jobs:
     async def _delay(self, job: Job, step_s: float, least_s: float) -> float:
         # RabbitMQ expires messages only at the head of a queue, so one that is due sooner waits for those
         # before it. No message waits longer than the step, which is the time limit of the queue itself.
-
         jitter_s = step_s * random.uniform(0, _JITTER)  # noqa: S311 - not a secret
         wait_s = min(step_s, max(least_s, step_s - jitter_s))
         await self._publish(retry_queue(self._settings, step_s), job.body, job.headers, wait_s)

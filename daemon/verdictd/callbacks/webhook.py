@@ -106,7 +106,6 @@ class Sender:
 
     def _signatures(self, webhook_id: str, sent_at: datetime, body: bytes) -> str:
         """Sign with each secret: while secrets are rotated, a receiver knows the old one or the new one."""
-
         text = body.decode()
         return " ".join(signer.sign(webhook_id, sent_at, text) for signer in self._signers)
 
@@ -156,6 +155,5 @@ def _shortened(text: str) -> str:
 
 async def _chunks(body: bytes) -> AsyncIterator[bytes]:
     """Yield the body in parts: aiohttp would copy a large body as a whole."""
-
     for start in range(0, len(body), _CHUNK_BYTES):
         yield body[start : start + _CHUNK_BYTES]

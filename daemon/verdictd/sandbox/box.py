@@ -98,7 +98,6 @@ class Box:
 
     async def run(self, command: Command) -> Report:
         """Run one command; raises SandboxBroken if the sandbox failed, whatever the command did."""
-
         self.used = True
         try:
             self._meta.unlink(missing_ok=True)
@@ -153,7 +152,6 @@ class Box:
     @contextmanager
     def _directory(self) -> Iterator[int]:
         """Open the working directory. Its parents belong to the sandbox, and it must not be a link."""
-
         if self._root is None:
             raise SandboxBroken(f"box {self.number} was not initialised", FaultKind.FILES)
         try:

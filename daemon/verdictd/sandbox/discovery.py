@@ -109,7 +109,6 @@ async def _try(box: Box) -> Path:
     """Run a program in a box, and return the directory of all boxes."""
     try:
         await box.cleanup()  # a killed daemon may have left it in the other control group mode
-
         root = await box.reset()
         report = await box.run(Command(argv=("/bin/echo", "ready"), constraints=PROBE_LIMITS))
     finally:

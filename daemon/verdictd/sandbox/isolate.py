@@ -170,5 +170,4 @@ def _ending(meta: dict[str, str], *, output_exceeded: bool) -> tuple[Ending, int
 
 def _execution_failed(stdout: Captured, stderr: Captured) -> bool:
     """Return whether the execution failed: only this text tells it from a program that exits with 127."""
-
     return any(stream.data.startswith(b'execve("') for stream in (stdout, stderr))

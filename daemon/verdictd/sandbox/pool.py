@@ -112,7 +112,6 @@ class BoxPool:
 
         A box whose block ends with SandboxBroken must prove that it works before it is leased again. If no
         box is usable any more, SandboxUnusable is raised.
-
         """
         async with self._available:
             with metrics.STAGES.labels(metrics.Stage.WAIT).time():
@@ -229,7 +228,6 @@ class BoxPool:
 @asynccontextmanager
 async def open_pool(sandbox: Sandbox, numbers: range, *, retire_s: float) -> AsyncIterator[BoxPool]:
     """Open a pool over a range of boxes, whose locks the caller holds (see `lock_boxes`)."""
-
     with tempfile.TemporaryDirectory(prefix="verdictd-") as meta_directory:
         async with asyncio.TaskGroup() as tasks:
             boxes = [Box(sandbox, BoxId(number), Path(meta_directory)) for number in numbers]

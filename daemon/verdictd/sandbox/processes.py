@@ -181,7 +181,6 @@ async def _drained(*pipes: _Pipe) -> None:
 @asynccontextmanager
 async def _readable(content: bytes) -> AsyncIterator[int]:
     """Open a read-only descriptor with this content: of /dev/null, or of a file without a name."""
-
     if not content:
         fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     else:

@@ -75,7 +75,6 @@ async def recover(box: Box) -> int:
 
 def _empty(root: Path) -> None:
     """Remove the files in a box. Its root and the directories there belong to the sandbox; none is a link."""
-
     for directory in ("box", "tmp"):
         try:
             top = os.open(root / directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -120,7 +119,6 @@ def _processes_of(uid: int) -> list[int]:
     for process in _processes():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             # A zombie is dead already; its parent has not reaped it yet.
-
             state = (process / "stat").read_text().rpartition(")")[2].split()[0]
             if process.stat().st_uid == uid and state != "Z":
                 found.append(int(process.name))

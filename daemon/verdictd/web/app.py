@@ -17,7 +17,7 @@ from verdictd.settings import Settings
 from verdictd.web.openapi import document
 from verdictd.web.pages import DOCUMENT, Pages
 from verdictd.web.responses import HttpError
-from verdictd.web.submissions import Intake
+from verdictd.web.submissions import SubmissionHandler
 
 _HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -33,8 +33,10 @@ def application(
     *, settings: Settings, host: Judgehost, submitter: Submitter, reporter: StatusReporter
 ) -> web.Application:
     """Make the application; it publishes through `submitter`, and only reads from the others."""
-    intake = Intake(settings=settings, judge=host.judge, submitter=submitter, reporter=reporter)
-    routes = [intake.route(), *Pages(settings, host, submitter, reporter).routes()]
+    submissions = SubmissionHandler(
+        settings=settings, judge=host.judge, submitter=submitter, reporter=reporter
+    )
+    routes = [submissions.route(), *Pages(settings, host, submitter, reporter).routes()]
     middlewares: list[Middleware] = [_errors_as_json]
     if tokens := settings.http.tokens:
         open_paths = [route.definition.path for route in routes if not route.needs_token]

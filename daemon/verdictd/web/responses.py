@@ -91,7 +91,6 @@ def json_response(
     shape: object, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None
 ) -> web.Response:
     """Return a response with `shape` as JSON."""
-
     body = orjson.dumps(shape, default=_plain, option=orjson.OPT_NON_STR_KEYS)
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 

@@ -100,7 +100,6 @@ class _Connection(web.RequestHandler):
             log.error("http.failed", path=request.path, exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("a part of the response has been sent already")
-
         response = HttpError(HTTPStatus(status), f"{HTTPStatus(status).phrase}.").response()
         response.headers["Server"] = "verdictd"
         response.force_close()

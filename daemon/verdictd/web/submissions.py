@@ -40,7 +40,7 @@ _EXAMPLE: Final = {
 log = structlog.get_logger()
 
 
-class Intake:
+class SubmissionHandler:
     """Takes submissions over HTTP. State: the number of requests in flight, and the bytes of their bodies."""
 
     def __init__(
@@ -151,7 +151,6 @@ def _unavailable(message: str) -> HttpError:
 
 def _decode(received: bytearray, model: type[Submission]) -> tuple[Submission, bytes]:
     """Return the submission, and its body with the id in it: if it is published twice, it is still one."""
-
     body = bytes(received)
     submission = decode(body, model)
     if "id" not in submission.model_fields_set:

@@ -27,5 +27,4 @@ except BaseException as problem:  # Python would exit with 1, which means that t
     os.write(2, f"{problem!r}\n".encode(errors="replace"))
 finally:
     # Nothing is buffered and nothing is left to run, so the interpreter need not shut down.
-
     os._exit(code)

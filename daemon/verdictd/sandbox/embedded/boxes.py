@@ -137,7 +137,6 @@ def enter(uid: int) -> tuple[str, str]:
     A user other than root gets a user namespace, in which this process has power over its own files and
     mounts, and in which the user is known as `uid`.
     """
-
     owner = os.getuid()
     if owner == 0:
         boxes, locks = "/var/local/lib/verdictd-box", "/run/verdictd-box"
@@ -216,7 +215,6 @@ def _kill_all_of(uid: int) -> None:
             os._exit(0)
         except ProcessLookupError:
             os._exit(0)  # the user had no process
-
         finally:
             os._exit(2)
     _, status = os.waitpid(pid, 0)

@@ -27,7 +27,6 @@ def main(arguments: list[str]) -> int:
             parse(arguments, options)
         finally:
             # Emptied even after a usage error, so that an earlier run's file is not mistaken for this one's.
-
             meta = _open_meta(options.meta)
         return _COMMANDS[options.mode](options, meta)
     except UsageError as problem:

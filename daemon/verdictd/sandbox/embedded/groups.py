@@ -38,7 +38,6 @@ class Group:
     def entrances(self) -> list[int]:
         """Open the files to which a single-threaded process writes 0 to enter the group."""
         # In version 1 a thread enters without the synchronisation of all processors that a process waits for.
-
         name = "cgroup.procs" if self._unified else "tasks"
         return [os.open(f"{directory}/{name}", os.O_WRONLY) for directory in self.directories]
 
@@ -180,7 +179,6 @@ def _removed(directory: str) -> bool:
 
 def _field(path: str, key: str) -> int:
     """Return the number of a key in a file of keys and numbers; 0 if it is missing."""
-
     for line in _lines(path):
         name, _, value = line.partition(" ")
         if name == key:

@@ -70,8 +70,7 @@ class Guest:
         self._program = kernel.Program(self._arguments, environment)
 
     def live(self) -> NoReturn:
-        """Run process 1: set the box up, start the program, wait for it. All in the box die with it."""
-
+        """Run process 1: set the box up, start the program, wait for it. The box dies with it."""
         try:
             self._set_up()
             program = os.fork()
@@ -212,7 +211,6 @@ def _bytes(kib: int | None) -> int | None:
 
 def _limit(kind: int, value: int | None) -> None:
     """Limit a resource; for None, raise the limit as far as allowed."""
-
     _, hard = resource.getrlimit(kind)
     wanted = resource.RLIM_INFINITY if value is None else value
     try:

@@ -151,7 +151,6 @@ class _Watcher:
 
     def _kill(self, reason: str) -> None:
         """Kill the program alone, so that process 1 can still report its usage."""
-
         if self._measured.killed_for is not None:
             return
         self._measured.killed_for = reason

@@ -176,7 +176,6 @@ def attach_mount(mount: int, point: int) -> None:
 
 def change_root(root: int) -> None:
     """Make the mount the root of this namespace, and detach the old root."""
-
     os.fchdir(root)
     call("pivot_root", b".", b".")
     call("umount2", b".", _DETACH)

@@ -98,5 +98,4 @@ def _facts(measured: Measured) -> list[tuple[str, object]]:
 
 def _one_line(text: str) -> str:
     """Make a value that cannot forge a line of the meta file, whatever a program has called its files."""
-
     return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -91,7 +91,6 @@ def _restrictions(rule: Rule) -> int:
 
 def _mount_point(root: int, path: str, scaffolds: dict[int, int]) -> int:
     """Open the directory to mount on, without following links; make it if it lies in a scaffold."""
-
     here = os.dup(root)
     for name in path.split("/"):
         above = here

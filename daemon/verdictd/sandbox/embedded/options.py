@@ -188,7 +188,6 @@ def _size(text: str) -> int | None:
 
 def _seconds(text: str) -> float | None:
     """Parse seconds with a fraction. Less than a millisecond would round to 0, which means no limit."""
-
     whole, _, fraction = text.partition(".")
     digits = whole + fraction
     if not (digits.isascii() and digits.isdigit() and len(whole) <= 9):

@@ -70,7 +70,6 @@ def default_rules() -> list[Rule]:
 
 def apply_rule(rules: dict[str, Rule], rule: Rule) -> None:
     """Add a rule to earlier ones; it takes the place of a rule for the same directory."""
-
     if rule.removes:
         rules.pop(rule.inside, None)
     else:

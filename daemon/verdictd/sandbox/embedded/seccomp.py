@@ -129,7 +129,6 @@ def _refuse_by_argument(
     number: int, argument: int, test: int, values: tuple[int, ...], error: int
 ) -> list[bytes]:
     """Return steps that fail a system call if the low 32 bits of an argument pass the test."""
-
     tests = [_step(_LOAD, _ARGUMENT + 8 * argument)]
     for value in values:
         tests += [_step(test, value, 0, 1), _step(_RETURN, _FAIL | error)]
