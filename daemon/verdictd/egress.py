@@ -1,4 +1,4 @@
-"""Which addresses a callback may reach: seen in its URL, and checked again on the address connected to."""
+"""Addresses that a callback may reach: checked in its URL, and again when a socket is opened."""
 
 import asyncio
 import re
@@ -13,17 +13,18 @@ from yarl import URL
 
 Network = IPv4Network | IPv6Network
 
-# IANA's registries of special addresses; `is_global` knows a part of them, which depends on Python's version.
-# IPv6 is given out from 2000::/3: loopback, private, link-local, multicast, mapped and NAT64 lie outside.
+# IANA's registries of special-purpose addresses; `is_global` covers only some of them, depending on the
+# version of Python. Public IPv6 addresses are allocated from 2000::/3; loopback, private, link-local,
+# multicast, mapped and NAT64 addresses lie outside.
 _IPV6_IN_USE = IPv6Network("2000::/3")
 _SPECIAL: tuple[Network, ...] = tuple(
     ip_network(network)
     for network in (
         "0.0.0.0/8",  # this host
         "10.0.0.0/8",
-        "100.64.0.0/10",  # shared by a provider's customers
+        "100.64.0.0/10",  # carrier-grade NAT
         "127.0.0.0/8",
-        "169.254.0.0/16",  # link-local, where clouds answer questions about the machine
+        "169.254.0.0/16",  # link-local, with the metadata services of clouds
         "172.16.0.0/12",
         "192.0.0.0/24",
         "192.0.2.0/24",  # documentation
@@ -50,11 +51,11 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 class EgressDenied(OSError):
-    """A callback may not go there: it ends, and is not tried again."""
+    """The rules do not allow this address: do not send the callback, and do not retry it."""
 
 
 class Egress:
-    """What callbacks may reach: public addresses, allowed networks, and allowed hosts at any address."""
+    """Rules for callbacks: public addresses, allowed networks, and allowed hosts at any address."""
 
     def __init__(self, *, networks: Iterable[Network], hosts: Iterable[str], ports: Iterable[int]) -> None:
         self._networks = tuple(networks)
@@ -62,42 +63,43 @@ class Egress:
         self._ports = frozenset(ports)
 
     def target(self, url: str) -> URL:
-        """Return the URL as it is connected to; raise EgressDenied for what needs no look-up of its name."""
+        """Parse the URL and check all that does not need a DNS look-up; raises EgressDenied."""
         if not url.isascii():
-            raise EgressDenied("a URL has ASCII characters only; others are percent-encoded")
+            raise EgressDenied("a URL must be ASCII; percent-encode other characters")
         try:
             target = URL(url)
             host = target.raw_host or ""
         except ValueError as error:
-            raise EgressDenied(f"not a URL: {error}") from None
+            raise EgressDenied(f"is not a URL: {error}") from None
         if target.scheme not in {"http", "https"}:
             raise EgressDenied("must be an http or https URL")
         if target.raw_user is not None or target.raw_password is not None:
-            raise EgressDenied("a URL with a user or a password is not taken")
+            raise EgressDenied("a URL with a user name or a password is not accepted")
         if target.port not in self._ports:
             ports = ", ".join(map(str, sorted(self._ports)))
-            raise EgressDenied(f"port {target.port} is not allowed; these are: {ports}")
+            raise EgressDenied(f"port {target.port} is not allowed; allowed: {ports}")
         if host not in self._hosts:
             self._check_host(host)
         return target
 
     def check(self, host: str, address: str) -> None:
-        """Refuse an address that a host was found at; to be asked before a socket is opened for it."""
-        # The words are the same for every address: of several that failed alike, aiohttp raises one as it is.
-        if host not in self._hosts and not self._reaches(address):
+        """Check an address that a host resolved to, before a socket is opened; raises EgressDenied."""
+        # The text must be the same for every address: if all attempts to connect fail with the same text,
+        # aiohttp raises that exception itself, and only then its type is seen.
+        if host not in self._hosts and not self._is_allowed(address):
             raise EgressDenied("the host has an address that callbacks may not reach")
 
     def _check_host(self, host: str) -> None:
         if ":" in host:
-            if not self._reaches(host):
+            if not self._is_allowed(host):
                 raise EgressDenied(f"[{host}] is an address that callbacks may not reach")
         elif not _NAME.fullmatch(host):
-            raise EgressDenied(f"{host[:100]!r} is not the name of a host")
-        elif _NUMBER.fullmatch(host.rpartition(".")[2]) and not self._reaches(host):
-            # Decimal, octal, hexadecimal and short forms are addresses to the system, but not to ipaddress.
+            raise EgressDenied(f"{host[:100]!r} is not a valid host name")
+        elif _NUMBER.fullmatch(host.rpartition(".")[2]) and not self._is_allowed(host):
+            # The system reads decimal, octal, hexadecimal and short forms as addresses; ipaddress does not.
             raise EgressDenied(f"{host[:100]} is not an address that callbacks may reach")
 
-    def _reaches(self, text: str) -> bool:
+    def _is_allowed(self, text: str) -> bool:
         try:
             address = ip_address(text)
         except ValueError:
@@ -114,7 +116,7 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 class Resolver(AbstractResolver):
-    """Looks names up in threads of its own, so that a name server that hangs keeps nobody else waiting."""
+    """Resolver with threads of its own, so that a name server that hangs does not block other work."""
 
     def __init__(self, threads: Executor) -> None:
         self._threads = threads
@@ -122,7 +124,7 @@ class Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Every address of a name."""
+        """Return every address of a host name."""
         look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
         found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
         return [
@@ -138,4 +140,4 @@ class Resolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Leave the threads to their owner."""
+        """Do nothing: the threads belong to the caller."""

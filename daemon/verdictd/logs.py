@@ -10,11 +10,11 @@ import orjson
 import structlog
 
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
-"""The priorities of syslog, which journald takes from the beginning of a line."""
+"""Priorities of syslog, which journald reads from the beginning of a line."""
 
 
 def configure(level: str, style: Literal["auto", "console", "json"]) -> None:
-    """Send structlog's events and the libraries' log records through one renderer."""
+    """Send structlog's events and the log records of libraries through one renderer."""
     console = style == "console" or (style == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -23,8 +23,8 @@ def configure(level: str, style: Literal["auto", "console", "json"]) -> None:
     ]
     renderer: structlog.typing.Processor
     if console:
-        shared.append(_escape)
-        # Tracebacks of rich show local variables: bodies of messages, and the password in the broker's URL.
+        shared.append(_make_printable)
+        # A traceback of rich shows local variables: bodies of messages, and the password in the broker's URL.
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=_plain_traceback
         )
@@ -48,19 +48,27 @@ def configure(level: str, style: Literal["auto", "console", "json"]) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # At debug they log whole frames, at error what was returned: bodies of messages. What matters of a lost
-    # connection is logged by the modules that use it.
+    # These log whole frames at debug and returned messages at error, bodies included. The modules that use a
+    # connection log what matters when it is lost.
     for library in ("aio_pika", "aiormq"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
 def error_prefix() -> str:
-    """What an error begins with that is written beside the log, before or without one."""
+    """Return the prefix for an error that is written to standard error without the log."""
     return f"<{_PRIORITIES[logging.ERROR]}>" if _journald_reads(sys.stderr) else ""
 
 
+def printable(text: str, *, keep: str = "") -> str:
+    """Replace each character that is not printable by its escape sequence, except those in `keep`.
+
+    Text from others (a sender, a receiver, a program) could otherwise control a terminal or forge a log line.
+    """
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+
+
 class _JournalFormatter(structlog.stdlib.ProcessorFormatter):
-    """Begins each line with its priority, after sd-daemon(3)."""
+    """Formatter that begins each line with its priority, after sd-daemon(3)."""
 
     def format(self, record: logging.LogRecord) -> str:
         prefix = f"<{_PRIORITIES.get(record.levelno, 6)}>"
@@ -68,7 +76,7 @@ class _JournalFormatter(structlog.stdlib.ProcessorFormatter):
 
 
 def _journald_reads(stream: TextIO) -> bool:
-    """Whether the stream is the one that systemd has connected to the journal, after systemd.exec(5)."""
+    """Return whether systemd has connected the stream to the journal, after systemd.exec(5)."""
     try:
         status = os.fstat(stream.fileno())
     except (OSError, io.UnsupportedOperation):
@@ -79,16 +87,13 @@ def _journald_reads(stream: TextIO) -> bool:
 def _plain_traceback(stream: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
     text = io.StringIO()
     structlog.dev.plain_traceback(text, exc_info)
-    # The message of an error may quote what others named.
-    stream.write("".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text.getvalue()))
+    stream.write(printable(text.getvalue(), keep="\n"))  # the message of an error may quote a sender
 
 
-def _escape(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Show control characters in what others named, so that a terminal does not obey them."""
-    for key, value in event.items():
-        if isinstance(value, str) and not value.isprintable():
-            event[key] = repr(value)
-    return event
+def _make_printable(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    return {key: printable(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 def _dump(event: object, **_: object) -> str:

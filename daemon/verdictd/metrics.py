@@ -1,4 +1,4 @@
-"""What Prometheus scrapes: counts, durations and states; base units, and no label that a sender chooses."""
+"""Prometheus metrics: counts, durations and states, in base units. No sender chooses the value of a label."""
 
 import asyncio
 from enum import StrEnum
@@ -15,7 +15,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Stage(StrEnum):
-    """What a submission spends its time with here, after its time in the queue."""
+    """Stage of a submission on this host, after its time in the queue."""
 
     WAIT = "wait"
     BUILD = "build"
@@ -24,80 +24,86 @@ class Stage(StrEnum):
 
 
 class Origin(StrEnum):
-    """How an invalid submission came."""
+    """Way by which an invalid submission arrived."""
 
     AMQP = "amqp"
     HTTP = "http"
 
 
 class Outcome(StrEnum):
-    """What came of a try to deliver a callback; what `Ending` has, and what no try was needed for."""
+    """Outcome of one attempt to deliver a callback."""
 
     DELIVERED = "delivered"
     FAILED = "failed"
+    """To be retried."""
     EXHAUSTED = "exhausted"
+    """Failed, and it was the last attempt."""
     GONE = "gone"
+    """Rejected by the receiver for good."""
     REFUSED = "refused"
+    """Not sent, because the operator's rules do not allow the address."""
     DEFERRED = "deferred"
+    """Not sent yet, because the receiver's host is slow and busy."""
     MALFORMED = "malformed"
+    """Not sent, because the message on the callbacks queue is not a callback."""
 
 
 INFO = Info("verdictd", "Versions, and whether control groups are in use.")
-READY = Gauge("verdictd_ready", "1 if submissions are judged here now, as /readyz says.")
-BROKER_CONNECTED = Gauge("verdictd_broker_connected", "1 if replies can be published.")
+READY = Gauge("verdictd_ready", "1 if this daemon judges submissions now, as /readyz says.")
+BROKER_CONNECTED = Gauge("verdictd_broker_connected", "1 if results can be published.")
 CONSUMING = Gauge("verdictd_consuming", "1 if RabbitMQ delivers from a queue to this daemon.", ["queue"])
 WAITING = Gauge(
     "verdictd_queue_messages",
-    "Submissions that wait in the queue, for all daemons together; NaN while the broker is away.",
+    "Submissions waiting in the queue, for all daemons together; NaN while the broker is unavailable.",
 )
 DRAINING = Gauge("verdictd_draining", "1 once the daemon was asked to stop.")
-BOXES = Gauge("verdictd_boxes", "Boxes by what they are doing.", ["state"])
+BOXES = Gauge("verdictd_boxes", "Boxes by state.", ["state"])
 
 SUBMISSIONS = Counter(
     "verdictd_submissions",
-    "Answers that were published; the language is empty where the submission names none that is known.",
+    "Results published, by language and status; the language is empty if the submission names no known one.",
     ["language", "status"],
 )
 INVALID_SUBMISSIONS = Counter(
-    "verdictd_invalid_submissions", "Submissions that can never be judged, by how they came.", ["source"]
+    "verdictd_invalid_submissions", "Submissions that can never be judged, by origin.", ["source"]
 )
 DELIVERIES = Counter(
     "verdictd_deliveries",
-    "Messages by how they were settled; taken_back: the connection was lost before.",
+    "Deliveries by how they were settled; taken_back: the connection was lost before that.",
     ["queue", "settlement"],
 )
 REDELIVERIES = Counter("verdictd_redeliveries", "Submissions that had been delivered before.")
-CALLBACKS = Counter("verdictd_callbacks", "Callbacks by what came of a try to deliver them.", ["outcome"])
-SANDBOX_FAULTS = Counter("verdictd_sandbox_faults", "Times that the sandbox failed, by in what.", ["kind"])
+CALLBACKS = Counter("verdictd_callbacks", "Attempts to deliver a callback, by outcome.", ["outcome"])
+SANDBOX_FAULTS = Counter("verdictd_sandbox_faults", "Failures of the sandbox, by kind.", ["kind"])
 
 QUEUE_TIME = Histogram(
     "verdictd_queue_time_seconds",
-    "From the time that the publisher put on a submission, in whole seconds, to the start of judging.",
+    "From the publisher's timestamp of a submission, in whole seconds, to the start of judging.",
     buckets=_SLOW_S,
 )
 STAGES = Histogram(
     "verdictd_stage_duration_seconds",
-    "Waiting for a box, compiling, each single run, and publishing the reply.",
+    "Duration of waiting for a box, of compiling, of each single run, and of publishing the result.",
     ["stage"],
     buckets=_SLOW_S,
 )
 EVENT_LOOP_LAG = Histogram(
-    "verdictd_event_loop_lag_seconds", "How much later than asked for the daemon wakes up.", buckets=_QUICK_S
+    "verdictd_event_loop_lag_seconds", "Delay of the event loop beyond a timer that is due.", buckets=_QUICK_S
 )
 
-# A series that is there from the start begins with 0: Prometheus sees no increase in one that begins with 1.
+# Create each known series at 0: Prometheus does not see an increase in a series that begins with 1.
 for _stage in Stage:
     STAGES.labels(_stage)
 for _kind in FaultKind:
     SANDBOX_FAULTS.labels(_kind)
-for _source in Origin:
-    INVALID_SUBMISSIONS.labels(_source)
+for _origin in Origin:
+    INVALID_SUBMISSIONS.labels(_origin)
 for _outcome in Outcome:
     CALLBACKS.labels(_outcome)
 
 
 async def observe_lag() -> None:
-    """Measure the lag of the event loop, until cancelled."""
+    """Measure the delay of the event loop until cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         due_s = loop.time() + _LAG_EVERY_S

@@ -1,4 +1,4 @@
-"""Callbacks from submission to receiver, by the daemon as a whole."""
+"""Callbacks from submission to receiver, through a whole daemon."""
 
 import asyncio
 import json
@@ -91,13 +91,13 @@ REFUSED = {
     "http://10.0.0.1/": "10.0.0.1 is not an address that callbacks may reach",
     "http://[::1]/": "[::1] is an address that callbacks may not reach",
     "http://2130706433/": "2130706433 is not an address that callbacks may reach",
-    "http://user@example.org/": "a URL with a user or a password is not taken",
-    "http://example.org:22/": "port 22 is not allowed; these are: 80",
+    "http://user@example.org/": "a URL with a user name or a password is not accepted",
+    "http://example.org:22/": "port 22 is not allowed; allowed: 80",
 }
 
 
 async def test_refused_url_makes_the_submission_invalid(start: Start, client: Peer) -> None:
-    """Said at once, at its place, and nothing is judged or connected to."""
+    """The error names the field, and nothing is judged or connected to."""
     async with start() as running:
         await asyncio.gather(*(send(client, "true", url, correlation_id=url) for url in REFUSED))
         answers = [await client.take(RESULTS) for _ in REFUSED]
@@ -115,7 +115,7 @@ async def test_refused_url_makes_the_submission_invalid(start: Start, client: Pe
 
 
 async def test_callback_is_refused_where_callbacks_are_not_enabled(start: Start, client: Peer) -> None:
-    """As by default: nobody waits for what never comes."""
+    """Callbacks are off by default: a submission that asks for one is invalid."""
     async with start(callbacks__enabled="false"):
         await send(client, "true", "http://example.org/")
         answer = json.loads((await client.take(RESULTS)).body)
@@ -126,7 +126,7 @@ async def test_callback_is_refused_where_callbacks_are_not_enabled(start: Start,
 async def test_name_of_a_refused_address_ends_the_callback_and_not_the_verdict(
     start: Start, client: Peer
 ) -> None:
-    """What is seen only when the name is looked up comes after the reply; the dead queue has it."""
+    """An address that is found only by DNS is refused after the reply; the callback is on the dead queue."""
     receiver = Receiver()
     async with (
         receiver.up(),
@@ -140,7 +140,7 @@ async def test_name_of_a_refused_address_ends_the_callback_and_not_the_verdict(
 
     assert ("accepted", 0) == (answer["status"], receiver.connections)
     assert "refused: the host has an address that callbacks may not reach" == kept.headers["reason"]
-    assert (answer["id"], "refused", "error") == (line["id"], line["ending"], line["level"])
+    assert (answer["id"], "refused", "error") == (line["id"], line["outcome"], line["level"])
 
 
 async def test_callback_of_a_killed_daemon_is_delivered_by_the_next(start: Start, client: Peer) -> None:

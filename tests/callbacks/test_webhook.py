@@ -1,4 +1,4 @@
-"""Webhooks against receivers on loopback: signed, bounded, and never led elsewhere."""
+"""Webhooks to receivers on loopback: signed, bounded, and never redirected."""
 
 import asyncio
 import socket
@@ -25,8 +25,9 @@ from support.receiver import (
     dies,
     never_answers,
 )
-from verdictd.callbacks.webhook import Outcome, Response, Sender, classify
+from verdictd.callbacks.webhook import Response, Sender, classify
 from verdictd.egress import Egress, Resolver
+from verdictd.metrics import Outcome
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +36,7 @@ LOOPBACK = ("127.0.0.0/8",)
 
 
 class Names(AbstractResolver):
-    """A name server of ours: each look-up of whatever name gives the next of its addresses."""
+    """Fake resolver: each look-up, of any name, gives the next of its addresses."""
 
     def __init__(self, *addresses: list[str]) -> None:
         self._addresses = list(addresses)
@@ -50,7 +51,7 @@ class Names(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
 
 @asynccontextmanager
@@ -99,7 +100,7 @@ async def test_each_secret_signs() -> None:
 
 
 async def test_without_a_secret_there_is_no_signature() -> None:
-    """The id and the timestamp are there all the same."""
+    """The id and the timestamp are sent anyway."""
     async with Receiver().up() as receiver:
         await post(receiver, secrets=())
     (received,) = receiver.received
@@ -115,12 +116,12 @@ async def test_large_body_arrives_whole() -> None:
         answer = await post(receiver, body=body)
     (received,) = receiver.received
 
-    assert Outcome.DELIVERED == answer.ending
+    assert Outcome.DELIVERED == answer.outcome
     assert len(body) - 2 == len(received.verified())
 
 
 @pytest.mark.parametrize(
-    ("status", "ending"),
+    ("status", "outcome"),
     [
         (200, Outcome.DELIVERED),
         (202, Outcome.DELIVERED),
@@ -134,13 +135,13 @@ async def test_large_body_arrives_whole() -> None:
         (503, Outcome.FAILED),
     ],
 )
-async def test_status_decides(status: int, ending: Outcome) -> None:
-    """A redirect is a failure like others: nobody is asked at its target, though that would be allowed."""
+async def test_status_decides(status: int, outcome: Outcome) -> None:
+    """A redirect is a failure like others: its target gets no request, even if it is an allowed address."""
     async with Receiver().up() as elsewhere, Receiver().up() as receiver:
         receiver.behaviours = [answers(status, f"Location: {elsewhere.url}", "Set-Cookie: a=b")]
         answer = await post(receiver)
 
-    assert (ending, f"status {status}") == (answer.ending, answer.reason)
+    assert (outcome, f"status {status}") == (answer.outcome, answer.reason)
     assert 0 == elsewhere.connections
 
 
@@ -163,7 +164,7 @@ async def test_status_decides(status: int, ending: Outcome) -> None:
     ],
 )
 def test_retry_after_is_seconds_or_a_date(said: str | None, expected_s: float) -> None:
-    """What is neither asks for nothing."""
+    """Any other text is ignored."""
     answer = classify(503, said, datetime(2026, 2, 2, 10, 0, tzinfo=UTC))
 
     assert expected_s == answer.retry_after_s
@@ -171,12 +172,12 @@ def test_retry_after_is_seconds_or_a_date(said: str | None, expected_s: float) -
 
 @given(st.text(max_size=40))
 def test_retry_after_of_any_text_is_no_error(said: str) -> None:
-    """The receiver's words never end the daemon's."""
+    """No text of a receiver makes the daemon fail."""
     assert 0 <= classify(503, said).retry_after_s
 
 
 async def test_receiver_that_never_answers_is_left_in_time() -> None:
-    """Whether it takes the connection only, or reads all and says nothing."""
+    """The receiver accepts the connection only, or reads everything and does not respond."""
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         async with Receiver(never_answers).up() as silent:
             began_s = time.monotonic()
@@ -187,12 +188,12 @@ async def test_receiver_that_never_answers_is_left_in_time() -> None:
                 )
     took_s = time.monotonic() - began_s
 
-    assert [Response(Outcome.FAILED, "no answer in 0.5 s")] * 2 == ended
+    assert [Response(Outcome.FAILED, "no response within 0.5 s")] * 2 == ended
     assert took_s < 20
 
 
 @pytest.mark.parametrize(
-    ("head", "more", "ending"),
+    ("head", "more", "outcome"),
     [
         ("HTTP/1.1 200 OK\r\n\r\n", b"x" * 65_536, Outcome.DELIVERED),
         ("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", b"x" * 65_536, Outcome.DELIVERED),
@@ -204,7 +205,7 @@ async def test_receiver_that_never_answers_is_left_in_time() -> None:
         ("", b"x" * 65_536, Outcome.FAILED),
     ],
 )
-async def test_receiver_that_answers_for_ever_is_cut(head: str, more: bytes, ending: Outcome) -> None:
+async def test_receiver_that_answers_for_ever_is_cut(head: str, more: bytes, outcome: Outcome) -> None:
     """Its status counts, if it has one; nothing of its body is read on."""
     written_bytes = 0
 
@@ -218,9 +219,9 @@ async def test_receiver_that_answers_for_ever_is_cut(head: str, more: bytes, end
 
     async with Receiver(behave).up() as receiver:
         began_s = time.monotonic()
-        answer = await post(receiver, timeout_s=1)
+        answer = await post(receiver, timeout_s=10)
 
-    assert ending == answer.ending
+    assert outcome == answer.outcome
     assert time.monotonic() - began_s < 20
     assert written_bytes < 16 * 1024 * 1024  # what the system's buffers take; it could be GBs
 
@@ -230,7 +231,7 @@ async def test_receiver_that_dies_in_mid_delivery_is_a_failure() -> None:
     async with Receiver(dies, answers_once("HTTP/1.1 20"), answers(204)).up() as receiver:
         ended = [await post(receiver) for _ in range(3)]
 
-    assert [Outcome.FAILED, Outcome.FAILED, Outcome.DELIVERED] == [answer.ending for answer in ended]
+    assert [Outcome.FAILED, Outcome.FAILED, Outcome.DELIVERED] == [answer.outcome for answer in ended]
 
 
 def answers_once(text: str) -> Any:
@@ -247,7 +248,7 @@ async def test_receiver_that_is_not_there_is_a_failure() -> None:
 
     assert "cannot connect" in (await post(receiver)).reason
     answer = await post(receiver, url=f"http://nobody.invalid:{receiver.port}/")
-    assert (Outcome.FAILED, True) == (answer.ending, "cannot connect" in answer.reason)
+    assert (Outcome.FAILED, True) == (answer.outcome, "cannot connect" in answer.reason)
 
 
 async def test_name_of_a_refused_address_is_refused() -> None:
@@ -255,14 +256,14 @@ async def test_name_of_a_refused_address_is_refused() -> None:
     async with Receiver().up() as receiver:
         answer = await post(receiver, url=f"http://localhost:{receiver.port}/", networks=())
 
-    assert (Outcome.REFUSED, 0) == (answer.ending, receiver.connections)
+    assert (Outcome.REFUSED, 0) == (answer.outcome, receiver.connections)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "::1", "::ffff:127.0.0.1", "169.254.169.254"])
 async def test_no_socket_is_opened_for_a_name_with_a_refused_address(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The look-up is ours, so nothing but a socket could leave this machine: there is none."""
+    """The resolver is a fake, so only a socket could reach the network: none is opened."""
     receiver = Receiver()
     opened: list[Any] = []
     monkeypatch.setattr(
@@ -272,7 +273,7 @@ async def test_no_socket_is_opened_for_a_name_with_a_refused_address(
         receiver, url=f"http://a.example:{receiver.port}/", networks=(), resolver=Names([address, address])
     )
 
-    assert (Outcome.REFUSED, []) == (answer.ending, opened)
+    assert (Outcome.REFUSED, []) == (answer.outcome, opened)
 
 
 async def test_name_that_changes_its_address_is_refused_then() -> None:
@@ -286,12 +287,12 @@ async def test_name_that_changes_its_address_is_refused_then() -> None:
             for _ in range(2)
         ]
 
-    assert [Outcome.DELIVERED, Outcome.REFUSED] == [answer.ending for answer in ended]
+    assert [Outcome.DELIVERED, Outcome.REFUSED] == [answer.outcome for answer in ended]
     assert (1, 0) == (allowed.connections, forbidden.connections)
 
 
 async def test_of_two_addresses_only_the_allowed_one_is_connected_to() -> None:
-    """A name may have both; a refused one is passed over."""
+    """A name may have both; the refused one is skipped."""
     async with Receiver(host="127.0.0.2").up() as allowed, Receiver(port=allowed.port).up() as forbidden:
         answer = await post(
             allowed,
@@ -300,14 +301,14 @@ async def test_of_two_addresses_only_the_allowed_one_is_connected_to() -> None:
             resolver=Names(["127.0.0.1", "127.0.0.2"]),
         )
 
-    assert (Outcome.DELIVERED, 1, 0) == (answer.ending, allowed.connections, forbidden.connections)
+    assert (Outcome.DELIVERED, 1, 0) == (answer.outcome, allowed.connections, forbidden.connections)
 
 
 async def test_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy would connect where the guard cannot see it."""
+    """A proxy would connect without the check of addresses."""
     async with Receiver().up() as proxy, Receiver().up() as receiver:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
         answer = await post(receiver)
 
-    assert (Outcome.DELIVERED, 0, 1) == (answer.ending, proxy.connections, receiver.connections)
+    assert (Outcome.DELIVERED, 0, 1) == (answer.outcome, proxy.connections, receiver.connections)

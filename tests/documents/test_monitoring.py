@@ -13,8 +13,8 @@ from support.metrics import reached
 from support.promql import TARGET_LABELS, kept_labels, missing, selectors
 from support.rabbitmq import PrivateBroker
 from support.web import site
-from verdictd.callbacks.webhook import Outcome
 from verdictd.contract.result import Status
+from verdictd.metrics import Outcome
 from verdictd.settings import Settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]

@@ -199,7 +199,7 @@ async def test_sandbox_that_never_worked_stops_the_start(opened: Open, faulty: F
 async def test_executable_that_is_no_isolate_stops_the_start(opened: Open, faulty: Faulty, said: str) -> None:
     """What does not tell its version is not trusted with programs."""
     faulty.do_instead(f"echo '{said}'; exit 0")
-    with pytest.raises(NoSandbox, match="--version ended with 0"):
+    with pytest.raises(NoSandbox, match="--version exited with 0"):
         async with opened():
             pass
 

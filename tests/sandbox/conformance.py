@@ -1,4 +1,4 @@
-"""Drives an executable that speaks isolate's command line, and tells what came of it.
+"""Driver of an executable that speaks isolate's command line, for the conformance tests.
 
 The same cases run against every such executable, so nothing here knows how one works inside: it is started
 with arguments and descriptors, and judged by its exit code, its meta file and what can be seen from outside.
@@ -29,7 +29,7 @@ embedded_only = pytest.mark.parametrize("executable", ["embedded"], indirect=Tru
 
 @dataclass(frozen=True, slots=True)
 class Executable:
-    """Something that speaks isolate's command line."""
+    """An executable that speaks isolate's command line."""
 
     name: str
     argv: tuple[str, ...]
@@ -37,7 +37,7 @@ class Executable:
     def call(
         self, *options: str | bytes, deadline_s: float = DEADLINE_S
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run it with these options only, for its exit code and what it prints."""
+        """Run the executable with these options only, for its exit code and output."""
         return subprocess.run(
             [*self.argv, *options],
             stdin=subprocess.DEVNULL,
@@ -48,7 +48,7 @@ class Executable:
 
 
 class Outcome(NamedTuple):
-    """How a run ended, as the exit code and the meta file tell it."""
+    """End of a run, according to the exit code and the meta file."""
 
     exit_code: int
     status: str | None = None
@@ -75,7 +75,7 @@ def signalled(number: int) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What one `--run` left."""
+    """Output, meta file and exit code of one `--run`."""
 
     outcome: Outcome
     meta: dict[str, str]
@@ -121,11 +121,11 @@ class Box:
 
     @property
     def files(self) -> Path:
-        """The directory that is /box inside."""
+        """Return the directory that is /box inside."""
         return self.root / "box"
 
     def call(self, *options: str | bytes) -> subprocess.CompletedProcess[bytes]:
-        """Any call for this box."""
+        """Call the executable for this box."""
         return self.executable.call(f"--box-id={self.number}", *self.options, *options)
 
     def run(
@@ -135,7 +135,7 @@ class Box:
         stdin: bytes = b"",
         stdout: IO[bytes] | None = None,
     ) -> Ran:
-        """Run a program to its end; what it prints is kept, unless `stdout` takes it."""
+        """Run a program to its end; its output is kept unless `stdout` takes it."""
         started_s = time.monotonic()
         with self.started(program, *options, stdout=stdout) as run:
             out, err = run.process.communicate(stdin, timeout=DEADLINE_S)
@@ -145,7 +145,7 @@ class Box:
     def started(
         self, program: Sequence[str | bytes], *options: str | bytes, stdout: IO[bytes] | None = None
     ) -> Iterator["Run"]:
-        """A program that is being run; its keeper has ended when the block is left."""
+        """Start a program; its keeper has ended when the block ends."""
         with tempfile.TemporaryDirectory() as outside:
             run = Run(self._spawn(Path(outside) / "meta", program, options, stdout), Path(outside) / "meta")
             try:
@@ -180,13 +180,13 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run that may still be going on."""
+    """A run that may not have ended yet."""
 
     process: subprocess.Popen[bytes]
     meta_file: Path
 
     def result(self, stdout: bytes = b"", stderr: bytes = b"", took_s: float = 0) -> Ran:
-        """What came of it, when it has ended."""
+        """Wait for the end of the run, and return what it left."""
         exit_code = self.process.wait(DEADLINE_S)
         text = self.meta_file.read_bytes() if self.meta_file.exists() else b""
         lines = text.decode(errors="replace").split("\n")[:-1]
@@ -194,7 +194,7 @@ class Run:
         return Ran(outcome(exit_code, meta), meta, lines, stdout, stderr, took_s)
 
     def end(self) -> None:
-        """Ask the keeper to end, and make sure of it; close what is open to it."""
+        """Terminate the keeper, kill it if needed, and close its streams."""
         try:
             if self.process.poll() is None:
                 self.process.terminate()
@@ -208,7 +208,7 @@ class Run:
 
 
 def outcome(exit_code: int, meta: dict[str, str]) -> Outcome:
-    """Read from what was reported; None is for what was not."""
+    """Read the outcome from the exit code and the meta file; None is what was not reported."""
     return Outcome(
         exit_code=exit_code,
         status=meta.get("status"),
@@ -219,7 +219,7 @@ def outcome(exit_code: int, meta: dict[str, str]) -> Outcome:
 
 
 def first_of_each_key(lines: list[str]) -> dict[str, str]:
-    """A meta file; later occurrences of a key are not to be believed."""
+    """Parse a meta file; later occurrences of a key do not count, as they may be forged."""
     meta: dict[str, str] = {}
     for line in lines:
         key, _, value = line.partition(":")
@@ -228,12 +228,12 @@ def first_of_each_key(lines: list[str]) -> dict[str, str]:
 
 
 def prog(*words: str | int | float | bytes) -> list[str | bytes]:
-    """The command line of the test program of `programs/` in a box."""
+    """Return the command line of the test program of `programs/` in a box."""
     return ["/box/prog", *(word if isinstance(word, bytes) else str(word) for word in words)]
 
 
 def find_executable(name: str) -> Executable:
-    """The executable of that name; the test is skipped where it is not installed."""
+    """Find the executable of that name; skip the test if it is not installed."""
     if name == "embedded":
         directory = resources.files("verdictd.sandbox") / "embedded"
         return Executable(name, (sys.executable, "-I", "-S", str(directory)))
@@ -245,7 +245,7 @@ def find_executable(name: str) -> Executable:
 
 @contextmanager
 def fresh_box(executable: Executable, *options: str, program: Path | None = None) -> Iterator[Box]:
-    """A box that was just made, with the test program in it; it is gone afterwards."""
+    """Make a box with the test program in it, and remove it at the end of the block."""
     with box_number() as number:
         init = executable.call(f"--box-id={number}", *options, "--init")
         assert (0, b"") == (init.returncode, init.stderr)

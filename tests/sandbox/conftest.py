@@ -12,7 +12,7 @@ from sandbox.host import box_number, compile_prog
 
 @pytest.fixture(scope="session", params=["isolate", "embedded"])
 def executable(request: pytest.FixtureRequest) -> Executable:
-    """Each of the two that speak isolate's command line."""
+    """Each of the two executables that speak isolate's command line."""
     return find_executable(request.param)
 
 
@@ -40,7 +40,7 @@ def grouped_box(executable: Executable, program: Path) -> Iterator[Box]:
 
 @cache
 def missing_groups(executable: Executable) -> str:
-    """Why boxes with control groups cannot be made; empty where they can."""
+    """Return why boxes with control groups cannot be made; empty if they can."""
     with box_number() as number:
         box = (f"--box-id={number}", "--cg")
         init = executable.call(*box, "--init")

@@ -1,4 +1,4 @@
-"""What the conformance tests do with the host and see of it: box ids, limits, processes, files, time."""
+"""Access to the host for the conformance tests: box ids, limits, processes, files, time."""
 
 import resource
 import shutil
@@ -16,7 +16,7 @@ BOX_IDS = range(900, 1000)
 
 @contextmanager
 def box_number() -> Iterator[int]:
-    """A box id that no other test has, in this process or another: a name for a socket serves as the lock."""
+    """Reserve a box id that no other test has, in any process; the name of a socket is the lock."""
     for number in BOX_IDS:
         with socket.socket(socket.AF_UNIX) as lock:
             try:
@@ -29,7 +29,7 @@ def box_number() -> Iterator[int]:
 
 
 def compile_prog(into: Path) -> Path:
-    """The test program: static, so that it needs nothing of the box."""
+    """Compile the test program: static, so that it needs no libraries in the box."""
     compiler = shutil.which("gcc")
     assert compiler, "these tests need gcc"
     sources = sorted((Path(__file__).parent / "programs").glob("*.c"))
@@ -41,7 +41,7 @@ def compile_prog(into: Path) -> Path:
 
 @contextmanager
 def open_files(limit: int) -> Iterator[None]:
-    """Let this process and those it starts meanwhile open so many files."""
+    """Let this process and those it starts meanwhile open up to `limit` files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(
         resource.RLIMIT_NOFILE, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard)
@@ -53,7 +53,7 @@ def open_files(limit: int) -> Iterator[None]:
 
 
 def names(directory: Path) -> list[str]:
-    """What lies in a directory, in order."""
+    """Return the names in a directory, sorted."""
     return sorted(entry.name for entry in directory.iterdir())
 
 

@@ -25,7 +25,7 @@ def test_init_prints_where_the_box_is(executable: Executable) -> None:
 
 def test_cleanup_of_nothing_is_no_fault(executable: Executable) -> None:
     """
-    A box that was never made, or is gone already, is as clean as can be.
+    A box that does not exist is clean already.
     """
     with box_number() as number:
         assert [0, 0] == [executable.call(f"--box-id={number}", "--cleanup").returncode for _ in range(2)]
@@ -44,7 +44,7 @@ def test_box_that_was_not_made_is_refused(executable: Executable, tmp_path: Path
 
 def test_box_that_was_cleaned_is_refused(executable: Executable) -> None:
     """
-    It has to be made again.
+    After `--cleanup` a box must be made again.
     """
     with fresh_box(executable) as box:
         box.call("--cleanup")
@@ -142,7 +142,7 @@ def test_special_files_are_removed_after_the_run(box: Box) -> None:
 
 def test_special_files_are_removed_although_the_program_failed(box: Box) -> None:
     """
-    How a program ended makes no difference.
+    The end of the program makes no difference.
     """
     ran = box.run(["/bin/sh", "-c", "ln -s /etc/passwd link; exit 3"], "--processes=2")
 
@@ -151,7 +151,7 @@ def test_special_files_are_removed_although_the_program_failed(box: Box) -> None
 
 def test_files_belong_to_the_caller_after_the_run(box: Box) -> None:
     """
-    The caller reads what the program wrote, and needs no right of its user.
+    The caller reads what the program wrote, and does not need the rights of its user.
     """
     box.run(prog("write", "file", 1))
     status = (box.files / "file").stat()

@@ -1,4 +1,4 @@
-"""How a program ended: exit codes, signals, programs that cannot be executed."""
+"""Ends of programs: exit codes, signals, programs that cannot be executed."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from sandbox.conformance import ENDED_WELL, TIMED_OUT, Box, failed, prog, signal
 
 def test_program_that_exits_with_0_ended_well(box: Box) -> None:
     """
-    Exit code 0 is no status at all, and the sandbox ends with 0 itself.
+    Exit code 0 gives no status, and the sandbox exits with 0 itself.
     """
     ran = box.run(prog("hello"))
 

@@ -6,7 +6,7 @@ from sandbox.conformance import BROKEN, Box, prog
 
 
 def environment(box: Box, *options: str | bytes) -> list[bytes]:
-    """What a program finds in its environment."""
+    """Return the environment that a program finds."""
     return sorted(box.run(prog("environment"), *options).stdout.split(b"\0")[:-1])
 
 

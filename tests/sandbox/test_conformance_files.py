@@ -1,4 +1,4 @@
-"""Limits of files: how large they grow, how many are open."""
+"""Limits of files: their size, and the number of open files."""
 
 import signal
 from pathlib import Path
@@ -22,7 +22,7 @@ def test_file_beyond_its_limit_is_sg(box: Box) -> None:
 
 def test_file_beyond_its_limit_is_an_error_where_the_signal_is_ignored(box: Box) -> None:
     """
-    The limit holds for those who do not want the signal.
+    The limit also holds for a program that ignores the signal.
     """
     ran = box.run(prog("write-ignoring", "big", 1000), "--fsize=100")
 

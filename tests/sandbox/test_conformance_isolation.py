@@ -1,5 +1,5 @@
 # ruff: noqa: S108 - /tmp and /dev/shm are those of a box
-"""What a program can see of the machine: nothing that was not given to it."""
+"""Isolation: a program sees nothing of the host but what the rules give it."""
 
 from pathlib import Path
 
@@ -91,7 +91,7 @@ def test_no_disk_can_be_opened(box: Box) -> None:
 
 def test_box_of_another_is_out_of_reach(executable: Executable, program: Path, box: Box) -> None:
     """
-    Neither by its path, nor by its user.
+    Another box is reached neither by its path nor by its user.
     """
     with fresh_box(executable, program=program) as other:
         mine = box.run(prog("ids")).stdout.split()

@@ -1,4 +1,4 @@
-"""Signals to the sandbox itself: whoever ends it ends the program, and is told from the program's own end."""
+"""Signals to the sandbox itself: they end the program, and are reported differently from its own end."""
 
 import os
 import signal
@@ -58,7 +58,7 @@ def test_interrupted_box_is_usable(box: Box) -> None:
 
 def test_interrupted_sandbox_tells_the_time_so_far(box: Box) -> None:
     """
-    Times are measured to the end, whoever made it.
+    Times are measured up to the end, also if the sandbox was interrupted.
     """
     program = prog("burn", 20, uuid.uuid4().hex)
     with box.started(program) as run:
@@ -70,7 +70,7 @@ def test_interrupted_sandbox_tells_the_time_so_far(box: Box) -> None:
 
 
 def processor_time_s(program: list[str | bytes]) -> float:
-    """What a program that runs has used so far, by the count of the host."""
+    """Return the CPU time that a running program has used so far, as the host counts it."""
     for pid in alive(program):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

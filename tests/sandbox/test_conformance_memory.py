@@ -1,4 +1,4 @@
-"""Limits of memory and stack, and how memory is measured."""
+"""Limits of memory and stack, and the measurement of memory."""
 
 import signal
 

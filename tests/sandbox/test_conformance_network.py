@@ -1,4 +1,4 @@
-"""Ways out of a box that are no files: networks, and what the kernel keeps for all processes together."""
+"""Ways out of a box other than files: networks, and resources that the kernel shares between processes."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""How many processes a program may have, what becomes of them, and which others it can reach."""
+"""Processes of a program: their number, their end, and which others they can reach."""
 
 import time
 import uuid
@@ -54,7 +54,7 @@ def test_limit_of_processes_is_that_of_one_box(executable: Executable, program: 
 @pytest.mark.parametrize("behaviour", ["fork-bomb", "thread-bomb", "fork-chain"])
 def test_bomb_is_contained(box: Box, behaviour: str) -> None:
     """
-    It is over soon after its wall limit, and nothing of it is left.
+    It ends soon after its wall limit, and no process of it is left.
     """
     token = uuid.uuid4().hex
     ran = box.run(prog(behaviour, token), "--processes=30", "--wall-time=0.5")
@@ -65,7 +65,7 @@ def test_bomb_is_contained(box: Box, behaviour: str) -> None:
 
 def test_shell_bomb_is_contained(box: Box) -> None:
     """
-    It is over soon after its wall limit, and nothing of it is left.
+    It ends soon after its wall limit, and no process of it is left.
     """
     bomb = ["/bin/sh", "-c", f"b() {{ b {uuid.uuid4().hex} | b & b; }}; b"]
     ran = box.run(bomb, "--processes=30", "--wall-time=0.5")
@@ -86,7 +86,7 @@ def test_box_is_usable_after_a_bomb(box: Box) -> None:
 @pytest.mark.parametrize("behaviour", ["leave-child", "leave-daemon", "fork-bomb"])
 def test_nothing_survives_the_run(box: Box, behaviour: str) -> None:
     """
-    When the sandbox has ended, so has every process that it started, whatever they did to be forgotten.
+    When the sandbox has ended, so has every process that it started, however they tried to escape.
     """
     token = uuid.uuid4().hex
     ran = box.run(prog(behaviour, token), "--processes=10", "--wall-time=1")

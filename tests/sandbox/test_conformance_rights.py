@@ -1,4 +1,4 @@
-"""What a program may do: it is nobody, and stays nobody."""
+"""Rights of a program: it has none, and cannot gain any."""
 
 import os
 import platform
@@ -28,13 +28,13 @@ def test_user_is_nobody(box: Box) -> None:
 
 
 def status_of_the_program(box: Box) -> dict[str, str]:
-    """The fields of /proc/self/status inside."""
+    """Return the fields of /proc/self/status of a program in the box."""
     return dict(line.split(":\t", 1) for line in box.run(["/bin/cat", "/proc/self/status"]).lines)
 
 
 def test_program_has_no_capability(box: Box) -> None:
     """
-    Not one, in none of the sets that count.
+    All sets of capabilities that give rights are empty.
     """
     status = status_of_the_program(box)
 
@@ -51,16 +51,16 @@ def test_program_can_get_no_capability(box: Box) -> None:
 
 def test_program_can_get_no_new_privileges(box: Box) -> None:
     """
-    The kernel grants nothing to a program that is executed from here on.
+    The kernel grants no privileges to any program that is executed from here on.
     """
     assert "1" == status_of_the_program(box)["NoNewPrivs"]
 
 
 def test_signals_are_as_usual(box: Box) -> None:
     """
-    None is ignored, blocked or pending: what the sandbox needs for itself is not handed on.
+    No signal is ignored, blocked or pending: the sandbox's own signal settings are not inherited.
 
-    Isolate hands on what its caller ignores, and make ignores the two that the C library hides.
+    With isolate a program inherits what the caller ignores; make ignores two that the C library reserves.
     """
     status = status_of_the_program(box)
 
@@ -70,7 +70,7 @@ def test_signals_are_as_usual(box: Box) -> None:
 @embedded_only
 def test_signals_that_the_caller_ignores_or_blocks_are_as_usual(box: Box) -> None:
     """
-    What the caller does about signals is not handed on either. (isolate hands it on.)
+    The caller's signal settings are not inherited either. (With isolate they are.)
     """
     caller = Executable(
         "", ("/usr/bin/env", "--ignore-signal=PIPE", "--block-signal=TERM", *box.executable.argv)
@@ -111,7 +111,7 @@ def test_set_uid_program_gains_nothing(box: Box, program: Path, tmp_path: Path) 
 @needs_root
 def test_set_uid_program_of_root_in_the_box_gains_nothing(box: Box) -> None:
     """
-    Nor does it in the box itself.
+    The set-uid bit of root has no effect in the box itself either.
     """
     plain = box.run(prog("ids"))
     (box.files / "prog").chmod(0o6755)
@@ -121,7 +121,7 @@ def test_set_uid_program_of_root_in_the_box_gains_nothing(box: Box) -> None:
 
 def test_set_uid_file_that_is_left_behind_is_no_danger(box: Box) -> None:
     """
-    A program must not hand a set-uid file to whom the box's files belong afterwards.
+    A program must not leave a set-uid file to the later owner of the box's files.
     """
     box.run(prog("make", "6755", "left"))
     left = (box.files / "left").stat()
@@ -131,7 +131,7 @@ def test_set_uid_file_that_is_left_behind_is_no_danger(box: Box) -> None:
 
 def test_program_cannot_become_root(box: Box) -> None:
     """
-    It has no right to; where the box has users of its own, root is not even one of them.
+    It lacks the right; in a box with users of its own, root is not even one of them.
     """
     assert box.run(prog("setuid")).lines[0] in {"EPERM", "EINVAL"}
 
@@ -154,7 +154,7 @@ OTHERS = ["ptrace", "setns", "nice"]
 @pytest.mark.parametrize("attempt", [*MOUNTS, *MACHINE, *OTHERS])
 def test_attempt_is_refused(box: Box, attempt: str) -> None:
     """
-    What changes the machine, or what the sandbox set up, needs rights that the program does not have.
+    Changes to the host, or to the set-up of the sandbox, need rights that the program does not have.
     """
     ran = box.run(prog(attempt))
 
@@ -167,6 +167,6 @@ def test_attempt_is_refused(box: Box, attempt: str) -> None:
 )
 def test_system_call_of_the_32_bit_kind_is_sg(box: Box) -> None:
     """
-    It would go round the filter, so it is the end of the program.
+    It would bypass the filter, so the program is killed.
     """
     assert signalled(signal.SIGSYS) == box.run(prog("legacy")).outcome

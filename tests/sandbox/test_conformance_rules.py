@@ -1,5 +1,5 @@
 # ruff: noqa: S108 - /tmp and /dev/shm are those of a box
-"""Directory rules: what of the host is bound into a box, and how."""
+"""Directory rules: parts of the host's file system in a box, and their rights."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from sandbox.host import names
 
 @pytest.fixture
 def data(tmp_path: Path, program: Path) -> Path:
-    """A directory of the host that everybody may use."""
+    """A directory of the host that every user may use."""
     directory = tmp_path / "data"
     (directory / "inner").mkdir(parents=True)
     (directory / "file").write_text("from outside")
@@ -77,7 +77,7 @@ def test_devices_of_a_directory_work_with_dev_only(box: Box, options: str, expec
 
 def test_missing_directory_is_a_fault_of_the_sandbox(box: Box) -> None:
     """
-    The program is not started without what it was promised.
+    The program is not started without a directory that was asked for.
     """
     ran = box.run(prog("write", "/box/started", 1), "--dir=data=/no/such/directory")
 
@@ -87,7 +87,7 @@ def test_missing_directory_is_a_fault_of_the_sandbox(box: Box) -> None:
 
 def test_missing_directory_is_left_out_with_maybe(box: Box, data: Path) -> None:
     """
-    For what is there on some machines only.
+    The rule is for directories that exist on some hosts only.
     """
     ran = box.run(["/bin/ls", "/"], "--dir=data=/no/such/directory:maybe", f"--dir=there={data}:maybe")
 

@@ -1,4 +1,4 @@
-"""Standard streams: where they come from, where they go, and that no other descriptor reaches a program."""
+"""Standard streams: their sources and targets; no other descriptor reaches a program."""
 
 import os
 import subprocess
@@ -118,7 +118,7 @@ def test_stream_is_not_followed_out_of_the_box(box: Box, tmp_path: Path, option:
 
 def test_program_may_close_its_streams(box: Box) -> None:
     """
-    That is no failure: the exit code counts.
+    That is not a failure: the exit code counts.
     """
     assert ENDED_WELL == box.run(prog("silence")).outcome
 
@@ -155,7 +155,7 @@ def test_sandbox_started_without_a_standard_stream_hands_out_nothing_else(
 
 def test_no_other_descriptor_reaches_the_program(box: Box, tmp_path: Path) -> None:
     """
-    What the caller, and the sandbox itself, have open is closed before the program starts.
+    Descriptors of the caller and of the sandbox are closed before the program starts.
     """
     with (tmp_path / "secret").open("w") as secret:
         os.dup2(secret.fileno(), 57, inheritable=True)

@@ -1,4 +1,4 @@
-"""Limits of processor time and of wall-clock time, and how both are measured.
+"""Limits of CPU time and of wall-clock time, and the measurement of both.
 
 Limits are checked ten times a second, so a program is found a little late: up to 0.15 s of each thread, and
 later on a busy machine. How late the wall clock finds it depends on that even more, and gets more slack.
@@ -70,7 +70,7 @@ def test_program_is_ended_at_its_wall_limit(box: Box, behaviour: str) -> None:
 
 def test_wall_limit_holds_although_a_child_keeps_the_output_open(box: Box) -> None:
     """
-    All processes of a program end with it, so nobody waits for what they hold.
+    All processes of a program end with it, so the caller does not wait for streams that they hold.
     """
     ran = box.run(["/bin/sh", "-c", "sleep 30 & sleep 30"], "--processes=3", "--wall-time=0.3")
 

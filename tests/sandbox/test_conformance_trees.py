@@ -1,4 +1,4 @@
-"""What programs leave behind: any name, mode, number and depth of files is cleaned, and forges nothing."""
+"""Files that programs leave: of any name, mode, number and depth, they are removed, and forge nothing."""
 
 import re
 import stat
@@ -27,7 +27,7 @@ NAMES = {
 @pytest.mark.parametrize("name", NAMES)
 def test_odd_names_are_cleaned(box: Box, name: str) -> None:
     """
-    Names are bytes: whatever a program calls its files, they are gone after a reset.
+    Names are bytes: files of any name are gone after a reset.
     """
     ran = box.run(
         ["/bin/sh", "-c", 'mkdir "./$1" && ln -s / "./$1/$1" && : >"./$1/x"', "sh", NAMES[name]], "-p9"
@@ -116,7 +116,7 @@ def test_files_of_the_host_are_not_touched_by_a_reset(box: Box, tmp_path: Path) 
 
 def test_owner_of_a_file_of_the_host_is_not_changed(box: Box, tmp_path: Path) -> None:
     """
-    Files of the box change their owner with each run; what links lead to does not.
+    Files of the box change their owner with each run; the targets of links do not.
     """
     canary = tmp_path / "canary"
     canary.touch()
@@ -130,7 +130,7 @@ def test_owner_of_a_file_of_the_host_is_not_changed(box: Box, tmp_path: Path) ->
 @pytest.mark.parametrize("directories", [1, 1_500])
 def test_file_names_cannot_forge_the_meta_file(box: Box, directories: int) -> None:
     """
-    The first line of each key is true, whatever names a program gives to files that the sandbox trips over.
+    The first line of each key is true, whatever names a program gives to files that make the sandbox fail.
     """
     with open_files(FEW_OPEN_FILES):
         ran = box.run(
@@ -147,7 +147,7 @@ KEYS = "time(-wall)?|max-rss|csw-(voluntary|forced)|cg-(mem|oom-killed)|exit(cod
 @embedded_only
 def test_meta_file_has_one_line_for_each_key(box: Box) -> None:
     """
-    A new line in a message is written in another way.
+    A newline in a message is replaced.
     """
     ran = box.run(prog("hello"), "--stdin=missing\nexitcode:0\nstatus:OK")
 

@@ -1,4 +1,4 @@
-"""The command line: how options are written, what is refused before anything is started."""
+"""Command line: forms of options, and usage errors that are found before anything is started."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from sandbox.conftest import missing_groups
 
 def test_version_is_printed(executable: Executable) -> None:
     """
-    `--version` names what it is, and ends well.
+    `--version` prints the name of the sandbox, and exits with 0.
     """
     asked = executable.call("--version")
 

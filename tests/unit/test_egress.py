@@ -1,4 +1,4 @@
-"""Where a callback may go: every spelling of a refused address."""
+"""Addresses that callbacks may reach, and every spelling of one that is refused."""
 
 import ipaddress
 from ipaddress import ip_network
@@ -137,7 +137,7 @@ REFUSED_ADDRESSES = sorted(
 @pytest.mark.parametrize("url", REFUSED_URLS)
 def test_url_is_refused_where_it_is_seen(url: str) -> None:
     """
-    Nothing but its text decides, so that the submission can be refused at once.
+    The text of the URL decides, so that the submission can be refused at once.
     """
     with pytest.raises(EgressDenied):
         STRICT.target(url)
@@ -176,7 +176,7 @@ def test_refused_address_is_refused_whatever_name_led_to_it(address: str) -> Non
 @given(st.ip_addresses())
 def test_what_is_not_global_is_refused(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
     """
-    Our table holds at least what Python knows of IANA's.
+    The table contains at least the special addresses that Python knows.
     """
     try:
         STRICT.check("example.org", str(address))

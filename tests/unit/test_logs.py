@@ -11,7 +11,7 @@ from typing import Literal
 import pytest
 import structlog
 
-from verdictd import logs as telemetry
+from verdictd import logs
 
 
 @pytest.fixture(autouse=True)
@@ -27,8 +27,8 @@ def restored() -> Iterator[None]:
 
 
 def test_event_is_a_line_of_json_with_its_keys(capsys: pytest.CaptureFixture[str]) -> None:
-    """Off a terminal a line is read by programs; what is bound to the task is on it."""
-    telemetry.configure("info", "auto")
+    """Without a terminal, a line is JSON, with the context that is bound to the task."""
+    logs.configure("info", "auto")
     structlog.contextvars.bind_contextvars(id="abc")
     structlog.get_logger().info("submission.answered", status="accepted")
     (line,) = capsys.readouterr().err.splitlines()
@@ -44,7 +44,7 @@ def test_event_is_a_line_of_json_with_its_keys(capsys: pytest.CaptureFixture[str
 
 def test_library_records_come_through_the_same_renderer(capsys: pytest.CaptureFixture[str]) -> None:
     """One format for all lines."""
-    telemetry.configure("info", "json")
+    logs.configure("info", "json")
     logging.getLogger("asyncio").warning("slow callback: %s", "x")
 
     assert "slow callback: x" == json.loads(capsys.readouterr().err)["event"]
@@ -56,7 +56,7 @@ def test_traceback_shows_no_values(
     capsys: pytest.CaptureFixture[str], level: str, style: Literal["json", "console"]
 ) -> None:
     """A fault is logged with where it happened, and without what the variables held."""
-    telemetry.configure(level, style)
+    logs.configure(level, style)
     secret = "".join(["amqp://u:", "hidden", "@h/"])
     try:
         raise ValueError(len(secret))
@@ -71,7 +71,7 @@ def test_traceback_shows_no_values(
 @pytest.mark.parametrize("library", ["aio_pika", "aiormq"])
 def test_libraries_that_log_messages_are_silent(capsys: pytest.CaptureFixture[str], library: str) -> None:
     """They would put the bodies of messages into the log."""
-    telemetry.configure("debug", "json")
+    logs.configure("debug", "json")
     logging.getLogger(f"{library}.channel").error("returned: %r", b"the source of a program")
 
     assert "" == capsys.readouterr().err
@@ -81,8 +81,8 @@ def test_libraries_that_log_messages_are_silent(capsys: pytest.CaptureFixture[st
 def test_terminal_escapes_do_nothing(
     capsys: pytest.CaptureFixture[str], style: Literal["json", "console"]
 ) -> None:
-    """Whatever a sender put into an id or a name is shown, not obeyed."""
-    telemetry.configure("info", style)
+    """Control characters in an id or a name from a sender are shown as escapes."""
+    logs.configure("info", style)
     structlog.get_logger().info("x", reply_to="\x1b[2J")
 
     assert "\x1b" not in capsys.readouterr().err
@@ -90,7 +90,7 @@ def test_terminal_escapes_do_nothing(
 
 def test_terminal_escapes_in_an_error_do_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """The message of an error may quote what a sender wrote."""
-    telemetry.configure("info", "console")
+    logs.configure("info", "console")
     try:
         raise ValueError("\x1b[2J")
     except ValueError:
@@ -112,7 +112,7 @@ def test_line_for_the_journal_begins_with_its_priority(
         status = os.fstat(stream.fileno())
         monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
         monkeypatch.setattr(sys, "stderr", stream)
-        telemetry.configure("debug", "auto")
+        logs.configure("debug", "auto")
         getattr(structlog.get_logger(), level)("x.happened")
     line = (tmp_path / "journal").read_text()
 
@@ -127,10 +127,10 @@ def test_error_without_a_log_is_one_for_the_journal_too(
     with (tmp_path / "journal").open("w") as stream:
         status = os.fstat(stream.fileno())
         monkeypatch.setattr(sys, "stderr", stream)
-        elsewhere = telemetry.error_prefix()
+        elsewhere = logs.error_prefix()
         monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
 
-        assert ("", "<3>") == (elsewhere, telemetry.error_prefix())
+        assert ("", "<3>") == (elsewhere, logs.error_prefix())
 
 
 def test_line_for_anything_else_has_no_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +138,14 @@ def test_line_for_anything_else_has_no_priority(tmp_path: Path, monkeypatch: pyt
     with (tmp_path / "file").open("w+") as stream:
         monkeypatch.setenv("JOURNAL_STREAM", "1:1")
         monkeypatch.setattr(sys, "stderr", stream)
-        telemetry.configure("info", "auto")
+        logs.configure("info", "auto")
         structlog.get_logger().info("x.happened")
 
     assert "{" == (tmp_path / "file").read_text()[0]
+
+
+def test_printable_text_shows_what_is_not() -> None:
+    """Escapes in place of control characters and of what changes the direction of writing; letters stay."""
+    shown = logs.printable("é\x1b[2J\r\n\u202e", keep="\n")
+
+    assert "é\\x1b[2J\\r\n\\u202e" == shown

@@ -1,4 +1,4 @@
-"""HTTP in, where something is missing, full, slow or forbidden."""
+"""HTTP in: missing parts, full queues, slow clients, forbidden requests."""
 
 import asyncio
 import json
@@ -82,7 +82,7 @@ async def test_result_that_takes_longer_is_202_and_comes_later(amqp_url: str, lo
 
 
 async def test_long_queue_is_429_and_too_many_requests_are_503(amqp_url: str, log: Path) -> None:
-    """Both with the time to come again; what waits in the queue is counted by RabbitMQ."""
+    """Both with Retry-After; RabbitMQ counts what waits in the queue."""
     bounds = {"http__max_queue_length": "2", "http__max_requests": "1"}
     few = {"sandbox__boxes": "1", "broker__prefetch_reserve": "0"}
     async with site(log, broker__url=amqp_url, **bounds, **few) as served, peer(amqp_url) as client:
@@ -100,7 +100,7 @@ async def test_long_queue_is_429_and_too_many_requests_are_503(amqp_url: str, lo
             while (await served.post(bash("true")))[0] == 429:
                 await asyncio.sleep(0.2)
 
-    assert (503, "Too many requests are in work.") == (busy[0], busy[1]["message"])
+    assert (503, "Too many requests are in progress.") == (busy[0], busy[1]["message"])
     assert (429, "5", "Too many submissions are waiting.") == (full, again_in_s, said["message"])
 
 
@@ -120,7 +120,7 @@ async def test_daemon_without_a_broker_is_alive_and_not_ready(log: Path) -> None
     assert problems[0].startswith(f"not connected to RabbitMQ: {reason}")
     assert ["not consuming submissions", "not taking submissions over HTTP"] == problems[1:]
     assert [503, 503] == [submitted[0], waited[0]]
-    assert "RabbitMQ is not available" == submitted[1]["message"]
+    assert "RabbitMQ is not available." == submitted[1]["message"]
     assert (False, problems, None) == (status["ready"], status["problems"], status["queue"]["messages"])
     assert 0 == code
 
@@ -181,7 +181,7 @@ async def test_stop_does_not_wait_for_what_another_box_judges(amqp_url: str, log
 
 
 async def test_slow_clients_are_let_go(amqp_url: str, log: Path) -> None:
-    """Who does not send headers is cut off; who does not send the body gets 408."""
+    """A client that does not send headers is disconnected; one that does not send the body gets 408."""
     async with site(log, broker__url=amqp_url, http__request_timeout_s="0.5") as served:
         mute, idle = await asyncio.open_connection("127.0.0.1", served.port)
         idle.write(b"GET /healthz HTTP/1.1\r\nHost:")
@@ -201,7 +201,7 @@ async def test_slow_clients_are_let_go(amqp_url: str, log: Path) -> None:
 
 
 async def test_client_that_does_not_read_its_answer_is_let_go(amqp_url: str, log: Path) -> None:
-    """The kernel ends its connection, so that nobody can hold all of them."""
+    """The kernel ends its connection, so that no client can hold all connections."""
     submission = json.dumps(bash("head -c 12000000 /dev/zero | tr '\\0' x", max_output_size=16_000)).encode()
     async with site(log, broker__url=amqp_url, http__request_timeout_s="3") as served:
         await served.client.close()
@@ -220,7 +220,7 @@ async def test_client_that_does_not_read_its_answer_is_let_go(amqp_url: str, log
 
 
 def connections(served: Site) -> int:
-    """How many clients the daemon is connected to."""
+    """Return the number of clients connected to the daemon."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
     return sum(row[1] == f"0100007F:{served.port:04X}" and row[3] == "01" for row in rows)
 
@@ -246,12 +246,12 @@ async def test_bodies_are_bounded_together(amqp_url: str, log: Path) -> None:
             writer.close()
         freed, _ = await served.post(bash("true", stdin="x" * 150_000))
 
-    assert (503, "Too many large requests are in work.") == (refused[0], refused[1]["message"])
+    assert (503, "Too many large requests are in progress.") == (refused[0], refused[1]["message"])
     assert 202 == freed
 
 
 async def test_daemon_without_a_usable_box_is_not_ready(amqp_url: str, log: Path, tmp_path: Path) -> None:
-    """Until the box is taken over again; then the submission is judged, for the one who waited."""
+    """Once a box is recovered, the submission is judged, and the waiting client gets its result."""
     faulty = Faulty(tmp_path)
     few = {"sandbox__boxes": "1", "sandbox__retire_s": "1", "judge__fault_pause_s": "0.2"}
     few |= {"sandbox__isolate": str(faulty.path)}
@@ -295,7 +295,7 @@ async def test_connections_are_bounded(amqp_url: str, log: Path) -> None:
 
 
 async def answers(served: Site) -> bool:
-    """Whether a new connection is taken."""
+    """Return whether a new connection is accepted."""
     url = f"http://127.0.0.1:{served.port}/healthz"
     with suppress(aiohttp.ClientConnectionError):
         async with aiohttp.ClientSession() as client, client.get(url) as response:
@@ -305,7 +305,7 @@ async def answers(served: Site) -> bool:
 
 @pytest.fixture
 async def submitter(amqp_url: str) -> AsyncIterator[Requests]:
-    """On a virtual host where nobody judges."""
+    """A submitter on a virtual host without a judge."""
     async with submitting(amqp_url) as submitter:
         yield submitter
 
@@ -321,7 +321,7 @@ async def submitting(url: str) -> AsyncIterator[Requests]:
 
 
 async def test_submission_is_persistent_and_has_its_id(submitter: Requests, amqp_url: str) -> None:
-    """The properties that the contract names; no reply queue where nobody waits."""
+    """The message has the properties of the contract, and a reply queue only if a client waits."""
     async with peer(amqp_url) as client:
         await submitter.publish(b"{}", "mine")
         message = await client.take(SUBMISSIONS)
@@ -333,7 +333,7 @@ async def test_submission_is_persistent_and_has_its_id(submitter: Requests, amqp
 
 
 async def test_result_goes_to_who_waits_or_to_the_results_queue(submitter: Requests, amqp_url: str) -> None:
-    """It is never in a queue that nobody reads: not after the wait, and not after the daemon has gone."""
+    """A result is never left in an unread queue: not after the wait, and not after the daemon has gone."""
     async with peer(amqp_url) as client:
         expected = submitter.expect()
         await submitter.publish(b"{}", "mine", expected)

@@ -1,4 +1,4 @@
-"""HTTP in, as a client sees it: a real daemon between a real RabbitMQ and a real sandbox."""
+"""HTTP in as a client sees it: a real daemon between a real RabbitMQ and a real sandbox."""
 
 import asyncio
 import json
@@ -58,7 +58,7 @@ async def result(client: Peer) -> Result:
 async def test_submission_is_published_and_its_result_is_on_the_results_queue(
     shared: Site, client: Peer
 ) -> None:
-    """202 with the sender's id; whoever consumes results finds the verdict under it."""
+    """202 with the sender's id; the verdict is on the results queue under that id."""
     sent_at = datetime.now(UTC).replace(microsecond=0)
     submission = bash("echo 42", expected_output="42")
     status, said = await shared.post(submission)
@@ -73,7 +73,7 @@ async def test_submission_is_published_and_its_result_is_on_the_results_queue(
 
 
 async def test_trace_context_comes_back_with_the_result(shared: Site, client: Peer) -> None:
-    """Whoever traces a request finds its result under the same trace."""
+    """A traced request and its result have the same trace."""
     trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate": "a=1"}
     await shared.post(bash(""), headers=trace | {"Content-Type": "application/json"})
     message = await client.take(RESULTS)
@@ -102,7 +102,7 @@ async def test_waiting_gives_the_result_and_leaves_none_behind(shared: Site, cli
 
 
 async def test_large_submission_is_judged(shared: Site) -> None:
-    """What is decoded aside, in a thread, arrives whole."""
+    """A body that is decoded in a thread arrives whole."""
     status, said = await shared.post(bash("wc -c", stdin="x" * 150_000), wait=True)
 
     assert (200, "150000\n") == (status, said["stdout"])
@@ -118,7 +118,7 @@ async def test_many_that_wait_get_their_own_results(shared: Site) -> None:
 
 
 async def test_client_that_hangs_up_finds_the_result_on_the_results_queue(shared: Site, client: Peer) -> None:
-    """A result is never lost with the one who waited for it."""
+    """A result is not lost if the client that waited for it has gone."""
     submission = bash("sleep 2; echo done")
     posting = asyncio.create_task(shared.post(submission, wait=True))
     await until_in_box(shared, 1)
@@ -143,7 +143,7 @@ async def test_client_that_hangs_up_finds_the_result_on_the_results_queue(shared
 async def test_invalid_submission_is_422_with_reasons(
     shared: Site, submission: object, errors: list[str]
 ) -> None:
-    """The very problems that the answer over AMQP has."""
+    """The same problems as in the result over AMQP."""
     status, said = await shared.post(submission)
 
     assert (422, errors) == (status, [error["message"] for error in said["errors"]])
@@ -159,7 +159,7 @@ async def test_what_this_host_cannot_do_is_422(shared: Site) -> None:
 
 
 async def test_body_over_the_limit_is_413(shared: Site) -> None:
-    """Whether its length was told or not; and the id that is put in counts too."""
+    """With or without Content-Length; an id that the daemon adds counts too."""
     exact = json.dumps({"language": "bash", "source_code": "", "stdin": "x" * 1000}).encode()
     exact += b" " * (200_000 - len(exact))
 
@@ -173,7 +173,7 @@ async def test_body_over_the_limit_is_413(shared: Site) -> None:
     grown = await shared.post(exact)
 
     assert [413, 413, 413] == [status for status, _ in (told, untold, grown)]
-    assert "A submission has 200000 bytes at the most." == told[1]["message"]
+    assert "A submission may have at most 200000 bytes." == told[1]["message"]
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ async def test_body_over_the_limit_is_413(shared: Site) -> None:
     ],
 )
 async def test_other_content_is_415(shared: Site, headers: dict[str, str]) -> None:
-    """No form of another site can post here, and nothing is unpacked."""
+    """An HTML form of another site cannot post here, and nothing is unpacked."""
     status, _ = await shared.post(b"{}", headers=headers)
 
     assert 415 == status
@@ -204,7 +204,7 @@ async def test_other_content_is_415(shared: Site, headers: dict[str, str]) -> No
     ],
 )
 async def test_errors_are_json(shared: Site, method: str, path: str, status: int, allow: str | None) -> None:
-    """A wrong path, method or parameter is told in the shape of every refusal."""
+    """Errors for a wrong path, method or parameter have the same JSON body as all others."""
     async with shared.client.request(method, path) as response:
         said = await response.json()
 
@@ -213,7 +213,7 @@ async def test_errors_are_json(shared: Site, method: str, path: str, status: int
 
 
 async def test_no_version_is_told_to_strangers(shared: Site) -> None:
-    """Neither in an answer nor in one to bytes that are no HTTP; and nothing is kept by a cache."""
+    """Responses, also to bytes that are not HTTP, reveal no version; and no cache keeps them."""
     async with shared.client.head("/healthz") as response:
         headers, body = response.headers, await response.read()
     reader, writer = await asyncio.open_connection("127.0.0.1", shared.port)
@@ -241,7 +241,7 @@ async def test_no_version_is_told_to_strangers(shared: Site) -> None:
     ],
 )
 async def test_broken_framing_is_a_bad_request(shared: Site, framing: bytes) -> None:
-    """A body of two lengths, or of none, is not guessed at, and is no fault of ours."""
+    """A body with two lengths, or with none, is a bad request, and not an error of the daemon."""
     reader, writer = await asyncio.open_connection("127.0.0.1", shared.port)
     writer.write(b"POST /submissions/new HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + framing)
     raw = await asyncio.wait_for(reader.readuntil(b"\r\n"), 10)
@@ -261,7 +261,7 @@ async def test_large_headers_are_refused(shared: Site) -> None:
 
 
 async def test_languages_have_names_versions_and_limits(shared: Site) -> None:
-    """What is installed, and what a submission may ask for."""
+    """The installed languages, and the limits of a submission."""
     status, said = await shared.get("/languages")
     offered = {language["name"]: language for language in said["languages"]}
 
@@ -326,7 +326,7 @@ async def test_daemon_talks_to_loopback_alone(shared: Site) -> None:
 
 
 def targets(folder: Path) -> Iterator[str]:
-    """What the links in it lead to; one may be gone before it is looked at."""
+    """Return the targets of the links in a directory; one may vanish meanwhile."""
     for link in folder.iterdir():
         with suppress(FileNotFoundError):
             yield str(link.readlink())

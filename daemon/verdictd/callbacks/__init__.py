@@ -1,4 +1,4 @@
-"""HTTP out: post results to the `callback_url` of their submissions.
+"""HTTP out: deliver results to the `callback_url` of their submissions.
 
 May import amqp and everything below it.
 """

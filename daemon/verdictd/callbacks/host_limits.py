@@ -1,4 +1,4 @@
-"""A lane for each host: so many at once, and a slow host keeps nobody else waiting."""
+"""Limits on concurrent requests to each host, so that a slow host does not delay callbacks to others."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ _PATIENCE_S = 1
 
 @dataclass(slots=True)
 class _HostLimit:
-    """State of one host, kept while somebody is in its lane."""
+    """State of one host, kept while it has requests in flight or waiting."""
 
     free: asyncio.Semaphore
     users: int = field(default=0)
@@ -20,45 +20,47 @@ class _HostLimit:
 
 
 class HostLimits:
-    """Bounds what is under way to each host. State: the lanes in use."""
+    """Limits the requests in flight to each host. State: the hosts in use."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, patience_s: float = _PATIENCE_S) -> None:
         self._width = width
+        self._patience_s = patience_s
         self._hosts: dict[str, _HostLimit] = {}
 
     @asynccontextmanager
     async def enter(self, host: str) -> AsyncIterator[bool]:
-        """A place in the host's lane; or False at once or soon, where it is slow and enough wait already.
+        """Yield True once a request to the host may be sent; or False if the host is slow and enough wait.
 
-        A lane is slow when the last who left it, or somebody who waits, took more than a second.
+        A host is slow if its last request, or a wait for one, took longer than a second. False comes at once
+        while the host is known to be slow, else after that second.
         """
-        lane = self._hosts.setdefault(host, _HostLimit(asyncio.Semaphore(self._width)))
-        lane.users += 1
+        limit = self._hosts.setdefault(host, _HostLimit(asyncio.Semaphore(self._width)))
+        limit.users += 1
         try:
-            if not await self._wait(lane):
+            if not await self._wait(limit):
                 yield False
                 return
             began_s = time.monotonic()
             try:
                 yield True
             finally:
-                lane.slow = time.monotonic() - began_s > _PATIENCE_S
-                lane.free.release()
+                limit.slow = time.monotonic() - began_s > self._patience_s
+                limit.free.release()
         finally:
-            lane.users -= 1
-            if not lane.users:
+            limit.users -= 1
+            if not limit.users:
                 del self._hosts[host]
 
-    async def _wait(self, lane: _HostLimit) -> bool:
-        if lane.free.locked() and lane.slow and lane.waiting >= self._width:
+    async def _wait(self, limit: _HostLimit) -> bool:
+        if limit.free.locked() and limit.slow and limit.waiting >= self._width:
             return False
-        lane.waiting += 1
+        limit.waiting += 1
         try:
             try:
-                async with asyncio.timeout(_PATIENCE_S):
-                    return await lane.free.acquire()
+                async with asyncio.timeout(self._patience_s):
+                    return await limit.free.acquire()
             except TimeoutError:
-                lane.slow = True
-            return lane.waiting <= self._width and await lane.free.acquire()
+                limit.slow = True
+            return limit.waiting <= self._width and await limit.free.acquire()
         finally:
-            lane.waiting -= 1
+            limit.waiting -= 1

@@ -1,12 +1,13 @@
-"""Callbacks as jobs: on their queue, on a delay queue between two tries, on the dead queue in the end."""
+"""Callbacks as jobs: on their own queue, on a delay queue between attempts, in the end on the dead queue."""
 
 import hashlib
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Annotated, Self
 
 from aio_pika import Message
+from pydantic import AfterValidator, BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from verdictd.amqp.delivery import Delivery
 from verdictd.amqp.publisher import Publisher, json_message
@@ -14,16 +15,43 @@ from verdictd.amqp.replies import trace_headers
 from verdictd.amqp.topology import retry_queue
 from verdictd.settings import CallbackSettings
 
-_JITTER = 0.2  # of a step: the part that chance may take off
+_JITTER = 0.2
+"""Largest part of a retry delay that is taken off at random."""
 
 
 class NotAJob(Exception):
-    """A message on the callbacks queue that none of us has put there."""
+    """A message on the callbacks queue is not a callback: no daemon has published it."""
+
+
+def _fits_header(word: str) -> bool:
+    """Return whether a text may stand in a header of an HTTP request."""
+    return word.isascii() and word.isprintable()
+
+
+def _checked(word: str) -> str:
+    if not _fits_header(word):
+        raise ValueError("must be printable ASCII")
+    return word
+
+
+_Word = Annotated[str, AfterValidator(_checked)]
+
+
+class _Headers(BaseModel):
+    """Headers of a message that carries a job; others, such as those of RabbitMQ, are ignored."""
+
+    model_config = ConfigDict(strict=True)
+
+    url: _Word
+    submission_id: _Word
+    webhook_id: _Word
+    tries: NonNegativeInt = 0
+    deferrals: NonNegativeInt = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A result to be posted: the body of the message, as it was published; all else is in its headers."""
+    """A result to post: the message's body as it was published, and the message's headers."""
 
     url: str
     body: bytes
@@ -31,29 +59,37 @@ class Job:
     webhook_id: str
     trace: Mapping[str, str]
     tries: int = 0
-    """Deliveries that were tried."""
+    """Number of attempts so far."""
     deferrals: int = 0
-    """How often it has made room for the callbacks to other hosts since the last try."""
+    """Number of times the job was put off since the last attempt, in favour of other hosts."""
 
     @classmethod
     def of(cls, delivery: Delivery) -> Self:
-        """Read a message; raises NotAJob."""
-        words = {name: delivery.headers.get(name) for name in ("url", "submission_id", "webhook_id")}
-        counts = {name: delivery.headers.get(name, 0) for name in ("tries", "deferrals")}
-        if not all(isinstance(word, str) and _fits(word) for word in words.values()):
-            raise NotAJob("a header is missing: url, submission_id or webhook_id")
-        if not all(isinstance(count, int) and count >= 0 for count in counts.values()):
-            raise NotAJob("a header is no count: tries or deferrals")
+        """Parse a message; raises NotAJob."""
         try:
+            headers = _Headers.model_validate(delivery.headers)
             delivery.body.decode()
+        except ValidationError as error:
+            raise NotAJob(
+                "; ".join(f"header {one['loc'][0]}: {one['msg']}" for one in error.errors())
+            ) from None
         except UnicodeDecodeError:
             raise NotAJob("the body is not UTF-8") from None
-        trace = {name: value for name, value in trace_headers(delivery.headers).items() if _fits(value)}
-        return cls(body=delivery.body, trace=trace, **words, **counts)  # type: ignore[arg-type]
+        return cls(
+            url=headers.url,
+            body=delivery.body,
+            submission_id=headers.submission_id,
+            webhook_id=headers.webhook_id,
+            trace={
+                name: word for name, word in trace_headers(delivery.headers).items() if _fits_header(word)
+            },
+            tries=headers.tries,
+            deferrals=headers.deferrals,
+        )
 
     @property
     def headers(self) -> dict[str, str | int]:
-        """All of it but the body, as headers of a message."""
+        """Return everything but the body, as headers of a message."""
         return {
             "url": self.url,
             "submission_id": self.submission_id,
@@ -64,29 +100,24 @@ class Job:
         }
 
 
-def _fits(word: str) -> bool:
-    """Whether it may stand in a header of a request."""
-    return word.isascii() and word.isprintable()
-
-
 def webhook_id(submission_id: str, digest: bytes) -> str:
-    """The same for each result of a submission, so that receivers recognize what they have had."""
+    """Return an id that is the same for each result of a submission, so that receivers detect duplicates."""
     return f"msg_{hashlib.sha256(submission_id.encode() + digest).hexdigest()[:32]}"
 
 
 class Jobs:
-    """The queues of callbacks. Each method returns when RabbitMQ has the job, or raises BrokerUnavailable."""
+    """Queues of callbacks. Each method returns once RabbitMQ has confirmed, or raises BrokerUnavailable."""
 
     def __init__(self, publisher: Publisher, settings: CallbackSettings) -> None:
         self._publisher = publisher
         self._settings = settings
 
     async def add(self, job: Job) -> None:
-        """Have it delivered by any daemon."""
+        """Queue the job, for any daemon to deliver."""
         await self._publish(self._settings.queue, job.body, job.headers)
 
     async def retry(self, job: Job, retry_after_s: float) -> float | None:
-        """Have it delivered again after a failed try; the seconds until then, None where no step is left."""
+        """Queue a retry after a failed attempt; return the delay, or None after the last step."""
         steps_s = self._settings.ladder_s
         if job.tries > len(steps_s):
             return None
@@ -95,23 +126,24 @@ class Jobs:
         return await self._delay(job, steps_s[step], retry_after_s)
 
     async def defer(self, job: Job) -> float:
-        """Have it come again later, which is no try; the more often, the later. The seconds until then."""
+        """Put the job off, which does not count as an attempt; return the delay, longer each third time."""
         steps_s = self._settings.ladder_s
         step = min(job.deferrals // 3, len(steps_s) - 1)
         return await self._delay(replace(job, deferrals=job.deferrals + 1), steps_s[step], 0)
 
     async def bury(self, job: Job, reason: str) -> None:
-        """Keep it with the reason why it was not delivered."""
+        """Move the job to the dead queue, with the reason in a header."""
         await self._publish(self._settings.dead_queue, job.body, job.headers | {"reason": reason})
 
     async def bury_message(self, delivery: Delivery, reason: str) -> None:
-        """Keep what is no job."""
+        """Move a message that is not a job to the dead queue, with the reason in a header."""
         await self._publish(self._settings.dead_queue, delivery.body, {"reason": reason})
 
     async def _delay(self, job: Job, step_s: float, least_s: float) -> float:
-        # RabbitMQ lets messages go in the order of their queue: one that could go sooner than those before
-        # waits for them. None waits longer than the step, which is the queue's own limit.
-        wait_s = min(step_s, max(least_s, step_s * (1 - random.uniform(0, _JITTER))))  # noqa: S311 - no secret
+        # RabbitMQ expires messages only at the head of a queue, so one that is due sooner waits for those
+        # before it. No message waits longer than the step, which is the time limit of the queue itself.
+        jitter_s = step_s * random.uniform(0, _JITTER)  # noqa: S311 - not a secret
+        wait_s = min(step_s, max(least_s, step_s - jitter_s))
         await self._publish(retry_queue(self._settings, step_s), job.body, job.headers, wait_s)
         return wait_s
 

@@ -1,4 +1,4 @@
-"""One webhook: signed after the Standard Webhooks specification, posted, and what its receiver answered."""
+"""One webhook: signed after the Standard Webhooks specification, posted, and the response classified."""
 
 import asyncio
 import re
@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -19,38 +18,28 @@ from yarl import URL
 from verdictd import __version__
 from verdictd.concurrency import offload
 from verdictd.egress import Egress, EgressDenied
+from verdictd.logs import printable
+from verdictd.metrics import Outcome
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _CHUNK_BYTES = 64 * 1024
-_ANSWER_BYTES = 64 * 1024
+_RESPONSE_BYTES = 64 * 1024
 _REASON_LENGTH = 300
-
-
-class Outcome(StrEnum):
-    """What became of one try to deliver."""
-
-    DELIVERED = "delivered"
-    FAILED = "failed"
-    """Worth another try."""
-    GONE = "gone"
-    """The receiver wants no more of it."""
-    REFUSED = "refused"
-    """We may not go there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """How a try ended, why, and how long the receiver asked to be left alone."""
+    """Outcome of one post, its reason, and the time before which the receiver wants no retry."""
 
-    ending: Outcome
+    outcome: Literal[Outcome.DELIVERED, Outcome.FAILED, Outcome.GONE, Outcome.REFUSED]
     reason: str
     retry_after_s: float = 0
 
 
 class Sender:
-    """Posts webhooks; each over a connection of its own, with no cookies, redirects or proxies."""
+    """Posts webhooks, each over a connection of its own, without cookies, redirects or proxies."""
 
     def __init__(
         self, *, egress: Egress, resolver: AbstractResolver, secrets: Iterable[str], timeout_s: float
@@ -63,21 +52,21 @@ class Sender:
     async def post(
         self, target: URL, body: bytes, *, webhook_id: str, headers: Mapping[str, str]
     ) -> Response:
-        """Post a body of JSON with these headers beside ours, in `timeout_s` at the most."""
+        """Post a JSON body, with these headers beside the webhook's own, within `timeout_s`."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._post(target, body, dict(headers) | await self._headers(webhook_id, body))
         except TimeoutError:
-            return Response(Outcome.FAILED, f"no answer in {self._timeout_s:g} s")
+            return Response(Outcome.FAILED, f"no response within {self._timeout_s:g} s")
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, EgressDenied):
                 return Response(Outcome.REFUSED, str(error.os_error))
-            return Response(Outcome.FAILED, _line(f"cannot connect: {error.os_error}"))
+            return Response(Outcome.FAILED, _shortened(f"cannot connect: {error.os_error}"))
         except (aiohttp.ClientError, OSError) as error:
-            return Response(Outcome.FAILED, _line(f"{type(error).__name__}: {error}"))
+            return Response(Outcome.FAILED, _shortened(f"{type(error).__name__}: {error}"))
 
     async def _post(self, target: URL, body: bytes, headers: Mapping[str, str]) -> Response:
-        # A connection that was kept could be closed by the receiver just now, and the try would be wasted.
+        # The receiver could close a kept connection just as it is used again, which would waste an attempt.
         connector = aiohttp.TCPConnector(
             resolver=self._resolver,
             use_dns_cache=False,
@@ -88,7 +77,7 @@ class Sender:
             aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None),  # which is rounded up: post has its own
+                timeout=aiohttp.ClientTimeout(total=None),  # aiohttp rounds it up: post has its own
                 trust_env=False,
                 auto_decompress=False,
             ) as session,
@@ -97,7 +86,7 @@ class Sender:
             return classify(response.status, response.headers.get("Retry-After"))
 
     def _open(self, host: str, found: tuple[Any, ...]) -> socket.socket:
-        """A socket for the very address that is connected to next."""
+        """Return a socket for the very address that aiohttp connects it to next."""
         family, kind, protocol, _, address = found
         self._egress.check(host, address[0])
         return _BoundedSocket(family, kind, protocol)
@@ -116,15 +105,15 @@ class Sender:
         return headers | ({"webhook-signature": signatures} if signatures else {})
 
     def _signatures(self, webhook_id: str, sent_at: datetime, body: bytes) -> str:
-        """One for each secret, so that a receiver may know the old one or the new one."""
+        """Sign with each secret: while secrets are rotated, a receiver knows the old one or the new one."""
         text = body.decode()
         return " ".join(signer.sign(webhook_id, sent_at, text) for signer in self._signers)
 
 
 class _BoundedSocket(socket.socket):
-    """Ends after so many bytes of an answer: head, body, TLS and all; what never ends would keep us busy."""
+    """Socket that ends after a number of bytes (headers, body and TLS), so that no response is endless."""
 
-    left_bytes = _ANSWER_BYTES
+    left_bytes = _RESPONSE_BYTES
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         data = super().recv(min(size, self.left_bytes), flags)
@@ -139,7 +128,7 @@ class _BoundedSocket(socket.socket):
 
 
 def classify(status: int, retry_after: str | None, now: datetime | None = None) -> Response:
-    """What a status means: 2xx is delivered, 410 is the end, all else may be better another time."""
+    """Classify a response by its status: 2xx is delivered, 410 is gone for good, all else may be retried."""
     reason = f"status {status}"
     if 200 <= status < 300:
         return Response(Outcome.DELIVERED, reason)
@@ -149,7 +138,7 @@ def classify(status: int, retry_after: str | None, now: datetime | None = None) 
 
 
 def _seconds(retry_after: str, now: datetime) -> float:
-    """Seconds, or a date; 0 for what is neither."""
+    """Parse a Retry-After header, seconds or a date; 0 for anything else."""
     if re.fullmatch(r"[0-9]{1,9}", retry_after):
         return float(retry_after)
     try:
@@ -159,12 +148,12 @@ def _seconds(retry_after: str, now: datetime) -> float:
     return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds())
 
 
-def _line(text: str) -> str:
-    """What is fit for a log: errors quote what a receiver sent."""
-    return "".join(letter if letter.isprintable() else " " for letter in text[:_REASON_LENGTH])
+def _shortened(text: str) -> str:
+    """Make an error fit for a log: it may quote what a receiver sent."""
+    return printable(text[:_REASON_LENGTH])
 
 
 async def _chunks(body: bytes) -> AsyncIterator[bytes]:
-    """In parts, as aiohttp would copy a large body at once."""
+    """Yield the body in parts: aiohttp would copy a large body as a whole."""
     for start in range(0, len(body), _CHUNK_BYTES):
         yield body[start : start + _CHUNK_BYTES]

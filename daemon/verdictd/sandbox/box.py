@@ -1,4 +1,4 @@
-"""One box: clean it, place files in it, run a command in it, take files out of it."""
+"""One box: reset it, place files in it, run a command in it, take files out of it."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from verdictd.sandbox.model import BoxId, Command, Report, Sandbox
 from verdictd.sandbox.processes import execute
 
 _MANAGE_DEADLINE_S = 60.0
-_RUN_ALLOWANCE_S = 30.0  # beyond the wall limit: setting up, and the walk through the files afterwards
+_RUN_ALLOWANCE_S = 30.0  # beyond the wall limit: set-up before, and the walk through the files afterwards
 _META_BYTES = 64 * 1024
 _LEAST_FREE_BYTES = 16 * 1024 * 1024
 _LEAST_FREE_FILES = 1_000
@@ -24,8 +24,8 @@ _LEAST_FREE_FILES = 1_000
 class Box:
     """A numbered box of one sandbox.
 
-    After SandboxBroken nothing in it may be touched until `recover` has succeeded. A box belongs to one task
-    at a time. State: the root directory and whether it was initialised with control groups.
+    After SandboxBroken the box must not be used until `recover` has succeeded. A box belongs to one task at a
+    time. State: the root directory, whether it was initialised with control groups, and whether it was used.
     """
 
     def __init__(self, sandbox: Sandbox, number: BoxId, meta_directory: Path) -> None:
@@ -40,7 +40,7 @@ class Box:
         return f"Box({self.number}, used={self.used})"
 
     async def reset(self, *, control_groups: bool = True) -> Path:
-        """Make the box new: no file, no process, no memory mark of what ran before. Return its root."""
+        """Remove every file, process and memory mark of earlier runs from the box; return its root."""
         with_groups = self.sandbox.control_groups and control_groups
         if self._root is not None and with_groups != self._with_groups:
             await self.cleanup()
@@ -48,22 +48,22 @@ class Box:
         root = Path(output.strip())
         if not root.is_absolute():
             raise SandboxBroken(
-                f"--init of box {self.number} printed {output!r} in place of a directory", FaultKind.MANAGE
+                f"--init of box {self.number} printed {output!r} instead of a directory", FaultKind.MANAGE
             )
         self._root, self._with_groups, self.used = root, with_groups, False
         return root
 
     async def ready(self, *, control_groups: bool = True) -> None:
-        """Reset the box unless it is new, in the mode asked for."""
+        """Reset the box unless it is unused and in the mode asked for."""
         if self.used or self._with_groups != (self.sandbox.control_groups and control_groups):
             await self.reset(control_groups=control_groups)
 
     async def cleanup(self) -> None:
-        """Remove the box, also one that a killed daemon has left in the other mode."""
+        """Remove the box, also if a killed daemon has left it in the other control group mode."""
         try:
             await self._cleanup(control_groups=self._with_groups)
         except SandboxBroken as error:
-            # Isolate refuses every command in another mode than that of --init, cleaning included.
+            # Isolate refuses every command, --cleanup included, in a mode other than that of --init.
             try:
                 await self._cleanup(control_groups=not self._with_groups)
             except SandboxBroken:
@@ -74,21 +74,22 @@ class Box:
         await self._manage(cleanup_argv(self.sandbox, self.number, control_groups=control_groups))
 
     async def _manage(self, argv: list[str]) -> str:
-        outcome = await execute(argv, stdin=b"", output_bytes=_META_BYTES, deadline_s=_MANAGE_DEADLINE_S)
-        if outcome.returncode != 0:
-            said = outcome.stderr.data[-500:].decode(errors="replace").strip()
+        ended = await execute(argv, stdin=b"", output_bytes=_META_BYTES, deadline_s=_MANAGE_DEADLINE_S)
+        if ended.returncode != 0:
+            said = ended.stderr.data[-500:].decode(errors="replace").strip()
             raise SandboxBroken(
-                f"{argv[-1]} of box {self.number} ended with {outcome.returncode}: {said}", FaultKind.MANAGE
+                f"{argv[-1]} of box {self.number} exited with {ended.returncode}: {said}", FaultKind.MANAGE
             )
-        return os.fsdecode(outcome.stdout.data)
+        return os.fsdecode(ended.stdout.data)
 
     async def place(self, files: Sequence[File], *, mode: int = 0o644) -> None:
-        """Write files into the working directory of a box in which nothing has run."""
+        """Write files into the working directory of a box in which no program has run."""
         if self.used:
-            raise RuntimeError(f"box {self.number} was not reset since a program ran in it")
+            raise RuntimeError(f"box {self.number} was not reset after a program ran in it")
         with self._directory() as directory:
             try:
-                # A thread cannot be cancelled, and the number of a closed descriptor is soon another box's.
+                # A thread cannot be cancelled: it would write through a closed descriptor, whose number may
+                # belong to another box by then.
                 await finish(asyncio.to_thread(place, directory, files, mode=mode))
             except OSError as error:
                 raise SandboxBroken(
@@ -96,7 +97,7 @@ class Box:
                 ) from error
 
     async def run(self, command: Command) -> Report:
-        """Run one command; raises SandboxBroken when that says nothing about the command."""
+        """Run one command; raises SandboxBroken if the sandbox failed, whatever the command did."""
         self.used = True
         try:
             self._meta.unlink(missing_ok=True)
@@ -104,8 +105,8 @@ class Box:
             raise SandboxBroken(f"cannot remove {self._meta}: {error}", FaultKind.FILES) from error
         argv = run_argv(self.sandbox, self.number, self._meta, command)
         constraints = command.constraints
-        grouped = self.sandbox.control_groups and command.control_groups
-        outcome = await execute(
+        in_group = self.sandbox.control_groups and command.control_groups
+        ended = await execute(
             argv,
             stdin=command.stdin,
             output_bytes=constraints.output_bytes,
@@ -113,25 +114,25 @@ class Box:
         )
         self._check_space()
         return report(
-            outcome.returncode,
+            ended.returncode,
             self._read_meta(),
-            outcome.stdout,
-            outcome.stderr,
-            output_exceeded=outcome.overflowed,
-            group_kib=constraints.memory_kib if grouped else None,
+            ended.stdout,
+            ended.stderr,
+            output_exceeded=ended.overflowed,
+            group_kib=constraints.memory_kib if in_group else None,
         )
 
     def _check_space(self) -> None:
-        """Raise SandboxBroken where the disk is full: what failed then may have failed for that."""
+        """Raise SandboxBroken if the disk is full: that may be why the program failed."""
         if self._root is None:
             return
         disk = os.statvfs(self._root)
-        has_files = disk.f_files == 0 or disk.f_favail >= _LEAST_FREE_FILES  # 0: not counted there
+        has_files = disk.f_files == 0 or disk.f_favail >= _LEAST_FREE_FILES  # 0: without a limit of inodes
         if disk.f_bavail * disk.f_frsize < _LEAST_FREE_BYTES or not has_files:
             raise SandboxBroken(f"the disk of box {self.number} is full", FaultKind.FILES)
 
     def _read_meta(self) -> str:
-        """The meta file lies in a directory of ours, outside the box; its message may hold any byte."""
+        """Read the meta file, which lies outside the box; its message may hold any byte."""
         try:
             with self._meta.open("rb") as file:
                 return file.read(_META_BYTES).decode(errors="replace")
@@ -139,7 +140,7 @@ class Box:
             return ""
 
     async def take(self, patterns: Sequence[str], max_bytes: int) -> tuple[File, ...]:
-        """Read the files in the working directory that match; raises UnusableFile as `files.take` does."""
+        """Read the matching files in the working directory; raises UnusableFile as `files.take` does."""
         with self._directory() as directory:
             try:
                 return await finish(asyncio.to_thread(take, directory, patterns, max_bytes))
@@ -150,7 +151,7 @@ class Box:
 
     @contextmanager
     def _directory(self) -> Iterator[int]:
-        """The working directory, open; its parents belong to the sandbox, it is no link."""
+        """Open the working directory. Its parents belong to the sandbox, and it must not be a link."""
         if self._root is None:
             raise SandboxBroken(f"box {self.number} was not initialised", FaultKind.FILES)
         try:

@@ -1,4 +1,4 @@
-"""Which sandbox this host has: isolate where it is installed, else the embedded default."""
+"""Discovery of the sandbox: isolate if it is installed, else the embedded default."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ from verdictd.sandbox.recovery import end_keepers
 
 OLDEST = (2, 6)
 _EMBEDDED = (sys.executable, "-I", "-S", str(Path(__file__).parent / "embedded" / "__main__.py"))
-_EMBEDDED_FLOOR_KIB = 16 * 1024  # a Python process has 8 MiB; the rest is for other builds of it
+_EMBEDDED_FLOOR_KIB = 16 * 1024  # a Python process has 8 MiB; the rest allows for other builds of Python
 _PROBE_DEADLINE_S = 20.0
 _PROBED_BOXES = 4
 
@@ -28,16 +28,16 @@ ControlGroups = Literal["auto", "always", "never"]
 
 
 class NoSandbox(Exception):
-    """The sandbox that the settings ask for is missing or unusable: nothing can be judged on this host."""
+    """The sandbox that `sandbox.isolate` names is missing or unusable: this host cannot judge."""
 
 
 async def discover(
     isolate: str, *, allow_old: bool, control_groups: ControlGroups, boxes: Sequence[BoxId]
 ) -> Sandbox:
-    """The sandbox for `isolate`: `auto`, `embedded` or a path; raises NoSandbox.
+    """Find the sandbox for `isolate` (`auto`, `embedded` or a path) and prove it; raises NoSandbox.
 
-    Control groups are used where a program runs in them now. The caller owns the boxes; the probe takes the
-    first that a killed daemon has not left unusable.
+    Control groups are used if a program runs in them now. The caller holds the locks of the boxes; the probe
+    uses the first box that a killed daemon has not left unusable.
     """
     executable = _executable(isolate)
     name, version = await _version(executable, allow_old=allow_old)
@@ -67,33 +67,33 @@ def _executable(isolate: str) -> tuple[str, ...]:
         found = shutil.which("isolate")
         return (found,) if found else _EMBEDDED
     if not os.access(isolate, os.X_OK):
-        raise NoSandbox(f"{isolate} is not an executable file")
+        raise NoSandbox(f"{isolate} is not an executable file; see sandbox.isolate")
     return (isolate,)
 
 
 async def _version(executable: tuple[str, ...], *, allow_old: bool) -> tuple[str, str]:
-    """Name and version; the first line is `The process isolator 2.6`, or `verdictd-box 1 (...)`."""
+    """Return name and version, from a first line `The process isolator 2.6` or `verdictd-box 1 (...)`."""
     try:
-        outcome = await execute(
+        ended = await execute(
             [*executable, "--version"], stdin=b"", output_bytes=4096, deadline_s=_PROBE_DEADLINE_S
         )
     except SandboxBroken as error:
         raise NoSandbox(str(error)) from error
-    line = outcome.stdout.data.decode(errors="replace").partition("\n")[0]
+    line = ended.stdout.data.decode(errors="replace").partition("\n")[0]
     found = re.match(r"(The process isolator|verdictd-box) ((\d+)[.\d]*)", line)
-    if outcome.returncode != 0 or found is None:
-        raise NoSandbox(f"{' '.join(executable)} --version ended with {outcome.returncode}: {line!r}")
+    if ended.returncode != 0 or found is None:
+        raise NoSandbox(f"{' '.join(executable)} --version exited with {ended.returncode}: {line!r}")
     if found[1] == "verdictd-box":
         return "embedded", found[2]
     numbers = tuple(int(part) for part in found[2].split(".") if part)
     if numbers < OLDEST and not allow_old:
-        wanted = ".".join(map(str, OLDEST))
-        raise NoSandbox(f"isolate {found[2]} is older than {wanted}; sandbox.allow_old = true accepts it")
+        oldest = ".".join(map(str, OLDEST))
+        raise NoSandbox(f"isolate {found[2]} is older than {oldest}; sandbox.allow_old = true accepts it")
     return "isolate", found[2]
 
 
 async def _prove(sandbox: Sandbox, boxes: Sequence[BoxId]) -> Sandbox:
-    """Run one program as every submission will be run; raises NoSandbox with what the sandbox said."""
+    """Run one program in the way submissions are run; raises NoSandbox with the sandbox's message."""
     failures = []
     with tempfile.TemporaryDirectory(prefix="verdictd-") as directory:
         for number in boxes[:_PROBED_BOXES]:
@@ -106,9 +106,9 @@ async def _prove(sandbox: Sandbox, boxes: Sequence[BoxId]) -> Sandbox:
 
 
 async def _try(box: Box) -> Path:
-    """Run a program in a box, and return where its boxes are."""
+    """Run a program in a box, and return the directory of all boxes."""
     try:
-        await box.cleanup()  # a killed daemon may have left it in the other mode
+        await box.cleanup()  # a killed daemon may have left it in the other control group mode
         root = await box.reset()
         report = await box.run(Command(argv=("/bin/echo", "ready"), constraints=PROBE_LIMITS))
     finally:

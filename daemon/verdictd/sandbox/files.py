@@ -1,4 +1,4 @@
-"""Files in a box, by descriptor: nothing that a program left there is opened by a path."""
+"""Files in a box, by descriptor: a file that a program may have made is never opened by its path."""
 
 import contextlib
 import errno
@@ -13,11 +13,11 @@ _MAX_ENTRIES = 10_000
 
 
 class UnusableFile(Exception):
-    """The program left something else than a regular file of a fair size: its own fault."""
+    """The program left something other than regular files within the size limit: its own fault."""
 
 
 def place(directory: int, files: Iterable[File], *, mode: int = 0o644) -> None:
-    """Write new files below an open directory in which no program has run since it was cleaned."""
+    """Write new files below an open directory in which no program has run since its reset."""
     for file in files:
         *parents, name = file.name.split("/")
         parent = _make_directories(directory, parents)
@@ -51,7 +51,7 @@ def _make_directories(directory: int, parents: Sequence[str]) -> int:
 def take(directory: int, patterns: Sequence[str], max_bytes: int) -> tuple[File, ...]:
     """Read the files directly in an open directory whose names match, at most `max_bytes` in all.
 
-    Raises UnusableFile where one is no regular file of its own, or they are too large.
+    Raises UnusableFile if one is not a regular file or has a second name, or if they are too large.
     """
     files = []
     left = max_bytes
@@ -74,9 +74,9 @@ def _names(directory: int, patterns: Sequence[str]) -> list[str]:
 
 
 def read_regular(directory: int, name: str, max_bytes: int) -> bytes:
-    """The content of a file that a program may have made; raises UnusableFile.
+    """Read a file that a program may have made; raises UnusableFile.
 
-    Links are not followed, pipes and devices not waited for, files with a second name not read.
+    Links are not followed, pipes and devices are not waited for, files with a second name are not read.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
@@ -90,7 +90,8 @@ def read_regular(directory: int, name: str, max_bytes: int) -> bytes:
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
             raise UnusableFile(f"{name!r} is missing or not a regular file")
         if status.st_size > max_bytes:
-            raise UnusableFile(f"{name!r} has {status.st_size} bytes, at most {max_bytes} are taken")
+            raise UnusableFile(f"{name!r} has {status.st_size} bytes, at most {max_bytes} are allowed")
+
         with open(fd, "rb", closefd=False) as opened:
             return opened.read(max_bytes)
     finally:

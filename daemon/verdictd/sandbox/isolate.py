@@ -1,4 +1,4 @@
-"""Isolate's command line and meta file: the only place where its vocabulary is spoken."""
+"""Isolate's command line and meta file: the only place that uses its vocabulary."""
 
 from pathlib import Path
 
@@ -7,19 +7,19 @@ from verdictd.sandbox.model import BoxId, Captured, Command, Ending, Report, San
 
 
 def init_argv(sandbox: Sandbox, box: BoxId, *, control_groups: bool) -> list[str]:
-    """The line that makes a box, or resets one that exists."""
+    """Return the command line that makes a box, or resets an existing one."""
     return [*_head(sandbox, box, control_groups), "--init"]
 
 
 def cleanup_argv(sandbox: Sandbox, box: BoxId, *, control_groups: bool) -> list[str]:
-    """The line that removes a box."""
+    """Return the command line that removes a box."""
     return [*_head(sandbox, box, control_groups), "--cleanup"]
 
 
 def run_argv(sandbox: Sandbox, box: BoxId, meta: Path, command: Command) -> list[str]:
-    """The line that runs one command in an initialised box.
+    """Return the command line that runs one command in an initialised box.
 
-    Every number is formatted here and never 0, which isolate takes for "unlimited".
+    Every number is formatted here and is never 0, which isolate reads as "unlimited".
     """
     constraints = command.constraints
     control_groups = sandbox.control_groups and command.control_groups
@@ -28,7 +28,7 @@ def run_argv(sandbox: Sandbox, box: BoxId, meta: Path, command: Command) -> list
         f"--meta={meta}",
         "--silent",
         f"--time={_seconds(constraints.cpu_time_s)}",
-        # Isolate counts extra time from the program's start, not from the limit.
+        # Isolate counts extra time from the start of the program, not from the limit.
         f"--extra-time={_seconds(constraints.cpu_time_s + constraints.cpu_extra_time_s)}",
         f"--wall-time={_seconds(constraints.wall_time_s)}",
         f"--stack={_positive(constraints.stack_kib)}",
@@ -56,18 +56,18 @@ def _head(sandbox: Sandbox, box: BoxId, control_groups: bool) -> list[str]:
 def _seconds(value: float) -> str:
     text = f"{value:.3f}"
     if not 0.001 <= float(text) < 1_000_000:
-        raise ValueError(f"a time limit of {value} s cannot be given to the sandbox")
+        raise ValueError(f"a time limit of {value} s cannot be passed to the sandbox")
     return text
 
 
 def _positive(value: int) -> str:
     if not 0 < value < 2**40:
-        raise ValueError(f"a limit of {value} cannot be given to the sandbox")
+        raise ValueError(f"a limit of {value} cannot be passed to the sandbox")
     return str(value)
 
 
 _REFUSED = 2
-"""The exit code of a sandbox that could not do what it was told to."""
+"""Exit code of a sandbox that could not do what it was asked to do."""
 
 _KNOWN_KEYS = frozenset(
     ["cg-mem", "cg-oom-killed", "exitcode", "exitsig", "max-rss", "message", "status", "time", "time-wall"]
@@ -75,7 +75,7 @@ _KNOWN_KEYS = frozenset(
 
 
 def read_meta(text: str) -> dict[str, str]:
-    """The known keys of a meta file; of each the first occurrence, as a message may hold forged lines."""
+    """Parse the known keys of a meta file; the first of a kind counts, as a message may hold forged lines."""
     meta: dict[str, str] = {}
     for line in text.split("\n"):
         key, colon, value = line.partition(":")
@@ -93,15 +93,15 @@ def report(
     output_exceeded: bool,
     group_kib: int | None = None,
 ) -> Report:
-    """What a finished `--run` means; raises SandboxBroken where it is no statement about the program.
+    """Interpret a finished `--run`; raises SandboxBroken if it says nothing about the program.
 
-    `output_exceeded` says that we ended the run because it wrote too much, `group_kib` how much memory its
-    processes were given together; None where only each was limited for itself.
+    `output_exceeded`: the daemon ended the run because the program wrote too much. `group_kib`: memory limit
+    of all its processes together; None if only each process was limited.
     """
     meta = read_meta(meta_text)
     if exit_code not in {0, 1}:
-        said = meta.get("message") or _own_words(exit_code, stderr)
-        raise SandboxBroken(f"the sandbox ended with {exit_code}: {said[:500]!r}", FaultKind.RUN)
+        said = meta.get("message") or _own_message(exit_code, stderr)
+        raise SandboxBroken(f"the sandbox exited with {exit_code}: {said[:500]!r}", FaultKind.RUN)
     if "cg-oom-killed" in meta:
         _check_whose_memory(meta, group_kib)
     try:
@@ -124,18 +124,19 @@ def report(
         ) from error
 
 
-def _own_words(exit_code: int, stderr: Captured) -> str:
-    """The sandbox's last line; a program that ran shares the stream, and what it wrote is not for logs."""
+def _own_message(exit_code: int, stderr: Captured) -> str:
+    """Return the sandbox's last line on stderr, or nothing if a program ran: its output is not for logs."""
     if exit_code != _REFUSED:
         return ""
     return stderr.data.decode(errors="replace").strip().rpartition("\n")[2]
 
 
 def _check_whose_memory(meta: dict[str, str], group_kib: int | None) -> None:
-    """Raise SandboxBroken where a program was killed for want of memory, but not of its own.
+    """Raise SandboxBroken if a process was killed because of another memory limit than that of the group.
 
-    The kernel counts every kill in a group, also those for a limit above it and for the whole host. One for
-    the group's own limit comes when that is all but reached.
+
+    The kernel counts every kill in a group, also one for the limit of a group above it or of the whole host.
+    A kill for the group's own limit comes only when the group has nearly reached it.
     """
     peak = meta.get("cg-mem", "")
     if group_kib is None or (peak.isdecimal() and 4 * int(peak) < 3 * group_kib):
@@ -146,14 +147,14 @@ def _check_whose_memory(meta: dict[str, str], group_kib: int | None) -> None:
 
 
 def _ending(meta: dict[str, str], *, output_exceeded: bool) -> tuple[Ending, int | None, int | None]:
-    """The ending, exit code and signal; raises KeyError or ValueError on a meta file that makes no sense."""
+    """Return ending, exit code and signal; raises KeyError or ValueError if the meta file makes no sense."""
     exit_status = int(meta["exitcode"]) if "exitcode" in meta else None
     signal = int(meta["exitsig"]) if "exitsig" in meta else None
     status, message = meta.get("status"), meta.get("message", "")
-    if "cg-oom-killed" in meta:  # first: it can stand beside any status, exit code 0 included
+    if "cg-oom-killed" in meta:  # checked first: it occurs beside any status, even with exit code 0
         return Ending.OUT_OF_MEMORY, exit_status, signal
     if output_exceeded:
-        # The signal, where there is one, is then how we ended it.
+        # The signal, if any, is the one with which the daemon ended the run.
         return Ending.OUTPUT, exit_status, None
     match status:
         case "TO":
@@ -168,5 +169,5 @@ def _ending(meta: dict[str, str], *, output_exceeded: bool) -> tuple[Ending, int
 
 
 def _execution_failed(stdout: Captured, stderr: Captured) -> bool:
-    """Only this text on the program's own stderr tells a failed execution from an exit with 127."""
+    """Return whether the execution failed: only this text tells it from a program that exits with 127."""
     return any(stream.data.startswith(b'execve("') for stream in (stdout, stderr))

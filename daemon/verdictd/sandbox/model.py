@@ -1,4 +1,4 @@
-"""What a sandbox is: a command goes in, a report comes out."""
+"""Types of the sandbox: a command goes in, a report comes out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ BoxId = NewType("BoxId", int)
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """How far one command may go.
+    """Limits of one command.
 
-    `memory_kib` bounds all processes together, `address_space_kib` each one; None leaves that bound off.
+    `memory_kib` limits all processes together, `address_space_kib` each process; None means no such limit.
     """
 
     cpu_time_s: float
@@ -26,7 +26,7 @@ class Constraints:
     processes: int
     open_files: int
     output_bytes: int
-    """Of standard output and of standard error, each."""
+    """Limit of standard output, and the same again of standard error."""
 
 
 PROBE_LIMITS = Constraints(
@@ -41,12 +41,12 @@ PROBE_LIMITS = Constraints(
     open_files=64,
     output_bytes=1_024,
 )
-"""For the commands that we run for ourselves."""
+"""Limits of the commands that the daemon runs for itself, to prove that a box works."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One program to run in a box. `argv[0]` is executed as it stands, there is no search along PATH."""
+    """One program to run in a box. `argv[0]` is a path; PATH is not searched."""
 
     argv: tuple[str, ...]
     constraints: Constraints
@@ -57,11 +57,11 @@ class Command:
     stderr_to_stdout: bool = False
     network: bool = False
     control_groups: bool = True
-    """False: without them, even where they work."""
+    """False: run without control groups even where they work."""
 
 
 class Ending(StrEnum):
-    """How a command ended; each of them is the guest's doing."""
+    """Way in which a command ended; each is the program's own doing, not the sandbox's."""
 
     EXITED = "exited"
     SIGNALLED = "signalled"
@@ -74,7 +74,7 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """The first bytes that a program wrote to a stream; `truncated` where it wrote more."""
+    """First bytes that a program wrote to a stream; `truncated` if it wrote more."""
 
     data: bytes = field(default=b"", repr=False)
     truncated: bool = False
@@ -82,7 +82,7 @@ class Captured:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the sandbox measured and kept of one run."""
+    """Measurements and output of one run."""
 
     ending: Ending
     exit_code: int | None
@@ -90,20 +90,20 @@ class Report:
     cpu_time_s: float
     wall_time_s: float
     memory_kib: int
-    """Peak of the control group, or without one the largest resident set."""
+    """Peak of the control group, or without one the largest resident set of a process."""
     stdout: Captured
     stderr: Captured
 
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """An executable that speaks isolate's command line, and what it can do on this host."""
+    """An executable with isolate's command line, and its abilities on this host."""
 
     executable: tuple[str, ...]
     name: str
     version: str
     control_groups: bool
     box_root: Path
-    """The directory in which every box has one of its own, named by its number."""
+    """Directory that holds the directory of each box, named by its number."""
     resident_floor_kib: int = 0
-    """The largest resident set of a program includes what the sandbox had before it executed the program."""
+    """Resident set of the sandbox before it executes the program: without groups, the least `memory_kib`."""

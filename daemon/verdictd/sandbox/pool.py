@@ -24,15 +24,15 @@ log = structlog.get_logger()
 
 
 class BoxTaken(VerdictdError):
-    """Another daemon on this host owns a box of our range: refuse to start."""
+    """Another process on this host holds the lock of a box: refuse to start."""
 
 
 class Draining(VerdictdError):
-    """No box is leased any more: give the message back to the queue."""
+    """The pool does not lease boxes any more: requeue the message."""
 
 
 class BoxState(StrEnum):
-    """What a box is doing."""
+    """State of a box."""
 
     FREE = "free"
     LEASED = "leased"
@@ -42,7 +42,7 @@ class BoxState(StrEnum):
 
 @contextmanager
 def lock_boxes(directory: Path, numbers: range) -> Iterator[None]:
-    """Hold the host's lock of every box in the range; raises BoxTaken. A lock ends with its process."""
+    """Hold the host-wide lock of every box in the range; raises BoxTaken. A lock ends with its process."""
     with ExitStack() as locks:
         for number in numbers:
             fd = _lock(directory / f"verdictd-box-{number}.lock", number)
@@ -56,21 +56,23 @@ def _lock(path: Path, number: int) -> int:
         try:
             fd = os.open(path, flags)
         except FileNotFoundError:
-            # Readable to all, so that a daemon of another user sees the lock too.
+            # Readable by all, so that a daemon of another user can take the lock too.
             fd = os.open(path, flags | os.O_CREAT, 0o444)
-            os.fchmod(fd, 0o444)  # whatever the umask
+            os.fchmod(fd, 0o444)  # regardless of the umask
     except OSError as error:
         raise BoxTaken(f"cannot open the lock of box {number}: {error}") from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(fd)
-        raise BoxTaken(f"box {number} is in use by another daemon on this host ({path})") from None
+        raise BoxTaken(
+            f"box {number} is in use by another daemon on this host (lock {path}); see sandbox.first_box"
+        ) from None
     return fd
 
 
 class BoxPool:
-    """Leases boxes. Mutable state: the free boxes, the state of each and its reset, whether it drains.
+    """Leases boxes. Mutable state: the free boxes, the state of each box, the resets under way, draining.
 
     Made by `open_pool`, whose task group owns the resets.
     """
@@ -96,20 +98,20 @@ class BoxPool:
 
     @property
     def states(self) -> dict[BoxId, BoxState]:
-        """The state of each box, by its number."""
+        """Return the state of each box, by its number."""
         return dict(self._states)
 
     @property
     def usable(self) -> int:
-        """The number of boxes that are not retired."""
+        """Return the number of boxes that are not retired."""
         return sum(state is not BoxState.RETIRED for state in self._states.values())
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[Box]:
-        """A clean box, for as long as the block lasts; raises Draining once `drain` was called.
+        """Lease a clean box for as long as the block lasts; raises Draining once `drain` was called.
 
-        A box whose block ends with SandboxBroken must prove that it works before it is leased again. Where
-        none does any more SandboxUnusable is raised.
+        A box whose block ends with SandboxBroken must prove that it works before it is leased again. If no
+        box is usable any more, SandboxUnusable is raised.
         """
         async with self._available:
             with metrics.STAGES.labels(metrics.Stage.WAIT).time():
@@ -125,9 +127,9 @@ class BoxPool:
         except SandboxBroken as error:
             metrics.SANDBOX_FAULTS.labels(error.kind).inc()
             self._states[box.number] = BoxState.RESETTING
-            # A task of the pool: who is cancelled meanwhile does not wait for it.
-            proving = self._tasks.create_task(self._recover(box), name=f"prove-{box.number}")
-            if not await asyncio.shield(proving) and not self.usable:
+            # The task belongs to the pool, so that a caller who is cancelled meanwhile does not wait for it.
+            proof = self._tasks.create_task(self._recover(box), name=f"prove-{box.number}")
+            if not await asyncio.shield(proof) and not self.usable:
                 raise SandboxUnusable(str(error), error.kind) from error
             raise
         except BaseException:
@@ -137,23 +139,23 @@ class BoxPool:
             self._begin_reset(box)
 
     async def drain(self) -> None:
-        """Lease no box any more; who waits for one is told so."""
+        """Stop leasing boxes; waiters get Draining."""
         async with self._available:
             self._draining = True
             self._available.notify_all()
         self.changed.set()
 
     async def start(self) -> None:
-        """Take over every box, one with programs of a killed daemon still running included."""
+        """Recover every box, also one in which programs of a killed daemon still run."""
         async with asyncio.TaskGroup() as starting:
             for box in self._boxes:
                 starting.create_task(self._recover(box))
 
     async def close(self) -> None:
-        """Try retired boxes no more, and remove those that are not in use."""
+        """Stop recovering retired boxes, and remove all boxes that are not retired."""
         self._closed.set()
         await self.drain()
-        if self._resets:  # or a cleanup would find its box in use
+        if self._resets:  # otherwise a cleanup would find its box in use
             await asyncio.wait(self._resets)
         for box in self._boxes:
             if self._states[box.number] is not BoxState.RETIRED:
@@ -163,11 +165,11 @@ class BoxPool:
                     log.warning("box.not_removed", box=box.number, error=str(error))
 
     def _begin_reset(self, box: Box) -> None:
-        task = self._tasks.create_task(self._give_back(box), name=f"reset-{box.number}")
+        task = self._tasks.create_task(self._reset(box), name=f"reset-{box.number}")
         self._resets.add(task)
         task.add_done_callback(self._resets.discard)
 
-    async def _give_back(self, box: Box) -> None:
+    async def _reset(self, box: Box) -> None:
         self._states[box.number] = BoxState.RESETTING
         try:
             await box.reset()
@@ -186,7 +188,7 @@ class BoxPool:
         self.changed.set()
 
     def _retire(self, box: Box, error: SandboxBroken) -> None:
-        """Leave the box alone for a while, then take it over as at the start; until that succeeds."""
+        """Take the box out of use for `retire_s`, then recover it as at the start, until that succeeds."""
         was_usable = self.usable
         self._states[box.number] = BoxState.RETIRED
         self.changed.set()
@@ -195,12 +197,12 @@ class BoxPool:
         metrics.SANDBOX_FAULTS.labels(error.kind).inc()
         if was_usable and not self.usable:
             log.error("sandbox.unusable", error=str(error))
-        # In a context of its own: what the log says of the box is not about the submission that was in it.
-        self._tasks.create_task(self._rest(box), name=f"retired-{box.number}", context=Context())
+        # In an empty context: the next log lines are about the box, not about the submission that was in it.
+        self._tasks.create_task(self._recover_later(box), name=f"retired-{box.number}", context=Context())
 
-    async def _rest(self, box: Box) -> None:
+    async def _recover_later(self, box: Box) -> None:
         async with self._available:
-            self._available.notify_all()  # who waits for a box is told where none is usable any more
+            self._available.notify_all()  # waiters raise SandboxUnusable if no box is usable any more
         try:
             async with asyncio.timeout(self._retire_s):
                 await self._closed.wait()
@@ -208,7 +210,7 @@ class BoxPool:
             self._tasks.create_task(self._recover(box), name=f"recover-{box.number}")
 
     async def _recover(self, box: Box) -> bool:
-        """Take the box over, which proves that programs run in it; whether that succeeded."""
+        """Recover the box, which proves that programs run in it; return whether that succeeded."""
         try:
             killed = await recover(box)
         except SandboxBroken as error:
@@ -225,7 +227,7 @@ class BoxPool:
 
 @asynccontextmanager
 async def open_pool(sandbox: Sandbox, numbers: range, *, retire_s: float) -> AsyncIterator[BoxPool]:
-    """A pool over the boxes of a range whose locks the caller holds (see `lock_boxes`)."""
+    """Open a pool over a range of boxes, whose locks the caller holds (see `lock_boxes`)."""
     with tempfile.TemporaryDirectory(prefix="verdictd-") as meta_directory:
         async with asyncio.TaskGroup() as tasks:
             boxes = [Box(sandbox, BoxId(number), Path(meta_directory)) for number in numbers]

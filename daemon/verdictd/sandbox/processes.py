@@ -1,4 +1,4 @@
-"""Child processes with a deadline, bounded output and a kill ladder."""
+"""Child processes with a deadline, bounded output, and SIGTERM before SIGKILL."""
 
 import asyncio
 import contextlib
@@ -26,8 +26,8 @@ _LARGE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a child ended, and what it wrote. `overflowed`: it was ended because it wrote too much."""
+class ProcessResult:
+    """Exit code and output of a child. `overflowed`: the child was ended because it wrote too much."""
 
     returncode: int
     stdout: Captured
@@ -35,13 +35,13 @@ class Outcome:
     overflowed: bool
 
 
-async def execute(argv: list[str], *, stdin: bytes, output_bytes: int, deadline_s: float) -> Outcome:
-    """Run a child to its end.
+async def execute(argv: list[str], *, stdin: bytes, output_bytes: int, deadline_s: float) -> ProcessResult:
+    """Run a child process to its end.
 
-    It gets descriptors that we opened: an unlinked file to read, a pipe to write to for each stream, of which
-    we keep `output_bytes`. When it writes more, or the deadline passes, it is asked to end.
-    Raises SandboxBroken when the deadline passed, when the child or one of its own outlives the end, and when
-    this host has no room for it: on the disk, for processes, for open files.
+    The child gets descriptors opened here: an unlinked file to read, and for each output stream a pipe, of
+    which `output_bytes` are kept. If it writes more, or the deadline passes, it is terminated.
+    Raises SandboxBroken if the deadline passed, if the child or a process of its own outlives the end, and if
+    the host has no disk space, process or open file left for it.
     """
     try:
         return await _execute(argv, stdin, output_bytes, deadline_s)
@@ -49,7 +49,7 @@ async def execute(argv: list[str], *, stdin: bytes, output_bytes: int, deadline_
         raise SandboxBroken(f"cannot start {argv[0]}: {error}", FaultKind.START) from error
 
 
-async def _execute(argv: list[str], stdin: bytes, output_bytes: int, deadline_s: float) -> Outcome:
+async def _execute(argv: list[str], stdin: bytes, output_bytes: int, deadline_s: float) -> ProcessResult:
     overflow = asyncio.Event()
     async with _readable(stdin) as stdin_fd:
         with (
@@ -64,11 +64,11 @@ async def _execute(argv: list[str], stdin: bytes, output_bytes: int, deadline_s:
             returncode = await _wait(process, overflow, deadline_s)
             if not overflow.is_set():
                 await _drained(stdout, stderr)
-            return Outcome(returncode, stdout.captured(), stderr.captured(), overflow.is_set())
+            return ProcessResult(returncode, stdout.captured(), stderr.captured(), overflow.is_set())
 
 
 async def _wait(process: asyncio.subprocess.Process, overflow: asyncio.Event, deadline_s: float) -> int:
-    """Wait for the end of the child; end it when it writes too much or the deadline passes."""
+    """Wait for the child; terminate it if it writes too much or the deadline passes."""
     ended = asyncio.ensure_future(process.wait())
     overflowed = asyncio.ensure_future(overflow.wait())
     try:
@@ -83,16 +83,16 @@ async def _wait(process: asyncio.subprocess.Process, overflow: asyncio.Event, de
         raise SandboxBroken(f"the sandbox did not end within {deadline_s:.1f} s", FaultKind.DEADLINE)
     if process.returncode is None:
         raise SandboxBroken(
-            f"the sandbox's process {process.pid} does not end, not even when killed", FaultKind.SURVIVORS
+            f"process {process.pid} of the sandbox does not end, even after SIGKILL", FaultKind.SURVIVORS
         )
     return process.returncode
 
 
 async def _end(process: asyncio.subprocess.Process, ended: "asyncio.Future[int]") -> None:
-    """Ask the child to end; if it does not, kill it, its own children first.
+    """Terminate the child; if it does not end, kill it, its own children first.
 
-    Killing isolate's keeper alone would free the program from its limits. A keeper that does not answer has
-    a child that is the first process of the sandbox: with that one the kernel ends everything inside.
+    Killing isolate's keeper alone would free the program from its limits. The child of a keeper that does not
+    respond is the first process of the sandbox: when that dies, the kernel kills everything inside.
     """
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
@@ -110,7 +110,7 @@ async def _end(process: asyncio.subprocess.Process, ended: "asyncio.Future[int]"
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started, as far as they have not ended."""
+    """Return the live child processes of a process."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
@@ -118,7 +118,7 @@ def children(pid: int) -> list[int]:
 
 
 class _Pipe:
-    """The reading end of a stream: keeps the first bytes, tells when there are more."""
+    """Reading end of a stream: keeps the first bytes, and calls `on_overflow` if there are more."""
 
     def __init__(self, fd: int, limit: int, on_overflow: Callable[[], None]) -> None:
         self._fd = fd
@@ -143,19 +143,19 @@ class _Pipe:
             self.stop()
 
     def stop(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         if not self.done.is_set():
             asyncio.get_running_loop().remove_reader(self._fd)
             self.done.set()
 
     def captured(self) -> Captured:
-        """What was kept."""
+        """Return the bytes kept so far."""
         return Captured(bytes(self._data), self._truncated)
 
 
 @contextmanager
 def _capture(limit: int, on_overflow: Callable[[], None]) -> Iterator[tuple[_Pipe, FileIO]]:
-    """A pipe: our end of it, and the end for the child, to be closed when that has it."""
+    """Open a pipe: yield our end, and the end for the child, to be closed once the child has it."""
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(read_fd, False)
     pipe = _Pipe(read_fd, limit, on_overflow)
@@ -180,7 +180,7 @@ async def _drained(*pipes: _Pipe) -> None:
 
 @asynccontextmanager
 async def _readable(content: bytes) -> AsyncIterator[int]:
-    """A descriptor that can only read: of /dev/null, or of a file without a name."""
+    """Open a read-only descriptor with this content: of /dev/null, or of a file without a name."""
     if not content:
         fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     else:

@@ -1,4 +1,4 @@
-"""Takes a box over from whoever had it before: a killed daemon, a killed keeper."""
+"""Recovery of a box after a killed daemon, a killed keeper or a broken sandbox."""
 
 import asyncio
 import contextlib
@@ -17,13 +17,13 @@ from verdictd.sandbox.processes import children
 _PASSES = 60
 _PAUSE_S = 0.05
 _ORDINARY_UIDS = range(1_000, 2**31)
-_WHO_AM_I = Command(argv=("/usr/bin/id", "-u"), constraints=PROBE_LIMITS)
+_PRINT_UID = Command(argv=("/usr/bin/id", "-u"), constraints=PROBE_LIMITS)
 
 
 async def end_keepers(executable: Sequence[str], boxes: Collection[BoxId]) -> None:
-    """Ask the sandboxes in these boxes to end, which ends their programs; what does not is killed.
+    """Terminate the keepers of these boxes, which ends their programs; kill those that do not end.
 
-    The caller owns the boxes, so that nobody else waits for these processes.
+    The caller holds the locks of the boxes, so no other daemon waits for these processes.
     """
     keepers = await asyncio.to_thread(_keepers, executable, boxes)
     for keeper in keepers:
@@ -39,7 +39,7 @@ async def end_keepers(executable: Sequence[str], boxes: Collection[BoxId]) -> No
 
 
 def _keepers(executable: Sequence[str], boxes: Collection[BoxId]) -> list[int]:
-    """The processes that run this executable on one of these boxes."""
+    """Return the processes that run this executable on one of these boxes."""
     program = [os.fsencode(word) for word in executable]
     wanted = {f"--box-id={number}".encode() for number in boxes}
     found = []
@@ -52,10 +52,10 @@ def _keepers(executable: Sequence[str], boxes: Collection[BoxId]) -> list[int]:
 
 
 async def recover(box: Box) -> int:
-    """Make the box new and free of what outlived its daemon; return how many programs were killed.
+    """Reset the box and kill what outlived its daemon; return the number of programs killed.
 
-    Programs whose keeper was killed are found by the user id that programs have in this box: without control
-    groups isolate's own cleaning leaves them running. Raises SandboxBroken where the box cannot be had.
+    Programs whose keeper was killed are found by the user id of the box: without control groups, isolate's
+    own --cleanup leaves them running. Raises SandboxBroken if the box cannot be recovered.
     """
     await end_keepers(box.sandbox.executable, [box.number])
     try:
@@ -64,7 +64,7 @@ async def recover(box: Box) -> int:
     except SandboxBroken:
         if os.geteuid() != 0:
             raise
-        # Isolate walks trees with a descriptor a level, so that one deep enough stops its own cleaning.
+        # Isolate opens one descriptor per level of a tree, so a deep enough tree makes its --cleanup fail.
         await asyncio.to_thread(_empty, box.sandbox.box_root / str(box.number))
         await box.reset()
     uid = await _uid(box)
@@ -74,7 +74,7 @@ async def recover(box: Box) -> int:
 
 
 def _empty(root: Path) -> None:
-    """Remove what lies in a box. Its root and the directories in that are the sandbox's, and no links."""
+    """Remove the files in a box. Its root and the directories there belong to the sandbox; none is a link."""
     for directory in ("box", "tmp"):
         try:
             top = os.open(root / directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -89,19 +89,19 @@ def _empty(root: Path) -> None:
 
 
 async def _uid(box: Box) -> int:
-    report = await box.run(_WHO_AM_I)
+    report = await box.run(_PRINT_UID)
     text = report.stdout.data.decode(errors="replace").strip()
     if report.ending is not Ending.EXITED or report.exit_code != 0 or not text.isdigit():
-        raise SandboxBroken(f"cannot tell the user id of box {box.number}: {report}", FaultKind.RUN)
+        raise SandboxBroken(f"cannot find out the user id of box {box.number}: {report}", FaultKind.RUN)
     if int(text) == 0:
         raise SandboxBroken(f"programs in box {box.number} run as root", FaultKind.RUN)
     return int(text)
 
 
 async def _kill_all(uid: int) -> int:
-    """Kill every process of a user id that belongs to one box alone; returns how many."""
+    """Kill every process of a user id that belongs to one box alone; return their number."""
     if uid not in _ORDINARY_UIDS:
-        raise SandboxBroken(f"programs run as the system's user {uid}", FaultKind.RUN)
+        raise SandboxBroken(f"programs run as the system user {uid}", FaultKind.RUN)
     killed: set[int] = set()
     for _ in range(_PASSES):
         survivors = await asyncio.to_thread(_processes_of, uid)
@@ -118,7 +118,7 @@ def _processes_of(uid: int) -> list[int]:
     found = []
     for process in _processes():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            # A zombie is dead, its parent has yet to notice.
+            # A zombie is dead already; its parent has not reaped it yet.
             state = (process / "stat").read_text().rpartition(")")[2].split()[0]
             if process.stat().st_uid == uid and state != "Z":
                 found.append(int(process.name))

@@ -1,4 +1,4 @@
-"""What is said over HTTP: the shapes of the answers, all of them JSON."""
+"""Bodies of HTTP responses, all of them JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from verdictd.judging.languages import CompileLimits
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The submission is in the queue; its result will be on the results queue, under this id."""
+    """The submission is in the queue; its result will be published to the results queue, under this id."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """Why a request was refused; `errors` has what is wrong with an invalid submission."""
+    """Reason why a request failed; `errors` lists what is wrong with an invalid submission."""
 
     message: str
     errors: tuple[Problem, ...] = ()
@@ -37,7 +37,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether submissions are judged here now, and why not."""
+    """Readiness to judge submissions now, and the reasons if not."""
 
     ready: bool
     problems: list[str]
@@ -45,7 +45,7 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True)
 class OfferedLanguage:
-    """A language that is installed; any of its aliases finds it too, in any case."""
+    """An installed language, known by its name and aliases in upper or lower case."""
 
     name: str
     aliases: list[str]
@@ -58,14 +58,14 @@ class OfferedLanguage:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The languages, and the defaults and bounds of a submission in any of them."""
+    """Languages, and the defaults and bounds of a submission in any of them."""
 
     languages: list[OfferedLanguage]
     limits: Limits
 
 
 class HttpError(VerdictdError):
-    """A request cannot be served: the client is told so, and no more happens."""
+    """The request cannot be served: send this status and message to the client, and do nothing else."""
 
     def __init__(
         self,
@@ -81,14 +81,14 @@ class HttpError(VerdictdError):
         self.headers = headers
 
     def response(self) -> web.Response:
-        """What the client is told."""
+        """Return the response for the client."""
         return json_response(ErrorBody(str(self), tuple(self.problems)), self.status, self.headers)
 
 
 def json_response(
     shape: object, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """A shape as JSON."""
+    """Return a response with `shape` as JSON."""
     body = orjson.dumps(shape, default=_plain, option=orjson.OPT_NON_STR_KEYS)
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 

@@ -1,4 +1,4 @@
-"""The socket that HTTP comes in by, with bounds on connections, headers and time."""
+"""HTTP server, with limits on connections, headers and time."""
 
 import asyncio
 import socket
@@ -24,10 +24,10 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def listen(app: web.Application, settings: HttpSettings) -> AsyncIterator[None]:
-    """Serve the application; raises OSError where the address is taken."""
+    """Serve the application for as long as the block lasts; raises OSError if the address is in use."""
     runner = web.AppRunner(
         app,
-        handler_cancellation=True,  # who has hung up does not wait for a result
+        handler_cancellation=True,  # a client that has disconnected does not wait for a result any more
         shutdown_timeout=_SHUTDOWN_S,
     )
     listening: asyncio.Server | None = None
@@ -38,7 +38,7 @@ async def listen(app: web.Application, settings: HttpSettings) -> AsyncIterator[
             host, port, *_ = listening.sockets[0].getsockname()
             log.info("http.listening", host=host, port=port, tokens=len(settings.tokens))
             if not settings.tokens and not ip_address(host).is_loopback:
-                log.warning("http.open", effect="whoever reaches this address may submit; see http.tokens")
+                log.warning("http.open", effect="every client of this address may submit; see http.tokens")
         yield
     finally:
         if listening is not None:
@@ -48,7 +48,7 @@ async def listen(app: web.Application, settings: HttpSettings) -> AsyncIterator[
 
 async def _listening(server: web.Server, settings: HttpSettings) -> asyncio.Server:
     loop = asyncio.get_running_loop()
-    # Those that wait for a result, and as many again for probes and for connections that are kept.
+    # Clients that wait for a result, and as many again for probes and keep-alive connections.
     max_connections = 2 * settings.max_requests + 16
 
     def accept() -> asyncio.Protocol:
@@ -70,7 +70,7 @@ async def _listening(server: web.Server, settings: HttpSettings) -> asyncio.Serv
 
 
 class _Connection(web.RequestHandler):
-    """aiohttp's, but bounded in number, and silent about versions and about bytes that are no HTTP."""
+    """Connection of aiohttp, limited in number, that reveals no versions and quotes no invalid input."""
 
     __slots__ = ("_max_connections", "_server", "_stalled_s")
 
@@ -84,7 +84,7 @@ class _Connection(web.RequestHandler):
         if len(self._server.connections) >= self._max_connections:
             cast(asyncio.Transport, transport).abort()
             return
-        # The kernel ends a connection whose client does not read its answer.
+        # The kernel ends a connection whose client does not read the response.
         connection: socket.socket = transport.get_extra_info("socket")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(self._stalled_s * 1000))
         super().connection_made(transport)
@@ -94,12 +94,12 @@ class _Connection(web.RequestHandler):
         request: web.BaseRequest,
         status: int = HTTPStatus.INTERNAL_SERVER_ERROR,
         exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - it quotes what was sent
+        message: str | None = None,  # noqa: ARG002 - not used: it quotes the client's input
     ) -> web.StreamResponse:
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             log.error("http.failed", path=request.path, exc_info=exc)
         if request.writer.output_size > 0:
-            raise ConnectionError("the answer is under way already")
+            raise ConnectionError("a part of the response has been sent already")
         response = HttpError(HTTPStatus(status), f"{HTTPStatus(status).phrase}.").response()
         response.headers["Server"] = "verdictd"
         response.force_close()

@@ -1,4 +1,4 @@
-"""POST /submissions/new: from a request to the queue, and back with the result where it is waited for."""
+"""POST /submissions/new: from a request to the queue, and back with the result if the client waits for it."""
 
 import asyncio
 from functools import partial
@@ -13,26 +13,40 @@ from verdictd.amqp.replies import trace_headers
 from verdictd.amqp.requests import Expected, Requests
 from verdictd.concurrency import offload
 from verdictd.contract.codec import decode
+from verdictd.contract.fields import Schema
 from verdictd.contract.submission import Submission, submission_model
 from verdictd.errors import BrokerUnavailable, InvalidSubmission
 from verdictd.judging.admission import Admission
 from verdictd.monitoring.status import StatusReporter
 from verdictd.settings import Settings
+from verdictd.web.openapi import COMPONENTS, RETRY_AFTER, Route, response
 from verdictd.web.responses import Accepted, HttpError, json_response
 
-_HELD_MESSAGES: Final = 4  # of the largest size, in memory at once
-_RETRY_AFTER: Final = {"Retry-After": "5"}
+_HELD_MESSAGES: Final = 4  # number of bodies of the largest size that fit in memory at once
+_RETRY_LATER: Final = {"Retry-After": "5"}
 _WAIT: Final = {"true": True, "1": True, "false": False, "0": False}
+
+_EXAMPLE: Final = {
+    "source_code": 'print("hello world")',
+    "language": "py",
+    "stdin": "",
+    "expected_output": "hello world",
+    "cpu_time_limit": 1,
+    "memory_limit": 1000000,
+    "redirect_stderr_to_stdout": True,
+    "enable_network": False,
+}
 
 log = structlog.get_logger()
 
 
-class Intake:
-    """Takes submissions over HTTP. State: how many requests are in work, and the bytes of their bodies."""
+class SubmissionHandler:
+    """Takes submissions over HTTP. State: the number of requests in flight, and the bytes of their bodies."""
 
     def __init__(
         self, *, settings: Settings, admission: Admission, requests: Requests, reporter: StatusReporter
     ) -> None:
+        self._settings = settings
         self._http = settings.http
         self._model = submission_model(settings.limits)
         self._max_bytes = settings.limits.message_bytes
@@ -42,8 +56,12 @@ class Intake:
         self._in_flight = 0
         self._held_bytes = 0
 
+    def route(self) -> Route:
+        """Return the route that takes submissions."""
+        return Route(web.post("/submissions/new", self.submit), _operation(self._settings))
+
     async def submit(self, request: web.Request) -> web.Response:
-        """Publish a submission, and wait for its result if wanted; raises HttpError."""
+        """Publish a submission, and wait for its result if asked to; raises HttpError."""
         wait = _wait(request)
         self._check(request)
         self._in_flight += 1
@@ -57,7 +75,7 @@ class Intake:
             return json_response(Accepted(submission_id), HTTPStatus.ACCEPTED)
         except BrokerUnavailable as error:
             log.warning("http.not_published", error=str(error))
-            raise _unavailable("RabbitMQ is not available") from error
+            raise _unavailable("RabbitMQ is not available.") from error
         except InvalidSubmission as error:
             metrics.INVALID_SUBMISSIONS.labels(metrics.Origin.HTTP).inc()
             raise HttpError(
@@ -69,23 +87,23 @@ class Intake:
                 expected.result.cancel()
 
     def _check(self, request: web.Request) -> None:
-        """Refuse what needs no look at the body."""
+        """Check all that does not need the body; raises HttpError."""
         if request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8":
-            raise HttpError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Only application/json in UTF-8 is taken.")
+            raise HttpError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Only application/json in UTF-8 is accepted.")
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise HttpError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "No content encoding is taken.")
+            raise HttpError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A content encoding is not accepted.")
         if (request.content_length or 0) > self._max_bytes:
             raise self._too_large()
         if self._reporter.stopping:
             raise _unavailable("The daemon is stopping.")
         if self._in_flight >= self._http.max_requests:
-            raise _unavailable("Too many requests are in work.")
+            raise _unavailable("Too many requests are in progress.")
 
     async def _publish(self, request: web.Request, expected: Expected | None) -> str:
-        """Read, check and publish; returns the id. The body is not kept while a result is waited for."""
+        """Read, check and publish; return the id. The body is not kept while waiting for the result."""
         if await self._requests.queue_length() >= self._http.max_queue_length:
             raise HttpError(
-                HTTPStatus.TOO_MANY_REQUESTS, "Too many submissions are waiting.", headers=_RETRY_AFTER
+                HTTPStatus.TOO_MANY_REQUESTS, "Too many submissions are waiting.", headers=_RETRY_LATER
             )
         received = bytearray()
         try:
@@ -110,31 +128,69 @@ class Intake:
                     if len(received) > self._max_bytes:
                         raise self._too_large()
                     if self._held_bytes > _HELD_MESSAGES * self._max_bytes:
-                        raise _unavailable("Too many large requests are in work.")
+                        raise _unavailable("Too many large requests are in progress.")
         except TimeoutError as error:
-            raise HttpError(HTTPStatus.REQUEST_TIMEOUT, "The body did not come in time.") from error
+            raise HttpError(HTTPStatus.REQUEST_TIMEOUT, "The body did not arrive in time.") from error
 
     def _too_large(self) -> HttpError:
         return HttpError(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A submission has {self._max_bytes} bytes at the most."
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A submission may have at most {self._max_bytes} bytes."
         )
 
 
 def _wait(request: web.Request) -> bool:
     given = request.query.getall("wait", ["false"])
     if len(given) > 1 or given[0] not in _WAIT:
-        raise HttpError(HTTPStatus.BAD_REQUEST, "wait is true or false.")
+        raise HttpError(HTTPStatus.BAD_REQUEST, "wait must be true or false.")
     return _WAIT[given[0]]
 
 
 def _unavailable(message: str) -> HttpError:
-    return HttpError(HTTPStatus.SERVICE_UNAVAILABLE, message, headers=_RETRY_AFTER)
+    return HttpError(HTTPStatus.SERVICE_UNAVAILABLE, message, headers=_RETRY_LATER)
 
 
 def _decode(received: bytearray, model: type[Submission]) -> tuple[Submission, bytes]:
-    """The submission, and its body with the id in it: it may be published twice, and is one submission."""
+    """Return the submission, and its body with the id in it: if it is published twice, it is still one."""
     body = bytes(received)
     submission = decode(body, model)
     if "id" not in submission.model_fields_set:
         body = b'{"id":"%b",' % submission.id.encode() + body.lstrip(b" \t\r\n")[1:]
     return submission, body
+
+
+def _operation(settings: Settings) -> Schema:
+    wait = {
+        "name": "wait",
+        "in": "query",
+        "description": f"Whether to wait for the result, for at most {settings.http.wait_s:g} seconds.",
+        "schema": {"type": "boolean", "default": False},
+    }
+    return {
+        "operationId": "submit",
+        "summary": "Publish a submission, and wait for its result if wanted.",
+        "description": (
+            "With 200 and 202 the submission is in the queue, on disk. After 503 or a lost connection it may "
+            "be there too: send it again with the same id. A result that is returned here is not published "
+            "to the results queue."
+        ),
+        "parameters": [wait],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"$ref": f"{COMPONENTS}Submission"}, "example": _EXAMPLE}
+            },
+        },
+        "responses": {
+            "200": response("The result, if it was waited for and came in time.", "Result"),
+            "202": response("In the queue.", "Accepted"),
+            "400": response("Invalid query parameter."),
+            "408": response(f"The request took more than {settings.http.request_timeout_s:g} seconds."),
+            "413": response(f"The body has more than {settings.limits.message_bytes} bytes."),
+            "415": response("The content type is not application/json, or the body has a content encoding."),
+            "422": response("Invalid submission: `errors` has the reasons."),
+            "429": response("Too many submissions are waiting in the queue.", headers=RETRY_AFTER),
+            "503": response(
+                "RabbitMQ is unavailable, or the daemon is too busy or stopping.", headers=RETRY_AFTER
+            ),
+        },
+    }

@@ -1,4 +1,4 @@
-"""Files in a box are written and read by descriptor, whatever a program has left there."""
+"""Files in a box are written and read by descriptor, regardless of what a program left there."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""Isolate's command line is built, and its meta file read, as its facts demand; the meta files are real."""
+"""Isolate's command line and meta file; the meta files are real ones."""
 
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def test_time_limit_that_isolate_would_take_for_none_is_refused(cpu_time_s: floa
         **{name: getattr(CONSTRAINTS, name) for name in CONSTRAINTS.__slots__} | {"cpu_time_s": cpu_time_s}
     )
 
-    with pytest.raises(ValueError, match="cannot be given to the sandbox"):
+    with pytest.raises(ValueError, match="cannot be passed to the sandbox"):
         run_argv(ISOLATE, BoxId(7), Path("/run/meta"), Command(("./main",), constraints))
 
 
@@ -196,8 +196,8 @@ def test_memory_is_that_of_all_only_where_all_share_a_limit() -> None:
     [
         (2, "", "'Cannot run proxy, clone failed'"),
         (2, "status:XX\nmessage:Cannot write\n", "'Cannot write'"),
-        (-9, "", "ended with -9: ''"),
-        (137, TIMES, "ended with 137: ''"),
+        (-9, "", "exited with -9: ''"),
+        (137, TIMES, "exited with 137: ''"),
     ],
 )
 def test_words_of_a_program_are_not_those_of_the_sandbox(code: int, meta: str, said: str) -> None:

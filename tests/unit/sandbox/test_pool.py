@@ -1,4 +1,4 @@
-"""The pool of boxes, with boxes that are only counted: leasing, retirement, and the signal of a change."""
+"""Pool of boxes, with fake boxes: leasing, retirement, and the event for a change."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -55,7 +55,7 @@ def boxes() -> list[FakeBox]:
 async def test_change_is_told_when_a_box_is_retired_and_when_it_is_back(
     boxes: list[FakeBox], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever limits its work by the number of usable boxes waits for the event, and need not poll."""
+    """A caller that limits its work by the number of usable boxes waits for the event, and need not poll."""
     usable = []
     async with started(boxes, monkeypatch) as pool, asyncio.timeout(10):
         async with pool.lease():

@@ -1,4 +1,4 @@
-"""Every child has a deadline, bounded output and an end: with real processes, also those that resist."""
+"""Child processes: deadline, bounded output and end, also of processes that resist."""
 
 import asyncio
 import os
@@ -14,28 +14,28 @@ from support.processes import alive
 from support.waiting import wait_until
 from verdictd.errors import SandboxBroken
 from verdictd.sandbox import processes
-from verdictd.sandbox.processes import Outcome, execute
+from verdictd.sandbox.processes import ProcessResult, execute
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What does not end when asked to is waited for shortly."""
+    """Shorten the wait for a process that does not end on SIGTERM."""
     monkeypatch.setattr(processes, "_TERMINATE_GRACE_S", 0.5)
     monkeypatch.setattr(processes, "_DRAIN_S", 0.5)
 
 
 async def shell(
     script: str, *, stdin: bytes = b"", output_bytes: int = 1_000, deadline_s: float = 60
-) -> Outcome:
+) -> ProcessResult:
     return await execute(
         ["/bin/bash", "-c", script], stdin=stdin, output_bytes=output_bytes, deadline_s=deadline_s
     )
 
 
 async def test_streams_and_exit_code_are_kept() -> None:
-    """What a child wrote to each stream, and how it ended."""
+    """Both streams of a child and its exit code are returned."""
     outcome = await shell("cat; echo err >&2; exit 3", stdin=b"in")
 
     assert (3, b"in", b"err\n") == (outcome.returncode, outcome.stdout.data, outcome.stderr.data)
@@ -98,7 +98,7 @@ async def test_child_that_ignores_sigterm_is_killed_with_its_own_child() -> None
 
 
 async def test_cancelled_wait_ends_the_child() -> None:
-    """Whoever stops waiting leaves nothing behind."""
+    """A cancelled caller leaves no process behind."""
     task = asyncio.ensure_future(shell("exec sleep 6544", deadline_s=60))
     await wait_until(lambda: alive(["sleep", "6544"]))
     task.cancel()
@@ -109,7 +109,7 @@ async def test_cancelled_wait_ends_the_child() -> None:
 
 
 async def test_descendant_that_holds_the_output_is_a_fault() -> None:
-    """A sandbox that has ended while something inside still lives was none."""
+    """If a process inside outlives its sandbox, the sandbox has failed."""
     with pytest.raises(SandboxBroken, match="outlived its sandbox"):
         await shell("sleep 6545 & exit 0")
     for pid in alive(["sleep", "6545"]):
@@ -139,7 +139,7 @@ def _open_files() -> int:
 
 @contextmanager
 def descriptors_left(count: int) -> Iterator[None]:
-    """Let this process open so many files more."""
+    """Let this process open only `count` files more."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(64)]  # no gaps below the limit
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(taken) + 1 + count, limits[1]))
@@ -153,7 +153,7 @@ def descriptors_left(count: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("left", range(6))
 async def test_host_without_descriptors_is_a_broken_sandbox(left: int) -> None:
-    """What this host has no room for is our fault, wherever it fails, and leaves no descriptor behind."""
+    """A host without free descriptors is our fault, wherever that shows; no descriptor is left open."""
     await shell("true")  # what asyncio opens once is open
     before = len(list(Path("/proc/self/fd").iterdir()))
     with descriptors_left(left), pytest.raises(SandboxBroken, match="Too many open files"):

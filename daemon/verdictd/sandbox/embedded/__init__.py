@@ -1,5 +1,6 @@
-"""The embedded default: an executable that speaks isolate's command line.
+"""Embedded default: an executable that speaks isolate's command line.
 
-It is run as a process, `python -I -S <this directory>/__main__.py ...`, and never imported by the daemon. It
-starts for every run, so it leaves out what is slow to import: dataclasses, pathlib, typing, argparse.
+It runs as a process of its own, `python -I -S <this directory>/__main__.py ...`, one for each command, and
+leaves out what is slow to import: dataclasses, pathlib, typing, argparse. The daemon imports no more of it
+than `trees.empty` and `faults.BoxError`, for the recovery of a box.
 """

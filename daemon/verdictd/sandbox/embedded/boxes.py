@@ -1,11 +1,12 @@
-"""Boxes on disk: where they are, who may use them, how they become clean.
+"""Directories of boxes: their place, their owner, their locks and their cleaning.
 
-A box is a directory with `box` (the working directory), `tmp` (temporary directories) and `state` (who
-initialised it, with which control groups). The locks lie apart: they guard the user id and the control groups
-of a box, which are the same for every place where boxes can be kept.
+A box is a directory with `box` (the working directory), `tmp` (temporary directories) and `state` (the user
+who initialised it, and its control groups). The locks lie elsewhere: they guard the user id and the control
+groups of a box, which are the same whatever directory the boxes are kept in.
+
 """
 
-# pathlib costs more time to import than all else that happens here:
+# Importing pathlib takes longer than everything else that happens here:
 # ruff: noqa: PTH102, PTH103, PTH106, PTH123
 from __future__ import annotations
 
@@ -21,15 +22,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from verdictd.sandbox.embedded.rules import Rule
 
-# In a range that systemd's list of user ids leaves to nobody: all processes of a box's user are killed.
+# In a range that systemd's table of user ids assigns to nobody, because all processes of the user are killed.
 FIRST_UID = 2_000_000_000
-DYING_KEEPER_S = 5.0  # how long a killed predecessor may take to release the lock
+DYING_KEEPER_S = 5.0  # time that a killed keeper has to release the lock
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
-class Box:
-    """One box, locked for this process; `owner` is the user who runs this process."""
+class BoxDirectory:
+    """One box, locked by this process; `owner` is the user who runs this process."""
 
     def __init__(self, number: int, *, wait: bool) -> None:
         self.owner = os.getuid()
@@ -42,26 +43,26 @@ class Box:
         self._group_name = f"verdictd-box-{number}"
 
     def initialise(self, *, cg: bool) -> None:
-        """Make the box, or make it clean again."""
+        """Make the box, or reset an existing one."""
         self._clear()
         group = groups.find(self._group_name) if cg else None
         if group:
-            group.create(None)  # to find out now whether that can be done
+            group.create(None)  # to fail now if that is not possible
             group.remove()
         os.mkdir(f"{self.directory}/{TEMPORARY}", 0o700)
         os.mkdir(f"{self.directory}/box", 0o700)
         words = [str(self.owner), *(group.directories if group else ())]
-        # The last step: a box without this file was not initialised to the end.
+        # The last step: a box without this file was not fully initialised.
         with open(self._state_path, "x", encoding="utf-8", errors="surrogateescape") as file:
             file.write("".join(f"{word}\n" for word in words))
 
     def clean_up(self) -> None:
-        """Remove the box and everything that is left of it."""
+        """Remove the box and everything in it."""
         self._clear()
         os.rmdir(self.directory)
 
     def require(self, *, cg: bool) -> groups.Group | None:
-        """The control group of the box, which must have been initialised by this user in this mode."""
+        """Return the box's control group; raises BoxError unless this user initialised it in this mode."""
         state = self._state()
         if not state:
             with_groups = "--cg " if cg else ""
@@ -72,14 +73,14 @@ class Box:
         return groups.Group(state[1:]) if cg else None
 
     def lend(self, rules: list[Rule]) -> None:
-        """Give the files in the box to the box's own user."""
+        """Make the box's own user the owner of its files."""
         self._hand_over(self.uid)
         for rule in rules:
             if "tmp" in rule.options:
                 self._make_temporary(temporary_name(rule.inside))
 
     def take_back(self) -> None:
-        """Give the files in the box to the caller; what is neither file nor directory is gone."""
+        """Make the caller the owner of the files, and remove what is neither a file nor a directory."""
         self._hand_over(self.owner if self.has_own_user else self.uid)
 
     def _hand_over(self, uid: int) -> None:
@@ -90,7 +91,7 @@ class Box:
             os.close(top)
 
     def _make_temporary(self, name: str) -> None:
-        """The directory for temporary files; what earlier runs left in it stays."""
+        """Make a directory for temporary files, unless an earlier run has made it; its files stay."""
         path = f"{self.directory}/{TEMPORARY}/{name}"
         try:
             os.mkdir(path, 0o700)
@@ -99,7 +100,7 @@ class Box:
         os.chown(path, self.uid, self.uid)
 
     def _clear(self) -> None:
-        """Kill what may still run, and remove all files; what is cleared in part is not a box any more."""
+        """Kill leftover processes and remove all files; a partly cleared directory is not a box any more."""
         state = self._state()
         if state:
             self._require_owner(state)
@@ -110,7 +111,7 @@ class Box:
         os.makedirs(self.directory, exist_ok=True)
         top = os.open(self.directory, _DIRECTORY)
         try:
-            os.fchmod(top, 0o700)  # without the set-group bit that the one above may pass on
+            os.fchmod(top, 0o700)  # without the set-group-id bit that the parent directory may pass on
             if state:
                 os.unlink("state", dir_fd=top)
             trees.empty(top)
@@ -118,7 +119,7 @@ class Box:
             os.close(top)
 
     def _state(self) -> list[str]:
-        """Who initialised the box and with which control groups; empty for a box that is not initialised."""
+        """Return the initialising user and the control groups; empty if the box is not initialised."""
         try:
             with open(self._state_path, encoding="utf-8", errors="surrogateescape") as file:
                 return file.read().splitlines()
@@ -131,10 +132,10 @@ class Box:
 
 
 def enter(uid: int) -> tuple[str, str]:
-    """Find the directories of boxes and of their locks; the environment may move the former.
+    """Return the directories of boxes and of their locks; VERDICTD_BOX_ROOT moves the former.
 
-    Whoever is not root gets a namespace in which this process has power over files and mounts of its own, and
-    in which its user is called `uid`.
+    A user other than root gets a user namespace, in which this process has power over its own files and
+    mounts, and in which the user is known as `uid`.
     """
     owner = os.getuid()
     if owner == 0:
@@ -155,7 +156,7 @@ def enter(uid: int) -> tuple[str, str]:
 
 
 def _require_own_directory(path: str) -> None:
-    """Make a directory, or refuse one that another user could change."""
+    """Make a directory; raises BoxError if another user could change it."""
     try:
         os.makedirs(path, 0o700, exist_ok=True)
         fd = os.open(path, _DIRECTORY)
@@ -164,11 +165,11 @@ def _require_own_directory(path: str) -> None:
     status = os.fstat(fd)
     os.close(fd)
     if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-        raise BoxError(f"{path} must belong to the user who runs this and be writable by nobody else")
+        raise BoxError(f"{path} must belong to the user who runs the sandbox and be writable by nobody else")
 
 
 def _lock(path: str, *, wait: bool) -> int:
-    """Take the lock of a box. It is released when the last process that descends from this one has ended."""
+    """Take the lock of a box. It is released when this process and all its descendants have ended."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     if wait:
         fcntl.flock(fd, fcntl.LOCK_EX)
@@ -192,11 +193,11 @@ def _locked(fd: int) -> bool:
 
 
 def _is_alive(pid: bytes) -> bool:
-    """Whether the keeper that wrote its number into the lock lives; if not, its box is dying with it."""
+    """Return whether the keeper that wrote its pid into the lock is alive; if not, its box is dying too."""
     try:
         os.kill(int(pid), 0)
     except ValueError:
-        return True  # it has the lock and is about to write
+        return True  # it has taken the lock and is about to write its pid
     except PermissionError:
         return True
     except ProcessLookupError:
@@ -205,7 +206,7 @@ def _is_alive(pid: bytes) -> bool:
 
 
 def _kill_all_of(uid: int) -> None:
-    """Kill every process of a user in one system call, which leaves no gap for one that forks."""
+    """Kill every process of a user in one system call, so that a process cannot escape by forking."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -213,7 +214,7 @@ def _kill_all_of(uid: int) -> None:
             os.kill(-1, 9)
             os._exit(0)
         except ProcessLookupError:
-            os._exit(0)  # there was none
+            os._exit(0)  # the user had no process
         finally:
             os._exit(2)
     _, status = os.waitpid(pid, 0)

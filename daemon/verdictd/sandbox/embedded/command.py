@@ -1,4 +1,4 @@
-"""The commands: --init, --run, --cleanup and those that only tell something."""
+"""Commands: --init, --run, --cleanup and those that only print something."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import os
 import signal
 
 from verdictd.sandbox.embedded import guest, kernel
-from verdictd.sandbox.embedded.boxes import FIRST_UID, Box, enter
+from verdictd.sandbox.embedded.boxes import FIRST_UID, BoxDirectory, enter
 from verdictd.sandbox.embedded.faults import BoxError, UsageError
 from verdictd.sandbox.embedded.groups import parents
 from verdictd.sandbox.embedded.keeper import keep
-from verdictd.sandbox.embedded.meta import Verdict, broken, judge
+from verdictd.sandbox.embedded.meta import RunStatus, broken, conclude
 from verdictd.sandbox.embedded.options import Options, parse
 
 VERSION = "verdictd-box 1 (speaks isolate 2.6)\n"
 
 
 def main(arguments: list[str]) -> int:
-    """Do what the command line says; the exit code is 2 for whatever goes wrong with the sandbox itself."""
+    """Execute the command line; return 2 for every failure of the sandbox itself."""
     options = Options()
     meta = -1
     try:
@@ -26,47 +26,47 @@ def main(arguments: list[str]) -> int:
         try:
             parse(arguments, options)
         finally:
-            # Emptied even after a usage error, so that no older run's file can be taken for this one's.
+            # Emptied even after a usage error, so that an earlier run's file is not mistaken for this one's.
             meta = _open_meta(options.meta)
         return _COMMANDS[options.mode](options, meta)
     except UsageError as problem:
         _say(f"{problem}\n")
     except BoxError as problem:
         _finish(broken(str(problem)), meta)
-    except BaseException as problem:  # nothing unexpected may look like the program's failure
+    except BaseException as problem:  # an unexpected failure must not look like one of the program
         _finish(broken(f"Internal error: {type(problem).__name__}: {problem}"), meta)
     return 2
 
 
 def _run(options: Options, meta: int) -> int:
-    box = Box(options.box_id, wait=options.wait)
+    box = BoxDirectory(options.box_id, wait=options.wait)
     group = box.require(cg=options.cg)
     if options.verbose:
         for rule in options.directories():
             _say(f"Mounting {rule.outside or 'a temporary directory'} on {rule.inside}\n")
         _say(f"Starting as user {box.uid} in {box.directory}\n")
     measured = keep(options, box, group)
-    verdict = judge(measured, time_s=options.time_s, wall_time_s=options.wall_time_s)
-    return _finish(verdict, meta, silent=options.silent)
+    status = conclude(measured, time_s=options.time_s, wall_time_s=options.wall_time_s)
+    return _finish(status, meta, silent=options.silent)
 
 
 def _initialise(options: Options, _meta: int) -> int:
-    box = Box(options.box_id, wait=options.wait)
+    box = BoxDirectory(options.box_id, wait=options.wait)
     box.initialise(cg=options.cg)
-    return _tell(f"{box.directory}\n")
+    return _print(f"{box.directory}\n")
 
 
 def _clean_up(options: Options, _meta: int) -> int:
-    Box(options.box_id, wait=options.wait).clean_up()
+    BoxDirectory(options.box_id, wait=options.wait).clean_up()
     return 0
 
 
 def _version(_options: Options, _meta: int) -> int:
-    return _tell(VERSION)
+    return _print(VERSION)
 
 
 def _check_config(options: Options, _meta: int) -> int:
-    """Find out whether this machine lets us isolate anything at all; the namespaces end with this process."""
+    """Check that this host permits namespaces; those made here end with this process."""
     enter(FIRST_UID + options.box_id)
     try:
         kernel.unshare(guest.NAMESPACES | kernel.NEW_NAMESPACE_NET | kernel.NEW_NAMESPACE_PID)
@@ -77,11 +77,11 @@ def _check_config(options: Options, _meta: int) -> int:
 
 
 def _print_cg_root(_options: Options, _meta: int) -> int:
-    return _tell("".join(f"{directory}\n" for directory in parents()))
+    return _print("".join(f"{directory}\n" for directory in parents()))
 
 
 def _occupy_standard_descriptors() -> None:
-    """Let none of our own files take the place of a standard stream that the caller closed."""
+    """Open standard streams that the caller has closed, so that no other file gets their descriptors."""
     fd = os.open("/dev/null", os.O_RDWR)
     while fd <= 2:
         fd = os.dup(fd)
@@ -97,16 +97,16 @@ def _open_meta(path: str | None) -> int:
         raise UsageError(f"Failed to open metafile '{path}'") from None
 
 
-def _finish(verdict: Verdict, meta: int, *, silent: bool = False) -> int:
-    """Write the meta file, say how it ended, and return the exit code."""
+def _finish(status: RunStatus, meta: int, *, silent: bool = False) -> int:
+    """Write the meta file, print the message, and return the exit code."""
     if meta >= 0:
-        os.write(meta, os.fsencode(verdict.text))
-    if not silent or verdict.exit_code > 1:
-        _say(f"{verdict.message}\n")
-    return verdict.exit_code
+        os.write(meta, os.fsencode(status.text))
+    if not silent or status.exit_code > 1:
+        _say(f"{status.message}\n")
+    return status.exit_code
 
 
-def _tell(text: str) -> int:
+def _print(text: str) -> int:
     os.write(1, os.fsencode(text))
     return 0
 
@@ -115,7 +115,7 @@ def _say(text: str) -> None:
     try:
         os.write(2, os.fsencode(text))
     except OSError:
-        return  # nobody listens, and the exit code says it all
+        return  # nobody reads stderr; the exit code tells the outcome
 
 
 _COMMANDS = {

@@ -1,9 +1,9 @@
-"""The two ways in which the sandbox itself fails. Both end it with exit code 2."""
+"""Failures of the sandbox itself. Both kinds end it with exit code 2."""
 
 
 class UsageError(Exception):
-    """The command line cannot be understood: nothing was started."""
+    """The command line is invalid: nothing was started."""
 
 
 class BoxError(Exception):
-    """The box cannot be trusted: status XX, and whatever it left is not to be used."""
+    """The box cannot be trusted: status XX, and nothing that it left may be used."""

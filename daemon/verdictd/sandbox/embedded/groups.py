@@ -1,6 +1,6 @@
-"""Control groups: one fresh group for each run, so that its measurements are of this run alone."""
+"""Control groups: a fresh group for each run, so that it measures this run only."""
 
-# pathlib costs more time to import than all else that happens here:
+# Importing pathlib takes longer than everything else that happens here:
 # ruff: noqa: PTH102, PTH106, PTH112, PTH120, PTH123
 import errno
 import os
@@ -13,7 +13,7 @@ REMOVAL_LIMIT_S = 2.0
 
 
 class Group:
-    """The control groups of one box: with version 2 one directory, with version 1 one for each controller."""
+    """Control group of one box: one directory in version 2, one for each controller in version 1."""
 
     def __init__(self, directories: list[str]) -> None:
         self.directories = directories
@@ -24,41 +24,41 @@ class Group:
         return len(self.directories) == 1
 
     def create(self, memory_kib: int | None) -> None:
-        """Make the group anew with its limits; whatever still lived in an old one is killed."""
+        """Make the group with its limits; processes in a leftover group are killed."""
         try:
             self.remove()
             for directory in self.directories:
                 os.mkdir(directory, 0o755)
             if memory_kib is not None:
                 self._limit(memory_kib * 1024)
-            self.memory_peak_kib()  # absent before Linux 5.19
+            self.memory_peak_kib()  # fails now where it is missing: version 2 before Linux 5.19
         except OSError as problem:
             raise BoxError(f"Cannot set up control group {self._memory}: {problem.strerror}") from problem
 
     def entrances(self) -> list[int]:
-        """Descriptors; a process of one thread that writes 0 to each is in the group."""
-        # With version 1 a single thread moves itself without waiting for all processors to agree.
+        """Open the files to which a single-threaded process writes 0 to enter the group."""
+        # In version 1 a thread enters without the synchronisation of all processors that a process waits for.
         name = "cgroup.procs" if self._unified else "tasks"
         return [os.open(f"{directory}/{name}", os.O_WRONLY) for directory in self.directories]
 
     def cpu_time_s(self) -> float:
-        """CPU time of all that ever ran in the group."""
+        """Return the CPU time of all processes that ever ran in the group."""
         if self._unified:
             return _field(f"{self._memory}/cpu.stat", "usage_usec") / 1e6
         return int(_read(f"{self.directories[1]}/cpuacct.usage")) / 1e9
 
     def memory_peak_kib(self) -> int:
-        """The most memory that the group held at a time."""
+        """Return the largest amount of memory that the group held at any time."""
         name = "memory.peak" if self._unified else "memory.max_usage_in_bytes"
         return int(_read(f"{self._memory}/{name}")) // 1024
 
     def oom_killed(self) -> bool:
-        """Whether the kernel killed a process because the group was out of memory."""
+        """Return whether the kernel killed a process of the group because memory ran out."""
         name = "memory.events" if self._unified else "memory.oom_control"
         return _field(f"{self._memory}/{name}", "oom_kill") > 0
 
     def remove(self) -> None:
-        """Kill all that is in the group and remove it; nothing happens where there is none."""
+        """Kill all processes in the group and remove it, if it exists."""
         for directory in self.directories:
             deadline = time.monotonic() + REMOVAL_LIMIT_S
             while not _removed(directory):
@@ -76,12 +76,12 @@ class Group:
 
 
 def find(name: str) -> Group:
-    """The group of this name below those that this process may divide; a BoxError where there are none."""
+    """Return the group of this name below those that this process may divide; raises BoxError if none."""
     return Group([f"{parent}/{name}" for parent in parents()])
 
 
 def parents() -> list[str]:
-    """The directories below which groups are made."""
+    """Return the directories below which groups are made; raises BoxError if control groups are unusable."""
     own = {}
     for line in _lines("/proc/self/cgroup"):
         _, names, path = line.split(":", 2)
@@ -109,10 +109,10 @@ def parents() -> list[str]:
 
 
 def _delegated(mount: str, own: str) -> str:
-    """The nearest group above this process that is delegated to it; for root that may be the topmost.
+    """Return the nearest group above this process that is delegated to it; for root, it may be the topmost.
 
-    Its memory controller is enabled. Where this process and its like stand in the way (a group with members
-    cannot have groups that are limited), they are moved into a group of their own, as delegation permits.
+    Its memory controller is enabled. If its member processes, such as this one, prevent that (a group with
+    members cannot contain limited groups), they are moved into a group of their own, as delegation permits.
     """
     directory = mount + own.rstrip("/")
     while directory != mount and not _is_delegated(directory):
@@ -145,7 +145,7 @@ def _make_room(directory: str) -> None:
     main = f"{directory}/verdictd-main"
     if not os.path.isdir(main):
         os.mkdir(main)
-    for _ in range(10):  # members may have children meanwhile
+    for _ in range(10):  # members may fork meanwhile
         for pid in _read(f"{directory}/cgroup.procs").split():
             try:
                 _write(f"{main}/cgroup.procs", pid)
@@ -159,7 +159,7 @@ def _require_writable(directory: str) -> None:
 
 
 def _removed(directory: str) -> bool:
-    """Try to remove a group; if it has members, kill them."""
+    """Try to remove a group; if it has members, kill them and return False."""
     try:
         os.rmdir(directory)
     except FileNotFoundError:
@@ -178,7 +178,7 @@ def _removed(directory: str) -> bool:
 
 
 def _field(path: str, key: str) -> int:
-    """The number behind a key in a file of keys and numbers."""
+    """Return the number of a key in a file of keys and numbers; 0 if it is missing."""
     for line in _lines(path):
         name, _, value = line.partition(" ")
         if name == key:

@@ -1,6 +1,6 @@
-"""Inside the box: process 1, which sets it up and ends it, and the child that becomes the program.
+"""Inside the box: process 1, which sets the box up and ends it, and its child, which becomes the program.
 
-Both report on a pipe, a line at a time: `ready PID`, `failed MESSAGE`, `ended ...`. The program never has it.
+Both report on a pipe, one line each: `ready PID`, `failed MESSAGE`, `ended ...`. The program does not get it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from verdictd.sandbox.embedded.boxes import Box
+    from verdictd.sandbox.embedded.boxes import BoxDirectory
     from verdictd.sandbox.embedded.options import Options
     from verdictd.sandbox.embedded.rules import Rule
 
@@ -37,26 +37,26 @@ _IFF_UP = 1
 
 
 class Pipes:
-    """The two ways between keeper and box: reports out of it, and the word to go into it."""
+    """Two pipes between keeper and box: reports out of the box, and the permission to start into it."""
 
     def __init__(self) -> None:
         self.reports, self.report = os.pipe()
         self.go, self.say_go = os.pipe()
 
     def leave_to_box(self) -> None:
-        """Close the box's ends, so that the end of all reports can be seen."""
+        """Close the box's ends in the keeper, which then sees the end of the reports."""
         os.close(self.report)
         os.close(self.go)
 
 
 class Guest:
-    """All that is needed to set up one run, gathered while the host could still be seen.
+    """Everything needed to set up one run, gathered while the host's file system is still visible.
 
-    `entrances` are those of the control groups.
+    `entrances`: descriptors through which a process enters the control groups.
     """
 
     def __init__(
-        self, options: Options, box: Box, rules: list[Rule], pipes: Pipes, entrances: list[int]
+        self, options: Options, box: BoxDirectory, rules: list[Rule], pipes: Pipes, entrances: list[int]
     ) -> None:
         self._options = options
         self._box = box
@@ -70,7 +70,7 @@ class Guest:
         self._program = kernel.Program(self._arguments, environment)
 
     def live(self) -> NoReturn:
-        """Be process 1 of the box: set it up, start the program, await it; all in the box dies with this."""
+        """Run process 1: set the box up, start the program, wait for it. The box dies with it."""
         try:
             self._set_up()
             program = os.fork()
@@ -78,7 +78,7 @@ class Guest:
                 self._become_program()
             self._await(program)
             os._exit(0)
-        except BaseException as problem:  # whatever it is, the keeper must learn of it
+        except BaseException as problem:  # the keeper must learn of every failure
             self._report(f"failed {_describe(problem)}")
         finally:
             os._exit(2)
@@ -106,13 +106,13 @@ class Guest:
         seccomp.install()
 
     def _offer_to_the_oom_killer(self) -> None:
-        """Where the whole machine runs out of memory, all of the box goes first."""
+        """Make the box's processes the first to be killed if the host runs out of memory."""
         fd = os.open("self/oom_score_adj", os.O_WRONLY, dir_fd=self._host_proc)
         os.write(fd, b"1000")
         os.close(fd)
 
     def _await(self, program: int) -> None:
-        """Bury every process of the box until the program ends, and report how it did."""
+        """Reap the processes of the box until the program ends, and report its status and usage."""
         while True:
             pid, status, usage = os.wait3(0)
             if pid == program:
@@ -122,20 +122,20 @@ class Guest:
         self._report("ended " + " ".join(str(fact) for fact in facts))
 
     def _become_program(self) -> NoReturn:
-        """Drop every power, take on every limit, and execute the program."""
+        """Drop all privileges, set all limits, and execute the program."""
         try:
             os.setsid()
             for entrance in self._entrances:
                 os.write(entrance, b"0")
             self._report("ready " + os.readlink("self", dir_fd=self._host_proc))
             os.read(self._pipes.go, 1)
-            self._limit_first()
-            self._drop_powers()
-            os.chdir("/box")  # the names of streams are looked up from there
+            self._set_privileged_limits()
+            self._drop_privileges()
+            os.chdir("/box")  # the paths of redirected streams are relative to it
             self._redirect()
             self._change_directory()
             kernel.close_on_exec(3)
-            self._limit_last()
+            self._set_remaining_limits()
         except BaseException as problem:
             self._report(f"failed {_describe(problem)}")
             os._exit(2)
@@ -147,24 +147,24 @@ class Guest:
         finally:
             os._exit(127)
 
-    def _limit_first(self) -> None:
-        """The limits that may have to be raised, which takes powers."""
+    def _set_privileged_limits(self) -> None:
+        """Set the limits that may have to be raised, which takes privileges."""
         options = self._options
         _limit(resource.RLIMIT_FSIZE, _bytes(options.fsize_kib))
         _limit(resource.RLIMIT_CORE, options.core_kib * 1024)
         _limit(resource.RLIMIT_MEMLOCK, 0)
         if options.processes is not None:
-            # Without a user of its own the program shares the count with the keeper and with process 1.
+            # Without a user id of its own, the box shares the count with the keeper and with process 1.
             shared = 0 if self._box.has_own_user else 2
             _limit(resource.RLIMIT_NPROC, options.processes + shared)
 
-    def _limit_last(self) -> None:
-        """The limits that would stand in our own way."""
+    def _set_remaining_limits(self) -> None:
+        """Set the limits that would make the set-up itself fail."""
         _limit(resource.RLIMIT_NOFILE, self._options.open_files)
         _limit(resource.RLIMIT_STACK, _bytes(self._options.stack_kib))
         _limit(resource.RLIMIT_AS, _bytes(self._options.mem_kib))
 
-    def _drop_powers(self) -> None:
+    def _drop_privileges(self) -> None:
         uid = self._box.uid
         if self._box.has_own_user:
             os.setgroups([])
@@ -199,7 +199,7 @@ class Guest:
 
 
 def _raise_loopback() -> None:
-    """Give the box's own network its loopback device; it has no other."""
+    """Bring up the loopback device of the box's own network, its only device."""
     fd = kernel.call("socket", 2, 2, 0)
     fcntl.ioctl(fd, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))
     os.close(fd)
@@ -210,7 +210,7 @@ def _bytes(kib: int | None) -> int | None:
 
 
 def _limit(kind: int, value: int | None) -> None:
-    """Limit a resource, or lift the limit as far as we may."""
+    """Limit a resource; for None, raise the limit as far as allowed."""
     _, hard = resource.getrlimit(kind)
     wanted = resource.RLIM_INFINITY if value is None else value
     try:

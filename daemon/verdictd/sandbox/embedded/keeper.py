@@ -1,6 +1,6 @@
-"""Outside the box: the keeper, which starts a run, watches its limits and measures it."""
+"""Outside the box: the keeper, which starts a run, enforces its time limits and measures it."""
 
-# pathlib costs more time to import than all else that happens here:
+# Importing pathlib takes longer than everything else that happens here:
 # ruff: noqa: PTH123
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from verdictd.sandbox.embedded.meta import Measured
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from verdictd.sandbox.embedded.boxes import Box
+    from verdictd.sandbox.embedded.boxes import BoxDirectory
     from verdictd.sandbox.embedded.groups import Group
     from verdictd.sandbox.embedded.options import Options
 
 CHECK_AT_MOST_EVERY_S = 0.005
 CHECK_AT_LEAST_EVERY_S = 0.1
 SET_UP_LIMIT_S = 30.0
-LAST_WORDS_S = 1.0  # how long a killed program may take to be measured before all of the box is killed
+REPORT_LIMIT_S = 1.0  # time to measure a killed program, before the whole box is killed
 STOP_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
-def keep(options: Options, box: Box, group: Group | None) -> Measured:
-    """Run the program; when this returns nothing of it is alive. A signal to us ends it as Interrupted."""
+def keep(options: Options, box: BoxDirectory, group: Group | None) -> Measured:
+    """Run the program; no process of it is alive on return. A signal to the keeper ends it as Interrupted."""
     signals = _signal_pipe()
     rules = options.directories()
     box.lend(rules)
@@ -44,9 +44,9 @@ def keep(options: Options, box: Box, group: Group | None) -> Measured:
             raise BoxError(f"Cannot create namespaces: {problem.strerror}") from problem
         process_1 = _fork(guest)
         pipes.leave_to_box()
-        watch = _Watch(options, group, pipes, signals)
+        watcher = _Watcher(options, group, pipes, signals)
         try:
-            measured = watch.until_it_ends()
+            measured = watcher.wait()
         finally:
             os.kill(process_1, signal.SIGKILL)
             os.waitpid(process_1, 0)
@@ -62,7 +62,7 @@ def keep(options: Options, box: Box, group: Group | None) -> Measured:
 
 
 def _signal_pipe() -> int:
-    """A descriptor from which the signals that ask us to stop can be read."""
+    """Return a descriptor from which the numbers of stop signals are read."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -72,7 +72,7 @@ def _signal_pipe() -> int:
 
 
 def _fork(guest: Guest) -> int:
-    """Start process 1; no signal may run our handlers in it."""
+    """Start process 1, with stop signals blocked, so that it never runs the keeper's handlers."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     pid = os.fork()
     if pid == 0:
@@ -81,8 +81,8 @@ def _fork(guest: Guest) -> int:
     return pid
 
 
-class _Watch:
-    """The time between start and end of a program."""
+class _Watcher:
+    """Supervises a program between its start and its end."""
 
     def __init__(self, options: Options, group: Group | None, pipes: Pipes, signals: int) -> None:
         self._options = options
@@ -97,8 +97,8 @@ class _Watch:
         self._ended = False
         self._give_up_at = time.monotonic() + SET_UP_LIMIT_S
 
-    def until_it_ends(self) -> Measured:
-        """Wait for the program to end or to break a limit; processes that it left may still be alive."""
+    def wait(self) -> Measured:
+        """Wait until the program ends or breaks a limit; other processes of the box may still be alive."""
         poller = select.poll()
         poller.register(self._pipes.reports, select.POLLIN)
         poller.register(self._signals, select.POLLIN)
@@ -111,12 +111,12 @@ class _Watch:
         return self._measured
 
     def _check(self) -> float:
-        """Kill a program that broke a limit; return when to look again, in seconds."""
+        """Kill a program that broke a limit; return the seconds until the next check."""
         now = time.monotonic()
         if now > self._give_up_at:
             if self._measured.killed_for is None:
                 raise BoxError("The box was not set up in time")
-            self._ended = True  # the rest of the box is killed without last words
+            self._ended = True  # the box is killed without a report
         if self._program is None or self._measured.killed_for is not None:
             return min(max(self._give_up_at - now, 0), CHECK_AT_LEAST_EVERY_S)
         wait_s = CHECK_AT_LEAST_EVERY_S
@@ -134,7 +134,7 @@ class _Watch:
         return max(wait_s, CHECK_AT_MOST_EVERY_S)
 
     def _cpu_time_s(self, program: int) -> float:
-        """CPU time until now: of the group, or of the program and the children that it awaited."""
+        """Return the CPU time so far: of the group, or of the program and the children that it waited for."""
         if self._group:
             return self._group.cpu_time_s()
         try:
@@ -150,11 +150,11 @@ class _Watch:
             self._kill("Interrupted")
 
     def _kill(self, reason: str) -> None:
-        """Kill the program alone, so that process 1 can still say what it had used."""
+        """Kill the program alone, so that process 1 can still report its usage."""
         if self._measured.killed_for is not None:
             return
         self._measured.killed_for = reason
-        self._give_up_at = time.monotonic() + LAST_WORDS_S
+        self._give_up_at = time.monotonic() + REPORT_LIMIT_S
         if self._program is None:
             self._ended = True
             return

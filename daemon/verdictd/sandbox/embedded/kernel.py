@@ -1,7 +1,7 @@
-"""The system calls that Python's standard library lacks. A failure is an OSError, as in `os`.
+"""System calls that Python's standard library lacks. A failure is an OSError, as in `os`.
 
-Mounts are made and placed by descriptor (Linux 5.12 and newer), so that no path is looked up twice and no
-symbolic link decides where a mount lands.
+Mounts are made and attached by descriptor (Linux 5.12 and newer), so that no path is looked up twice and no
+symbolic link decides where a mount is attached.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ NO_SETUID = 2
 NO_DEVICES = 4
 NO_EXEC = 8
 
-HERE = -100  # AT_FDCWD: a path from the working directory
+HERE = -100  # AT_FDCWD: paths are relative to the working directory
 _EMPTY_PATH = 0x1000
 _RECURSIVE = 0x8000
 _PRIVATE = 1 << 18
@@ -61,7 +61,7 @@ def call(function: str, *arguments: object) -> int:
 
 
 def stop_ignoring_hidden_signals() -> None:
-    """Reset the two signals that the C library keeps for itself; a parent such as make may ignore them."""
+    """Reset the two signals that the C library reserves; a parent process such as make may ignore them."""
     number = _RT_SIGACTION.get(os.uname().machine)
     if number is not None:
         for hidden in _HIDDEN_SIGNALS:
@@ -69,12 +69,12 @@ def stop_ignoring_hidden_signals() -> None:
 
 
 def unshare(flags: int) -> None:
-    """Leave namespaces for new ones; a new process namespace begins with the next child."""
+    """Move this process to new namespaces; a new pid namespace begins with the next child."""
     call("unshare", flags)
 
 
 def enter_user_namespace(uid: int, gid: int) -> None:
-    """Become all-powerful within a namespace in which the caller's only user is called `uid`."""
+    """Gain all capabilities within a new user namespace, in which the caller's only user is `uid`."""
     outer_uid, outer_gid = os.getuid(), os.getgid()
     unshare(NEW_NAMESPACE_USER)
     for name, text in (
@@ -88,12 +88,12 @@ def enter_user_namespace(uid: int, gid: int) -> None:
 
 
 def die_with_parent() -> None:
-    """Be killed when the parent ends, however it ends."""
+    """Ask to be killed when the parent ends, in whatever way."""
     call("prctl", _PR_SET_PDEATHSIG, 9, 0, 0, 0)
 
 
 def hide_memory() -> None:
-    """Let nobody without privileges trace this process or look into its /proc entry."""
+    """Forbid unprivileged processes to trace this process or to read its /proc entry."""
     call("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
@@ -102,30 +102,30 @@ def drop_bounding_set() -> None:
     for capability in range(64):
         try:
             call("prctl", _PR_CAPBSET_DROP, capability, 0, 0, 0)
-        except OSError:  # past the last one that this kernel knows
+        except OSError:  # beyond the last capability of this kernel
             if not capability:
                 raise
             return
 
 
 def forbid_new_privileges() -> None:
-    """Make set-uid bits and file capabilities void from now on."""
+    """Disable set-uid bits and file capabilities from now on."""
     call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def drop_capabilities() -> None:
-    """Give every capability up at once."""
+    """Drop all capabilities at once."""
     header = ctypes.create_string_buffer(struct.pack("II", _CAPABILITY_VERSION_3, 0))
     call("capset", header, ctypes.create_string_buffer(24))
 
 
 def close_on_exec(first: int) -> None:
-    """Mark every descriptor from `first` on to be closed by the next execve."""
+    """Mark every descriptor from `first` on as close-on-exec."""
     call("syscall", _CLOSE_RANGE, first, 0xFFFFFFFF, _CLOSE_ON_EXEC)
 
 
 class Program:
-    """A program ready to be executed; made in advance, so that executing it needs next to no memory."""
+    """A program ready for execve; prepared in advance, so that executing it needs almost no memory."""
 
     def __init__(self, arguments: list[bytes], environment: dict[bytes, bytes]) -> None:
         variables = [name + b"=" + value for name, value in environment.items()]
@@ -134,24 +134,24 @@ class Program:
         self._environment = (ctypes.c_char_p * (len(variables) + 1))(*variables, None)
 
     def execute(self) -> None:
-        """Replace this process; returning at all is an OSError."""
+        """Replace this process by the program; raises OSError if that fails."""
         call("execve", self._path, self._arguments, self._environment)
 
 
 def privatise_mounts() -> None:
-    """Let no mount of this namespace reach the host's, or the other way round."""
+    """Stop the propagation of mounts between this namespace and the host's."""
     attributes = struct.pack("QQQQ", 0, 0, _PRIVATE, 0)
     call("syscall", _MOUNT_SETATTR, HERE, b"/", _RECURSIVE, attributes, len(attributes))
 
 
 def clone_mount(path: str, dir_fd: int, *, recursive: bool) -> int:
-    """A copy of the mount at `path`, attached nowhere."""
+    """Return a copy of the mount at `path`, not attached anywhere."""
     flags = 1 | os.O_CLOEXEC | (_RECURSIVE if recursive else 0)
     return call("syscall", _OPEN_TREE, dir_fd, os.fsencode(path), flags)
 
 
 def new_filesystem(kind: str, options: dict[str, str], attributes: int) -> int:
-    """A fresh file system, attached nowhere."""
+    """Return a new file system, not attached anywhere."""
     context = call("syscall", _FSOPEN, kind.encode(), 1)
     try:
         for key, value in options.items():
@@ -163,7 +163,7 @@ def new_filesystem(kind: str, options: dict[str, str], attributes: int) -> int:
 
 
 def restrict_mount(mount: int, attributes: int, *, recursive: bool) -> None:
-    """Add restrictions to a mount and, if recursive, to everything mounted below it."""
+    """Restrict a mount and, if recursive, everything mounted below it."""
     packed = struct.pack("QQQQ", attributes, 0, 0, 0)
     flags = _EMPTY_PATH | (_RECURSIVE if recursive else 0)
     call("syscall", _MOUNT_SETATTR, mount, b"", flags, packed, len(packed))
@@ -175,7 +175,7 @@ def attach_mount(mount: int, point: int) -> None:
 
 
 def change_root(root: int) -> None:
-    """Make the mount the root of everything in this namespace and let go of the old one."""
+    """Make the mount the root of this namespace, and detach the old root."""
     os.fchdir(root)
     call("pivot_root", b".", b".")
     call("umount2", b".", _DETACH)

@@ -1,4 +1,4 @@
-"""What is said about a run: the meta file, the line on stderr, the exit code."""
+"""Report of a run: the meta file, the message on stderr, the exit code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 class Measured:
-    """What was measured of a run; `status` is as waitpid gives it, None where the program was not awaited."""
+    """Measurements of a run; `status` is that of waitpid, or None if the program was not waited for."""
 
     __slots__ = (
         "cg_mem_kib",
@@ -34,8 +34,8 @@ class Measured:
         self.cg_oom_killed = False
 
 
-class Verdict:
-    """The meta file's lines, the message for stderr and the exit code of one run."""
+class RunStatus:
+    """Text of the meta file, message for stderr and exit code of one run."""
 
     def __init__(self, lines: list[tuple[str, object]], message: str, exit_code: int) -> None:
         self.text = "".join(f"{key}:{_one_line(str(value))}\n" for key, value in lines)
@@ -43,13 +43,13 @@ class Verdict:
         self.exit_code = exit_code
 
 
-def broken(message: str) -> Verdict:
-    """The sandbox failed; whatever happened to the program is not to be believed."""
-    return Verdict([("status", "XX"), ("message", message)], message, 2)
+def broken(message: str) -> RunStatus:
+    """Report a failure of the sandbox; nothing about the program can be trusted."""
+    return RunStatus([("status", "XX"), ("message", message)], message, 2)
 
 
-def judge(measured: Measured, *, time_s: float | None, wall_time_s: float | None) -> Verdict:
-    """What became of a run, with the limits that it had."""
+def conclude(measured: Measured, *, time_s: float | None, wall_time_s: float | None) -> RunStatus:
+    """Report the end of a run that had these limits."""
     facts = _facts(measured)
     if measured.killed_for is not None:
         return _killed(measured, facts)
@@ -59,26 +59,26 @@ def judge(measured: Measured, *, time_s: float | None, wall_time_s: float | None
     elif wall_time_s is not None and measured.wall_time_s > wall_time_s:
         late = "Time limit exceeded (wall clock)"
     if late is not None:
-        return Verdict([*facts, ("status", "TO"), ("message", late)], late, 1)
+        return RunStatus([*facts, ("status", "TO"), ("message", late)], late, 1)
     code = os.waitstatus_to_exitcode(measured.status or 0)
     if code < 0:
         message = f"Caught fatal signal {-code}"
-        return Verdict([*facts, ("exitsig", -code), ("status", "SG"), ("message", message)], message, 1)
+        return RunStatus([*facts, ("exitsig", -code), ("status", "SG"), ("message", message)], message, 1)
     if code > 0:
         message = f"Exited with error status {code}"
-        return Verdict([*facts, ("exitcode", code), ("status", "RE"), ("message", message)], message, 1)
+        return RunStatus([*facts, ("exitcode", code), ("status", "RE"), ("message", message)], message, 1)
     message = f"OK ({measured.cpu_time_s:.3f} sec real, {measured.wall_time_s:.3f} sec wall)"
-    return Verdict([*facts, ("exitcode", 0)], message, 0)
+    return RunStatus([*facts, ("exitcode", 0)], message, 0)
 
 
-def _killed(measured: Measured, facts: list[tuple[str, object]]) -> Verdict:
+def _killed(measured: Measured, facts: list[tuple[str, object]]) -> RunStatus:
     message = measured.killed_for or ""
     signal: list[tuple[str, object]] = []
     status = "TO"
     if measured.interrupted_by is not None:
         signal, status = [("exitsig", measured.interrupted_by)], "SG"
     lines = [*signal, ("status", status), ("message", message), ("killed", 1), *facts]
-    return Verdict(lines, message, 1)
+    return RunStatus(lines, message, 1)
 
 
 def _facts(measured: Measured) -> list[tuple[str, object]]:
@@ -97,5 +97,5 @@ def _facts(measured: Measured) -> list[tuple[str, object]]:
 
 
 def _one_line(text: str) -> str:
-    """A value that cannot pass for a line of its own, whatever a program called its files."""
+    """Make a value that cannot forge a line of the meta file, whatever a program has called its files."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)

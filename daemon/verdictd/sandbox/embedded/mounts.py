@@ -1,4 +1,4 @@
-"""The file system of a box: a small read-only root with what the directory rules ask for."""
+"""File system of a box: a small read-only root with the mounts of the directory rules."""
 
 import os
 import stat
@@ -10,15 +10,15 @@ from verdictd.sandbox.embedded.rules import Rule
 
 DEVICES = ("null", "zero", "full", "random", "urandom")
 DEVICE_LINKS = {"fd": "fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
-TEMPORARY = "tmp"  # where a box keeps its temporary directories
-TMPFS_LIMITS = {"size": "256m", "nr_inodes": "64k"}  # without control groups nothing else bounds this memory
+TEMPORARY = "tmp"  # the directory of a box that holds its temporary directories
+TMPFS_LIMITS = {"size": "256m", "nr_inodes": "64k"}  # without control groups, the only limit of this memory
 
 
 def enter(rules: list[Rule], box_directory: str) -> None:
-    """Replace everything this process can see by the box; needs a mount namespace of its own."""
+    """Replace the file system that this process sees by the box's; needs a mount namespace of its own."""
     kernel.privatise_mounts()
     box_fd = os.open(box_directory, os.O_RDONLY | os.O_DIRECTORY)
-    # All that comes from the host is taken hold of before the new root hides a part of it.
+    # Everything from the host is opened before the new root hides a part of it.
     mounts = [(rule, mount) for rule in rules if (mount := _source(rule, box_fd)) is not None]
     root = _scaffold()
     kernel.attach_mount(root, box_fd)
@@ -37,7 +37,7 @@ def enter(rules: list[Rule], box_directory: str) -> None:
 
 
 def _source(rule: Rule, box_fd: int) -> int | None:
-    """The mount that a rule asks for, attached nowhere yet; None for an absent one that may be absent."""
+    """Return the mount of a rule, not attached yet; None if the source is missing and the rule is `maybe`."""
     try:
         if rule.devices_only:
             return _scaffold()
@@ -53,7 +53,7 @@ def _source(rule: Rule, box_fd: int) -> int | None:
 
 
 def _scaffold() -> int:
-    """A tiny file system to hang mounts into, made read-only when all of them hang."""
+    """Return a tiny file system for mount points; it is made read-only once all are attached."""
     return kernel.new_filesystem("tmpfs", {"mode": "755", "size": "64k"}, NO_SETUID | NO_EXEC)
 
 
@@ -63,7 +63,7 @@ def _filesystem(rule: Rule) -> int:
 
 
 def _directory(rule: Rule, box_fd: int) -> int:
-    """A directory of the host, of the box, or one for temporary files."""
+    """Return the mount of a directory of the host, of the box, or for temporary files."""
     source = f"./{TEMPORARY}/{temporary_name(rule.inside)}" if "tmp" in rule.options else rule.outside
     dir_fd = box_fd if source.startswith("./") else kernel.HERE
     mount = kernel.clone_mount(source, dir_fd, recursive="norec" not in rule.options)
@@ -74,7 +74,7 @@ def _directory(rule: Rule, box_fd: int) -> int:
 
 
 def temporary_name(inside: str) -> str:
-    """The name under which the temporary directory for a path of the box is kept."""
+    """Return the name of the temporary directory for a path in the box."""
     return inside.replace("%", "%25").replace("/", "%2F")
 
 
@@ -90,7 +90,7 @@ def _restrictions(rule: Rule) -> int:
 
 
 def _mount_point(root: int, path: str, scaffolds: dict[int, int]) -> int:
-    """Open the directory to mount on, without following any link; made where it lies in a scaffold."""
+    """Open the directory to mount on, without following links; make it if it lies in a scaffold."""
     here = os.dup(root)
     for name in path.split("/"):
         above = here

@@ -1,11 +1,11 @@
-"""The command line: isolate's options, read strictly."""
+"""Command line: isolate's options, parsed strictly."""
 
 from __future__ import annotations
 
 from verdictd.sandbox.embedded.faults import UsageError
 from verdictd.sandbox.embedded.rules import Rule, apply_rule, default_rules, parse_rule
 
-TYPE_CHECKING = False  # `typing` costs milliseconds to import
+TYPE_CHECKING = False  # importing typing takes milliseconds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -38,7 +38,7 @@ LAST_BOX = 999
 
 
 class Options:
-    """What the command line asks for. A limit that is None does not limit."""
+    """Parsed command line. None as a limit means no limit."""
 
     def __init__(self) -> None:
         self.mode = ""
@@ -71,14 +71,14 @@ class Options:
         self.wait = False
 
     def directories(self) -> list[Rule]:
-        """The directory rules in force, in the order in which they are mounted."""
+        """Return the directory rules in force, in the order of mounting."""
         rules = {} if self.no_default_dirs else {rule.inside: rule for rule in default_rules()}
         for rule in self.dir:
             apply_rule(rules, rule)
         return list(rules.values())
 
     def environment(self, inherited: dict[bytes, bytes]) -> dict[bytes, bytes]:
-        """The program's environment, from the one that this process inherited."""
+        """Return the program's environment, given the environment of this process."""
         result = dict(inherited) if self.full_env else {}
         for rule in self.env:
             name, assigns, value = rule.encode(errors="surrogateescape").partition(b"=")
@@ -92,7 +92,7 @@ class Options:
 
 
 def parse(arguments: list[str], options: Options) -> None:
-    """Fill `options` in; after a UsageError it holds what was read until then, so that `meta` is known."""
+    """Fill in `options`; after a UsageError they hold what was read until then, so that `meta` is known."""
     rest = list(arguments)
     while rest and rest[0].startswith("-") and rest[0] != "-":
         word = rest.pop(0)
@@ -108,7 +108,7 @@ def parse(arguments: list[str], options: Options) -> None:
 
 
 def _take_short(options: Options, letters: str, rest: list[str]) -> None:
-    """One word of short options: letters without arguments, and then perhaps one with its argument."""
+    """Read one word of short options: letters without arguments, then perhaps one with its argument."""
     while letters:
         letter, letters = letters[0], letters[1:]
         if letter not in SHORT:
@@ -122,7 +122,7 @@ def _take_short(options: Options, letters: str, rest: list[str]) -> None:
 
 
 def _take(options: Options, name: str, value: str | None, rest: list[str]) -> None:
-    """One option; its argument is `value`, or the next of `rest`."""
+    """Read one option; its argument is `value`, or else the first word of `rest`."""
     if name in VALUES:
         if value is None:
             if not rest:
@@ -146,7 +146,7 @@ def _take(options: Options, name: str, value: str | None, rest: list[str]) -> No
 
 
 def _set(options: Options, name: str, value: str) -> None:
-    """An option with an argument: the last one counts, but rules add up."""
+    """Set an option with an argument: the last value counts, but rules are collected."""
     attribute, convert = VALUES[name]
     many = getattr(options, attribute)
     if isinstance(many, list):
@@ -176,7 +176,7 @@ def _box_id(text: str) -> int:
 
 
 def _number(text: str) -> int:
-    # More digits than these do not fit the kernel's counters of bytes.
+    # Numbers with more digits do not fit the kernel's counters of bytes.
     if not (text.isascii() and text.isdigit() and len(text) <= 15):
         raise UsageError(f"Invalid numeric parameter: {text}")
     return int(text)
@@ -187,7 +187,7 @@ def _size(text: str) -> int | None:
 
 
 def _seconds(text: str) -> float | None:
-    """Seconds with a fraction. What would round to no milliseconds is refused: 0 means no limit at all."""
+    """Parse seconds with a fraction. Less than a millisecond would round to 0, which means no limit."""
     whole, _, fraction = text.partition(".")
     digits = whole + fraction
     if not (digits.isascii() and digits.isdigit() and len(whole) <= 9):

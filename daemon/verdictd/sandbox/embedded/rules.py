@@ -1,4 +1,4 @@
-"""Directory rules: what of the host is seen inside a box, and how."""
+"""Directory rules: parts of the host's file system that a box sees, and with which rights."""
 
 from verdictd.sandbox.embedded.faults import UsageError
 
@@ -20,8 +20,8 @@ DEFAULTS = (
 class Rule:
     """One directory of a box.
 
-    `outside` is a path of the host, or from the box's own directory where it starts with `./`. With the
-    option `fs` it is a file system's name; with `tmp` it is empty. Empty without `tmp`, it removes a rule.
+    `outside` is a path on the host, or relative to the box's own directory if it starts with `./`. With the
+    option `fs` it is the name of a file system. It is empty with `tmp`; without `tmp`, empty removes a rule.
     """
 
     __slots__ = ("devices_only", "inside", "options", "outside")
@@ -36,12 +36,12 @@ class Rule:
 
     @property
     def removes(self) -> bool:
-        """Whether this rule only takes away the one for the same directory."""
+        """Return whether this rule only removes the one for the same directory."""
         return not self.outside and "tmp" not in self.options
 
 
 def parse_rule(text: str) -> Rule:
-    """The rule `in=out:options`, `dir:options` or `in=`."""
+    """Parse a rule of the form `in=out:options`, `dir:options` or `in=`."""
     left, assigns, right = text.partition("=")
     if assigns:
         outside, *words = right.split(":")
@@ -56,9 +56,10 @@ def parse_rule(text: str) -> Rule:
 
 
 def default_rules() -> list[Rule]:
-    """The rules that hold without being asked for.
+    """Return the rules that hold by default.
 
-    Of the host's /dev only the harmless devices are taken: whoever holds a disk's group must not lend it.
+    Of the host's /dev only harmless devices are included: a caller in the group of a disk must not pass that
+    access on to the program.
     """
     rules = [parse_rule(text) for text in DEFAULTS]
     return [
@@ -68,7 +69,7 @@ def default_rules() -> list[Rule]:
 
 
 def apply_rule(rules: dict[str, Rule], rule: Rule) -> None:
-    """Add a rule to those before it; one for the same directory keeps the place of the one it replaces."""
+    """Add a rule to earlier ones; it takes the place of a rule for the same directory."""
     if rule.removes:
         rules.pop(rule.inside, None)
     else:

@@ -1,7 +1,7 @@
-"""The system call filter: what namespaces do not keep apart, and what only attacks on the kernel need.
+"""System call filter: refuses what namespaces do not separate, and what only attacks on the kernel need.
 
-Keyrings, file locks and vsock would carry data from box to box; io_uring would go round the filter. What
-isolate refuses is refused in the same way, so that a program behaves alike in both.
+Keyrings, file locks and vsock would carry data from box to box; io_uring would bypass the filter. A call that
+isolate refuses gets the same error here, so that a program behaves alike in both.
 """
 
 import ctypes
@@ -30,7 +30,7 @@ _NEW_NAMESPACES = 0x7E020000
 _LOCKS = (6, 7, 37, 38, 1024, 1026)  # F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW, F_SETLEASE, F_NOTIFY
 _AF_VSOCK = 40
 
-# clone3 hides its flags from a filter; "not implemented" makes every C library fall back to clone.
+# A filter cannot see the flags of clone3; with "not implemented" every C library falls back to clone.
 _REFUSED = {
     errno.ENOSYS: (
         *("clone3", "flock", "keyctl", "add_key", "request_key"),
@@ -97,7 +97,7 @@ _MACHINES = {"x86_64": (0xC000003E, _X86_64), "aarch64": (0xC00000B7, _AARCH64)}
 
 
 def install() -> None:
-    """Filter this process and all that come from it; on an architecture that is not known, do nothing."""
+    """Filter this process and all its descendants; do nothing on an unknown architecture."""
     code = program(os.uname().machine)
     if code:
         buffer = ctypes.create_string_buffer(code, len(code))
@@ -106,7 +106,7 @@ def install() -> None:
 
 
 def program(machine: str) -> bytes:
-    """The filter for a machine, as the kernel reads it; empty where the machine is not known."""
+    """Return the filter for an architecture in the kernel's format; empty if it is unknown."""
     if machine not in _MACHINES:
         return b""
     architecture, own = _MACHINES[machine]
@@ -128,7 +128,7 @@ def program(machine: str) -> bytes:
 def _refuse_by_argument(
     number: int, argument: int, test: int, values: tuple[int, ...], error: int
 ) -> list[bytes]:
-    """Fail one system call where one of its arguments (its low 32 bits) passes the test."""
+    """Return steps that fail a system call if the low 32 bits of an argument pass the test."""
     tests = [_step(_LOAD, _ARGUMENT + 8 * argument)]
     for value in values:
         tests += [_step(test, value, 0, 1), _step(_RETURN, _FAIL | error)]

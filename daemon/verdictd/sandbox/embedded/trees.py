@@ -1,4 +1,4 @@
-"""Trees of files that untrusted programs made: any depth, name and mode, and no link is ever followed."""
+"""Trees of files that untrusted programs made: of any depth, name and mode. Links are never followed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 def empty(top: int) -> None:
-    """Remove everything in the directory that `top` is open on."""
+    """Remove everything in the directory with the descriptor `top`."""
 
     def visit(here: int) -> list[str]:
         folders = []
@@ -30,10 +30,10 @@ def empty(top: int) -> None:
 
 
 def hand_over(top: int, uid: int, *, guest: int) -> None:
-    """Give the directory and all files in it to a user, and remove what is neither file nor directory.
+    """Change the owner of the directory and all files in it; remove what is neither a file nor a directory.
 
-    A file with a second name keeps its owner, unless the guest owns it already: that name may lie where the
-    guest must not write.
+    A file with a second name keeps its owner unless the guest owns it already: the other name may lie where
+    the guest must not write.
     """
 
     def visit(here: int) -> list[str]:
@@ -55,10 +55,10 @@ def hand_over(top: int, uid: int, *, guest: int) -> None:
 
 
 def _walk(top: int, visit: Callable[[int], list[str]], leave: Callable[[int, str], None]) -> None:
-    """Visit every directory, parents first, and leave each when all below it is done.
+    """Visit every directory, parents first, and call `leave` for each when everything below it is done.
 
-    `visit` returns the names of the directories to enter. One descriptor is open at a time: the way up is
-    `..`, checked to be the directory we came from.
+    `visit` returns the names of the directories to enter. Only one descriptor is open at a time: the way up
+    is `..`, and is checked to lead to the directory of before.
     """
     here = os.dup(top)
     trail: list[tuple[str, tuple[int, int], list[str]]] = []
@@ -74,7 +74,8 @@ def _walk(top: int, visit: Callable[[int], list[str]], leave: Callable[[int, str
                 name, expected, folders = trail.pop()
                 here = _move(here, "..")
                 if _identity(here) != expected:
-                    raise BoxError("The box was changed while it was being tidied up")
+                    raise BoxError("The box was changed while it was being cleaned up")
+
                 leave(here, name)
     finally:
         os.close(here)

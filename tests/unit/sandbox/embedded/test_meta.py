@@ -2,7 +2,7 @@
 
 import pytest
 
-from verdictd.sandbox.embedded.meta import Measured, Verdict, broken, judge
+from verdictd.sandbox.embedded.meta import Measured, RunStatus, broken, conclude
 
 FACTS = "time:0.250\ntime-wall:0.500\nmax-rss:1472\ncsw-voluntary:3\ncsw-forced:6\n"
 
@@ -18,34 +18,34 @@ def measured(status: int = 0) -> Measured:
     return result
 
 
-def judged(run: Measured, *, time_s: float | None = None, wall_time_s: float | None = None) -> Verdict:
-    return judge(run, time_s=time_s, wall_time_s=wall_time_s)
+def concluded(run: Measured, *, time_s: float | None = None, wall_time_s: float | None = None) -> RunStatus:
+    return conclude(run, time_s=time_s, wall_time_s=wall_time_s)
 
 
 def test_end_with_0_has_no_status() -> None:
     """
     A program that ended well has an exit code and nothing else.
     """
-    verdict = judged(measured(), time_s=1, wall_time_s=1)
+    report = concluded(measured(), time_s=1, wall_time_s=1)
 
-    assert (f"{FACTS}exitcode:0\n", 0) == (verdict.text, verdict.exit_code)
+    assert (f"{FACTS}exitcode:0\n", 0) == (report.text, report.exit_code)
 
 
 def test_end_with_0_is_ok_on_stderr() -> None:
     """
     The line on stderr tells both times.
     """
-    assert "OK (0.250 sec real, 0.500 sec wall)" == judged(measured()).message
+    assert "OK (0.250 sec real, 0.500 sec wall)" == concluded(measured()).message
 
 
 def test_end_with_3_is_re() -> None:
     """
     Any other exit code is a run-time error.
     """
-    verdict = judged(measured(3 << 8))
+    report = concluded(measured(3 << 8))
 
     expected = f"{FACTS}exitcode:3\nstatus:RE\nmessage:Exited with error status 3\n"
-    assert (expected, 1) == (verdict.text, verdict.exit_code)
+    assert (expected, 1) == (report.text, report.exit_code)
 
 
 @pytest.mark.parametrize("status", [11, 11 | 0x80])
@@ -53,28 +53,28 @@ def test_end_by_signal_11_is_sg(status: int) -> None:
     """
     A fatal signal is named, whether or not there was a core dump.
     """
-    verdict = judged(measured(status))
+    report = concluded(measured(status))
 
     expected = f"{FACTS}exitsig:11\nstatus:SG\nmessage:Caught fatal signal 11\n"
-    assert (expected, 1) == (verdict.text, verdict.exit_code)
+    assert (expected, 1) == (report.text, report.exit_code)
 
 
 def test_slow_end_is_to_without_killed() -> None:
     """
     A program that ended by itself beyond its limit, in the extra time, was too slow, however it ended.
     """
-    verdict = judged(measured(11), time_s=0.2)
+    report = concluded(measured(11), time_s=0.2)
 
-    assert f"{FACTS}status:TO\nmessage:Time limit exceeded\n" == verdict.text
+    assert f"{FACTS}status:TO\nmessage:Time limit exceeded\n" == report.text
 
 
 def test_slow_end_by_the_wall_clock_says_so() -> None:
     """
     The message tells the two limits apart.
     """
-    verdict = judged(measured(), time_s=1, wall_time_s=0.4)
+    report = concluded(measured(), time_s=1, wall_time_s=0.4)
 
-    assert f"{FACTS}status:TO\nmessage:Time limit exceeded (wall clock)\n" == verdict.text
+    assert f"{FACTS}status:TO\nmessage:Time limit exceeded (wall clock)\n" == report.text
 
 
 def test_killed_for_time_is_to_with_killed() -> None:
@@ -83,11 +83,11 @@ def test_killed_for_time_is_to_with_killed() -> None:
     """
     run = measured()
     run.killed_for = "Time limit exceeded"
-    verdict = judged(run, time_s=0.2)
+    report = concluded(run, time_s=0.2)
 
     assert (f"status:TO\nmessage:Time limit exceeded\nkilled:1\n{FACTS}", 1) == (
-        verdict.text,
-        verdict.exit_code,
+        report.text,
+        report.exit_code,
     )
 
 
@@ -99,7 +99,7 @@ def test_interrupted_keeper_is_sg_with_its_own_signal() -> None:
     run.killed_for = "Interrupted"
     run.interrupted_by = 15
 
-    assert f"exitsig:15\nstatus:SG\nmessage:Interrupted\nkilled:1\n{FACTS}" == judged(run).text
+    assert f"exitsig:15\nstatus:SG\nmessage:Interrupted\nkilled:1\n{FACTS}" == concluded(run).text
 
 
 def test_oom_is_told_even_of_a_run_that_ended_well() -> None:
@@ -110,16 +110,16 @@ def test_oom_is_told_even_of_a_run_that_ended_well() -> None:
     run.cg_mem_kib = 32768
     run.cg_oom_killed = True
 
-    assert f"{FACTS}cg-mem:32768\ncg-oom-killed:1\nexitcode:0\n" == judged(run).text
+    assert f"{FACTS}cg-mem:32768\ncg-oom-killed:1\nexitcode:0\n" == concluded(run).text
 
 
 def test_new_line_in_a_message_makes_no_line() -> None:
     """
     A file name chosen by a program cannot write lines of its own into the meta file.
     """
-    verdict = broken('open("x\nstatus:OK\n"): No such file or directory')
+    report = broken('open("x\nstatus:OK\n"): No such file or directory')
 
-    assert 'status:XX\nmessage:open("x?status:OK?"): No such file or directory\n' == verdict.text
+    assert 'status:XX\nmessage:open("x?status:OK?"): No such file or directory\n' == report.text
 
 
 def test_sandbox_failure_is_exit_code_2() -> None:

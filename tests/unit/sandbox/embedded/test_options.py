@@ -100,7 +100,7 @@ def test_0_is_unlimited(option: str, attribute: str) -> None:
 @pytest.mark.parametrize("text", ["nan", "inf", "abc", "-1", "1e3", "0.0004", "", ".", "1.2.3", "٣", "1 "])
 def test_bad_time_is_refused(text: str) -> None:
     """
-    What is not a plain decimal number, or would round to 0, must not become "unlimited".
+    A value that is not a plain decimal number, or would round to 0, must not become "unlimited".
     """
     assert f"Invalid numeric parameter: {text}" in refusal(f"--time={text}", *RUN)
 
@@ -139,7 +139,7 @@ def test_box_1000_is_out_of_range() -> None:
 )
 def test_wrong_usage_says_what_is_wrong(arguments: list[str], message: str) -> None:
     """
-    Whatever cannot be understood is refused, and nothing is started.
+    An invalid command line is refused, and nothing is started.
     """
     assert message == refusal(*arguments)
 

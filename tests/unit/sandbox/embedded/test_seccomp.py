@@ -22,7 +22,7 @@ def failed(error: int) -> int:
 
 
 def verdict(machine: str, architecture: int, number: int, *arguments: int) -> int:
-    """What the filter for a machine says to one system call."""
+    """Return the answer of a machine's filter to one system call."""
     code = program(machine)
     padded = (*arguments, *(0,) * (6 - len(arguments)))
     data = struct.pack("IIQ6Q", number, architecture, 0, *padded)
@@ -76,7 +76,7 @@ def test_system_call_is_judged(
     machine: tuple[str, int], number: int, arguments: tuple[int, ...], expected: int
 ) -> None:
     """
-    What would cross from box to box or attack the kernel fails; ordinary work does not.
+    Calls that would cross from box to box or attack the kernel fail; ordinary calls do not.
     """
     assert expected == verdict(*machine, number, *arguments)
 

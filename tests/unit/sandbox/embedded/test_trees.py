@@ -1,4 +1,4 @@
-"""The embedded sandbox tidies up after hostile programs without following their links."""
+"""The embedded sandbox cleans up after hostile programs without following their links."""
 
 import os
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_5000_nested_directories_are_removed(box: Path) -> None:
 
 def test_5000_nested_directories_are_handed_over(box: Path) -> None:
     """
-    What is not removed can be as deep.
+    A tree that is handed over, and not removed, can be as deep.
     """
     nest(box, DEPTH)
     hand_over(box)
@@ -81,7 +81,7 @@ def test_names_that_are_no_text_are_removed(box: Path) -> None:
 
 def test_links_are_removed_and_not_followed(box: Path, tmp_path: Path) -> None:
     """
-    Whatever a link points to is not ours to remove.
+    The target of a link is not removed.
     """
     canary = tmp_path / "outside" / "canary"
     canary.parent.mkdir()
@@ -95,7 +95,7 @@ def test_links_are_removed_and_not_followed(box: Path, tmp_path: Path) -> None:
 
 def test_hand_over_removes_all_but_files_and_directories(box: Path) -> None:
     """
-    Nobody who opens what a program left may meet a pipe or a link.
+    A caller who opens what a program left must not meet a pipe or a link.
     """
     (box / "kept").write_text("x")
     (box / "sub").mkdir()
