@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize(
     ("secrets", "said"),
     [
-        ("", "NOT signed: no secret is set"),
+        ("", "NOT signed: callbacks.secrets is empty"),
         (SECRET, "signed, with 1 secret"),
         (f"{SECRET} {OTHER_SECRET}", "signed, with 2 secrets"),
     ],

@@ -10,8 +10,7 @@ from yarl import URL
 
 from verdictd.cli import status_client
 from verdictd.cli.status_client import DaemonReport
-from verdictd.cli.tables import screen
-from verdictd.cli.top import facts
+from verdictd.cli.top import facts, screen
 from verdictd.contract.result import Status
 from verdictd.judging.judge import Running
 from verdictd.monitoring.history import Rate, ResultSummary
@@ -70,7 +69,7 @@ def busy(number: int, submission: str, for_s: float) -> BoxStatus:
 def drawn(seen: Sequence[DaemonReport], *, height: int = 40, width: int = 160) -> list[str]:
     """The lines of a terminal of this size."""
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True)
-    console.print(screen(seen, height))
+    console.print(screen(seen, width, height))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
 
@@ -145,7 +144,7 @@ def test_screen_shows_all_daemons_and_what_they_do() -> None:
     }
 
     assert "2 of 3 ready" in lines[0]
-    assert "150 accepted" in lines[0]
+    assert "Accepted 150" in lines[0]
     assert any("127.0.0.1:8080" in line and "2h13m" in line and "2 of 3" in line for line in lines)
     assert any("judge-2:8080" in line and ", 1 retired" in line for line in lines)
     assert "judge-3:8080" in lines[where["no answer"]]
@@ -184,7 +183,7 @@ def test_screen_of_nobody_is_there() -> None:
 )
 def test_address_is_a_url_or_a_host_with_a_port(given: str, daemon: str) -> None:
     """Behind a proxy a daemon may have a path."""
-    assert URL(daemon) == status_client.parse(given)
+    assert URL(daemon) == status_client.parse_address(given)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +192,7 @@ def test_address_is_a_url_or_a_host_with_a_port(given: str, daemon: str) -> None
 def test_other_addresses_are_refused(given: str) -> None:
     """A password in particular, for every user of a host sees the arguments of a command."""
     with pytest.raises(ValueError, match=r".") as refused:
-        status_client.parse(given)
+        status_client.parse_address(given)
 
     assert "password@" not in str(refused.value)
 
@@ -204,4 +203,4 @@ def test_other_addresses_are_refused(given: str) -> None:
 )
 def test_own_daemon_is_where_the_settings_say(host: str, daemon: str) -> None:
     """One that listens everywhere is asked on loopback."""
-    assert URL(daemon) == status_client.own(HttpSettings(host=host, port=99))
+    assert URL(daemon) == status_client.local_daemon(HttpSettings(host=host, port=99))
