@@ -14,7 +14,7 @@ from rich.text import Text
 from verdictd.cli.batch import Entry, Results
 from verdictd.cli.tables import Column, status_colour, table
 from verdictd.cli.words import memory_words, printable, printable_lines, status_words
-from verdictd.contract.result import Encoding, Result, Status
+from verdictd.contract.result import Cause, Encoding, Result, Status
 
 NamedResult = tuple[str, Result]
 """The name of a file, and the result of its submission."""
@@ -97,9 +97,9 @@ def _figures(name: str, result: Result) -> Iterator[tuple[str, str]]:
             "Runs",
             f"{result.runs.count}, CPU time from {spread.min:.3f} s to {spread.max:.3f} s; means are shown",
         )
-    if result.exit_code:
+    if result.cause is Cause.EXIT_CODE:
         yield "Exit code", str(result.exit_code)
-    if result.exit_signal is not None:
+    if result.cause in {Cause.SIGNAL, Cause.FILE_SIZE} and result.exit_signal is not None:
         yield "Signal", _signal(result.exit_signal)
     if language is not None:
         yield "Language", f"{language.name}, {language.version}" if language.version else language.name

@@ -15,8 +15,8 @@ _STATUS_COLOURS = {"accepted": "green", "internal_error": "magenta", "invalid_su
 class Column:
     """A column of a table.
 
-    `cut` is the order in which columns give up room: 1 is the first, 0 never does. A column is shortened to at
-    least `least` characters; where that is not enough it is left out.
+    `cut` is the order in which columns give up room: 1 is the first, 0 never does. A column is shortened to
+    `least` characters or more; where that is not enough it is left out.
     """
 
     title: str
