@@ -47,7 +47,10 @@ Config = Annotated[
 Files = Annotated[
     list[Path],
     typer.Argument(
-        exists=True, dir_okay=False, help="Submissions (.json) or source files (main.c, hello.py, ...)."
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        help="Submissions (.json) or source files (main.c, hello.py, ...).",
     ),
 ]
 Language = Annotated[
@@ -62,7 +65,7 @@ Expected = Annotated[
     typer.Option(exists=True, dir_okay=False, help="File with the expected output of the source files."),
 ]
 Output = Annotated[
-    Format, typer.Option("--output", "-o", help="table to read, or json: one object on each line.")
+    Format, typer.Option("--output", "-o", help="table for people, or json: one object per line.")
 ]
 
 
@@ -208,7 +211,7 @@ def top(
     daemons: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[URL]...",
+            metavar="URL",
             help="Daemons, as URL or host:port (default: the one that the settings are for, on this host).",
         ),
     ] = None,

@@ -61,8 +61,11 @@ def _print(results: Sequence[NamedResult], files: int) -> None:
     if files == 1:
         for named in results:
             console.print(card(*named))
-    elif results:
+        return
+    accepted = sum(result.status is Status.ACCEPTED for _, result in results)
+    if results:
         console.print(lines(results, console.width))
+        console.print(Text(f"\n{accepted} of {files} accepted"))
 
 
 def card(name: str, result: Result) -> Text:
@@ -150,10 +153,8 @@ def _excerpt(text: str) -> str:
 
 
 def lines(results: Sequence[NamedResult], width: int) -> Group:
-    """Return one line for each result, the problems of invalid submissions, and how many are accepted."""
-    listing = table(_COLUMNS, [_line(*named) for named in results], width)
-    accepted = sum(result.status is Status.ACCEPTED for _, result in results)
-    return Group(listing, *_problems(results), Text(f"\n{accepted} of {len(results)} accepted"))
+    """Return one line for each result, and below them what is wrong with invalid submissions."""
+    return Group(table(_COLUMNS, [_line(*named) for named in results], width), *_problems(results))
 
 
 def _line(name: str, result: Result) -> list[str | Text]:
