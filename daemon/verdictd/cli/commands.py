@@ -2,14 +2,13 @@
 
 import sys
 from collections.abc import Coroutine
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from verdictd import __version__
-from verdictd.cli.words import printable
+from verdictd.cli.options import Config, Expected, Files, Format, Language, Output, Stdin
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from verdictd.settings import Settings
 
 T = TypeVar("T")
-
-EXIT_SETTINGS = 78  # EX_CONFIG of sysexits.h: systemd does not start the service again
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,90 +25,15 @@ app = typer.Typer(
 )
 
 
-class Format(StrEnum):
-    """Format of what a command prints."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        envvar="VERDICTD_CONFIG",
-        help="Settings file (default: /etc/verdictd/verdictd.toml, if it exists).",
-    ),
-]
-Files = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="FILE",
-        exists=True,
-        dir_okay=False,
-        help="Submissions (.json) or source files (main.c, hello.py, ...).",
-    ),
-]
-Language = Annotated[
-    str | None, typer.Option(help="Language of the source files (default: from the file extension).")
-]
-Stdin = Annotated[
-    Path | None,
-    typer.Option(exists=True, dir_okay=False, help="File with the standard input of the source files."),
-]
-Expected = Annotated[
-    Path | None,
-    typer.Option(exists=True, dir_okay=False, help="File with the expected output of the source files."),
-]
-Output = Annotated[
-    Format, typer.Option("--output", "-o", help="table for people, or json: one object per line.")
-]
-
-
 def main() -> None:
     """Run a command. Exit with 78 if a setting is wrong, with 1 if something is missing on this host."""
     try:
         app()
     except Exception as error:
-        cause = _only(error)
-        exit_code = _exit_code(cause)
-        if exit_code is None:
-            raise
-        _fail(cause, exit_code)
+        from verdictd.cli.failures import exit_with
 
-
-def _only(error: Exception) -> Exception:
-    """Return the one error in a group, in which task groups wrap the error of a failed start."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        (error,) = error.exceptions
-    return error
-
-
-def _exit_code(error: Exception) -> int | None:
-    """Return the exit code for an error that the user can repair, None for a bug."""
-    from verdictd.errors import BrokerUnavailable
-    from verdictd.judging.languages import LanguagesError
-    from verdictd.sandbox.discovery import NoSandbox
-    from verdictd.sandbox.pool import BoxTaken
-    from verdictd.settings import SettingsError
-
-    match error:
-        case SettingsError() | LanguagesError() | BoxTaken():
-            return EXIT_SETTINGS
-        case NoSandbox() | BrokerUnavailable() | OSError():
-            return 1
-    return None
-
-
-def _fail(error: Exception, exit_code: int) -> NoReturn:
-    """Say what is wrong on the terminal or in the journal, and in `systemctl status`."""
-    from verdictd import logs
-    from verdictd.monitoring import systemd
-
-    typer.echo(f"{logs.error_prefix()}verdictd: {printable(str(error))}", err=True)
-    systemd.notify(systemd.status(str(error)))
-    sys.exit(exit_code)
+        exit_with(error)
+        raise
 
 
 def _print_version(wanted: bool) -> None:
