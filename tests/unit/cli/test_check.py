@@ -1,4 +1,4 @@
-"""`verdictd check` on callbacks."""
+"""`verdictd check` reports how callbacks are signed."""
 
 import pytest
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 )
 async def test_check_says_whether_callbacks_are_signed(secrets: str, said: str) -> None:
     """
-    Without a secret it is no failure, but the operator is told.
+    A missing secret is not a failure, but the operator is told.
     """
     callbacks = CallbackSettings.model_validate({"enabled": True, "secrets": secrets})
     checks = check(Settings(callbacks=callbacks), broker=False)
