@@ -1,4 +1,4 @@
-"""`python -m verdictd` is the command `verdictd`."""
+"""Run the command `verdictd` as `python -m verdictd`."""
 
 from verdictd.cli.commands import main
 

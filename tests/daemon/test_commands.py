@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from importlib.metadata import version
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support import commands
+from support.amqp import declare
 from support.commands import Ended
 from support.daemon import daemon
 from verdictd.contract.result import Result
@@ -34,13 +36,43 @@ async def served(amqp_url: str, tmp_path: Path) -> AsyncIterator[str]:
         yield amqp_url
 
 
-async def test_run_judges_a_source_by_its_ending() -> None:
-    """`verdictd run hello.c` needs no broker and no JSON."""
+async def test_run_judges_a_source_by_its_extension() -> None:
+    """`verdictd run hello.c` needs no broker and no JSON, and shows what the program printed."""
     ended = await command("run", PROGRAMS / "hello.c")
 
     assert (0, "") == (ended.code, ended.err)
-    assert "accepted" in ended.out
-    assert "hello.c" in ended.out
+    assert ended.out.startswith("Accepted  hello.c\n")
+    assert ended.out.endswith("\nOutput\n  hello, world\n")
+
+
+async def test_run_shows_the_words_of_the_compiler(tmp_path: Path) -> None:
+    """A student sees what is wrong, and that nothing ran."""
+    file = tmp_path / "bad.c"
+    file.write_text("int main(void) { return x; }\n")
+    ended = await command("run", file)
+
+    assert (1, "") == (ended.code, ended.err)
+    assert ended.out.startswith("Compilation error  bad.c\n")
+    assert "\nCompiler\n  " in ended.out
+    assert "undeclared" in ended.out
+    assert "CPU time" not in ended.out
+
+
+async def test_run_of_several_files_is_one_line_each(tmp_path: Path) -> None:
+    """In the order in which they were named; files of the same name are told apart by their folders."""
+    files = [tmp_path / folder / "same.py" for folder in ("one", "two")]
+    for number, file in enumerate(files):
+        file.parent.mkdir()
+        file.write_text(f"raise SystemExit({number})")
+    ended = await command("run", *files)
+    titles, *lines = ended.out.splitlines()
+
+    assert (1, "", "status") == (ended.code, ended.err, titles.split()[0])
+    assert ["Accepted", "Runtime error (NZEC)"] == [line.split("  ")[0] for line in lines[:2]]
+    assert [True, True] == [
+        f"{file.parent.name}/same.py" in line for file, line in zip(files, lines, strict=False)
+    ]
+    assert ["", "1 of 2 accepted"] == lines[2:]
 
 
 async def test_run_gives_results_as_json_lines_and_exits_with_1_unless_all_are_accepted() -> None:
@@ -74,13 +106,14 @@ async def test_run_takes_input_and_expected_output_from_files(expected: str, sta
 
 
 async def test_run_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
-    """An invalid submission has its reasons in the table, and terminal escapes in it do nothing."""
+    """An invalid submission is shown with its reasons, and terminal escapes in it do nothing."""
     file = tmp_path / "bad.json"
     file.write_text(json.dumps({"language": "python", "source_code": "", "\x1b[2Jcolour": 1}))
     ended = await command("run", file)
 
     assert 1 == ended.code
-    assert "invalid_submission" in ended.out
+    assert ended.out.startswith("Invalid submission  bad.json\n")
+    assert "  / [2Jcolour: unknown field\n" in ended.out
     assert "\x1b" not in ended.out
 
 
@@ -106,6 +139,24 @@ async def test_submit_publishes_and_shows_the_results(served: str) -> None:
     statuses = sorted(json.loads(line)["status"] for line in ended.out.splitlines())
 
     assert (1, ["accepted", "accepted", "time_limit_exceeded"]) == (ended.code, statuses)
+
+
+async def test_submit_shows_results_as_run_does(served: str) -> None:
+    """By the names of the files, in their order; off a terminal no progress is shown."""
+    ended = await command("submit", PROGRAMS / "endless.json", PROGRAMS / "hello.c", broker__url=served)
+
+    assert (1, "") == (ended.code, ended.err)
+    assert [["Time limit exceeded", "endless.json"], ["Accepted", "hello.c"]] == [
+        re.split(r"\s{2,}", line)[:2] for line in ended.out.splitlines()[1:3]
+    ]
+
+
+async def test_submit_names_the_files_whose_results_do_not_come(amqp_url: str) -> None:
+    """The queue is there and nobody judges; exit code 1."""
+    await declare(amqp_url)
+    ended = await command("submit", "--timeout", "1", PROGRAMS / "hello.c", broker__url=amqp_url)
+
+    assert (1, "", "verdictd: no result in time for hello.c\n") == (ended.code, ended.out, ended.err)
 
 
 async def test_submit_to_a_queue_that_is_not_there_says_so(served: str) -> None:
@@ -221,7 +272,14 @@ async def test_old_isolate_is_refused_unless_allowed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], *([name, "--help"] for name in ("serve", "run", "submit", "check", "systemd"))]
+    "arguments",
+    [
+        ["--help"],
+        *(
+            [name, "--help"]
+            for name in ("serve", "run", "submit", "check", "top", "languages", "schema", "systemd")
+        ),
+    ],
 )
 async def test_help_is_there(arguments: list[str]) -> None:
     """Every command explains itself."""
@@ -236,6 +294,17 @@ async def test_version_is_that_of_the_package() -> None:
     ended = await command("--version")
 
     assert (0, f"verdictd {version('verdictd')}\n") == (ended.code, ended.out)
+
+
+async def test_languages_are_listed_in_columns() -> None:
+    """For a person: name, aliases, and what is missing on this host."""
+    ended = await command("languages")
+    titles, *lines = ended.out.splitlines()
+
+    assert (0, "") == (ended.code, ended.err)
+    assert "language    aliases         compiled  missing on this host" == titles
+    assert "c                           yes" in lines
+    assert "python      py python3      no" in lines
 
 
 async def test_unknown_command_is_a_usage_error() -> None:

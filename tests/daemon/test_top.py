@@ -127,7 +127,7 @@ async def test_script_of_the_readme_counts_what_waits(served: Site) -> None:
 
 @pytest.mark.parametrize(
     ("token", "reason"),
-    [("", "wants a token; see http.tokens"), ("x" * 20, "does not know our token; see http.tokens")],
+    [("", "wants a token; see http.tokens"), ("x" * 20, "does not accept our token; see http.tokens")],
 )
 async def test_token_that_is_missing_or_wrong_is_told(served: Site, token: str, reason: str) -> None:
     """401 is a reason like any other."""
@@ -276,7 +276,7 @@ async def test_live_view_follows_what_runs_and_ends_at_ctrl_c(
         await wait_until(lambda: "1 of 2 ready" in terminal.read(), 30)
         async with judging(served) as submission:
             await wait_until(lambda: submission in terminal.read())
-        await wait_until(lambda: re.search(rf"accepted.*{submission}", terminal.read()))
+        await wait_until(lambda: re.search(rf"Accepted.*{submission}", terminal.read()))
         terminal.type("\x03")
         async with asyncio.timeout(10):
             code = await terminal.process.wait()

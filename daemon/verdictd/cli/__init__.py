@@ -1,1 +1,1 @@
-"""Commands: what `verdictd` does on a terminal. May import every room; nothing imports it but `__main__`."""
+"""Command line of verdictd. May import every room; only `__main__` imports it."""

@@ -1,7 +1,13 @@
-"""Many submissions at once, from files: judged on this host, or by the daemons behind the queue."""
+"""Files named on the command line: read as submissions, judged here or by the daemons behind the queue."""
 
 import asyncio
-from collections.abc import Callable
+import base64
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
 
 from verdictd.amqp.requests import submit_all
 from verdictd.contract.codec import decode, peek_id
@@ -12,39 +18,98 @@ from verdictd.judging.judgehost import Judgehost, open_judgehost
 from verdictd.judging.verdicts import INVALID, internal_error
 from verdictd.settings import Settings
 
-Bodies = list[tuple[str, bytes]]
-"""What each is called, and the submission as JSON."""
+Results = dict[int, Result]
+"""Results by the position of their file on the command line, in the order in which they came."""
 
 
-async def judge(settings: Settings, bodies: Bodies) -> list[Result]:
-    """Judge them here, without a broker; the results are in the same order."""
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """Fields that the command line adds to every source file."""
+
+    language: str | None = None
+    stdin: Path | None = None
+    expected_output: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file, and the message body made from it."""
+
+    name: str
+    submission_id: str
+    """The id of the submission, unless the body holds another."""
+    body: bytes
+
+
+def read_entries(files: Sequence[Path], extras: Extras) -> list[Entry]:
+    """Read files; raise OSError for one that cannot be read.
+
+    Files are named without their folders where that tells them apart.
+    """
+    short = len({file.name for file in files}) == len(files)
+    return [_read(file, file.name if short else str(file), extras) for file in files]
+
+
+def _read(file: Path, name: str, extras: Extras) -> Entry:
+    """Take a `.json` file as it stands, and make a submission of a source file.
+
+    The extension of a source file names its language.
+    """
+    submission_id = re.sub(r"[^A-Za-z0-9._:-]", "-", file.name)[:128]
+    content = file.read_bytes()
+    if file.suffix == ".json" and extras.language is None:
+        return Entry(name, submission_id, content)
+    submission: dict[str, object] = {
+        "id": submission_id,
+        "language": extras.language or file.suffix.removeprefix(".") or file.name,
+        "source_code": content.decode(errors="replace"),
+    }
+    if extras.stdin is not None:
+        submission["stdin"] = _base64(extras.stdin)
+    if extras.expected_output is not None:
+        submission["expected_output"] = _base64(extras.expected_output)
+    return Entry(name, submission_id, orjson.dumps(submission))
+
+
+def _base64(file: Path) -> dict[str, str]:
+    return {"base64": base64.b64encode(file.read_bytes()).decode("ascii")}
+
+
+async def judge(settings: Settings, entries: Sequence[Entry], *, on_result: Callable[[], None]) -> Results:
+    """Judge files on this host, without a broker, and return their results in the order of the files."""
+
+    async def judge_one(host: Judgehost, entry: Entry) -> Result:
+        result = await _judge(settings, host, entry)
+        on_result()
+        return result
+
     async with open_judgehost(settings) as host:
-        return await asyncio.gather(*(_judge_one(settings, host, *body) for body in bodies))
+        return dict(enumerate(await asyncio.gather(*(judge_one(host, entry) for entry in entries))))
 
 
-async def _judge_one(settings: Settings, host: Judgehost, name: str, body: bytes) -> Result:
+async def _judge(settings: Settings, host: Judgehost, entry: Entry) -> Result:
     try:
-        submission = decode(body, submission_model(settings.limits), message_id=name)
+        submission = decode(entry.body, submission_model(settings.limits), message_id=entry.submission_id)
         return await host.judge.judge(host.admission.admit(submission))
     except InvalidSubmission as error:
-        return host.judge.unjudged(peek_id(body, name), INVALID, error.problems)
+        return host.judge.unjudged(peek_id(entry.body, entry.submission_id), INVALID, error.problems)
     except SandboxBroken as error:
-        return host.judge.unjudged(peek_id(body, name), internal_error(str(error)))
+        return host.judge.unjudged(peek_id(entry.body, entry.submission_id), internal_error(str(error)))
 
 
 async def submit(
-    settings: Settings, bodies: Bodies, *, timeout_s: float, on_result: Callable[[], None]
-) -> list[Result]:
-    """Publish them, and return the results that come in time, as they come.
+    settings: Settings, entries: Sequence[Entry], *, timeout_s: float, on_result: Callable[[], None]
+) -> Results:
+    """Publish files, and return the results that come in time, in the order in which they came.
 
     Raises BrokerUnavailable when the submissions queue does not exist or the connection is lost.
     """
-    results = []
-    keyed = [(f"{number} {name}", body) for number, (name, body) in enumerate(bodies)]
+    results: Results = {}
+    keyed = [(str(number), entry.body) for number, entry in enumerate(entries)]
     try:
-        async for _, reply in submit_all(settings.broker, keyed, timeout_s=timeout_s):
-            results.append(Result.model_validate_json(reply))
+        async for key, reply in submit_all(settings.broker, keyed, timeout_s=timeout_s):
+            results[int(key)] = Result.model_validate_json(reply)
             on_result()
     except TimeoutError:
-        pass  # who has fewer results than bodies knows
+        pass  # the caller sees which results are missing
     return results

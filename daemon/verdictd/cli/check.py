@@ -1,11 +1,15 @@
-"""`verdictd check`: everything that judging needs, tried for real."""
+"""`verdictd check`: try everything that judging needs."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from rich.console import Console
+from rich.text import Text
+
 from verdictd.amqp import topology
 from verdictd.amqp.connection import connect
+from verdictd.cli.words import memory_words, printable, status_words
 from verdictd.contract.result import Status
 from verdictd.contract.submission import submission_model
 from verdictd.errors import BrokerUnavailable, InvalidSubmission, SandboxBroken
@@ -20,7 +24,7 @@ _ANOTHER_BOX = "VERDICTD_SANDBOX__FIRST_BOX=900 VERDICTD_SANDBOX__BOXES=1"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing tried: its name, what was found, and what to do about it where it failed."""
+    """One thing that was tried: its name, what was found, and how to repair it if it failed."""
 
     name: str
     found: str
@@ -28,12 +32,28 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing needs to be done."""
+        """Return True if nothing needs to be repaired."""
         return self.remedy is None
 
 
+async def check_and_print(settings: Settings, *, broker: bool) -> bool:
+    """Print a line for each thing as it is tried, and a remedy if it fails; return True if nothing fails."""
+    console = Console(soft_wrap=True)
+    passed = True
+    async for checked in check(settings, broker=broker):
+        passed = passed and checked.passed
+        console.print(_line(checked))
+    return passed
+
+
+def _line(checked: Check) -> Text:
+    mark = ("ok    ", "green") if checked.passed else ("FAILED", "red")
+    remedy = "" if checked.remedy is None else f"\n       -> {checked.remedy}"
+    return Text.assemble(mark, f" {checked.name}: {printable(checked.found)}{remedy}")
+
+
 async def check(settings: Settings, *, broker: bool) -> AsyncIterator[Check]:
-    """Try the broker (unless told otherwise), the sandbox, its boxes, and each installed language."""
+    """Try settings, broker, sandbox, boxes and each installed language; yield each once it was tried."""
     yield Check("settings", "valid")
     if settings.callbacks.enabled:
         yield _callbacks(settings.callbacks)
@@ -44,15 +64,17 @@ async def check(settings: Settings, *, broker: bool) -> AsyncIterator[Check]:
             async for checked in _host(settings, host):
                 yield checked
     except BoxTaken as error:
-        yield Check("boxes", str(error), f"a daemon has them; try another: {_ANOTHER_BOX}")
+        yield Check("boxes", str(error), f"stop that daemon, or check with another box: {_ANOTHER_BOX}")
     except NoSandbox as error:
-        yield Check("sandbox", str(error), "install isolate 2.6 or newer, or run as root; see the README")
+        yield Check(
+            "sandbox", str(error), "install isolate 2.6 or newer, or run verdictd as root; see README.md"
+        )
 
 
 def _callbacks(settings: CallbackSettings) -> Check:
     count = len(settings.secrets)
     signed = f"signed, with {count} secret{'s' if count > 1 else ''}"
-    return Check("callbacks", signed if count else "NOT signed: no secret is set")
+    return Check("callbacks", signed if count else "NOT signed: callbacks.secrets is empty")
 
 
 async def _broker(settings: Settings) -> Check:
@@ -60,9 +82,9 @@ async def _broker(settings: Settings) -> Check:
     try:
         async with connect(settings.broker, "verdictd check") as connection:
             await topology.declare(connection, settings.broker, wanted)
-            return Check("broker", "connected; queues are as they should be")
+            return Check("broker", "connected; every queue exists with the right arguments")
     except BrokerUnavailable as error:
-        return Check("broker", str(error), "start RabbitMQ, or set broker.url")
+        return Check("broker", str(error), "start RabbitMQ, or correct broker.url")
 
 
 async def _host(settings: Settings, host: Judgehost) -> AsyncIterator[Check]:
@@ -74,19 +96,25 @@ async def _host(settings: Settings, host: Judgehost) -> AsyncIterator[Check]:
     states = host.pool.states
     retired = [str(number) for number, state in states.items() if state is BoxState.RETIRED]
     if retired:
-        remedy = "see box.retired in the log; isolate --box-id=N --cleanup as the user who made the box"
+        remedy = (
+            "run isolate --box-id=N --cleanup as the user who created the box; see box.retired in the log"
+        )
         yield Check("boxes", f"cannot be cleaned: {', '.join(retired)}", remedy)
     else:
         yield Check("boxes", f"{len(states)} clean: {min(states)} to {max(states)}")
-    with_reference = [language for language in host.registry.available if language.reference is not None]
-    for checked in await asyncio.gather(
-        *(_language(settings, host, language) for language in with_reference)
-    ):
-        yield checked
+    languages = [language for language in host.registry.available if language.reference is not None]
+    checks = [asyncio.create_task(_language(settings, host, language)) for language in languages]
+    try:
+        for started in checks:
+            yield await started
+    finally:
+        for started in checks:
+            started.cancel()
+        await asyncio.gather(*checks, return_exceptions=True)
 
 
 async def _language(settings: Settings, host: Judgehost, language: Language) -> Check:
-    """Judge the language's reference program, which prints 42."""
+    """Judge the reference program of the language, which prints 42."""
     name = f"language {language.name}"
     model = submission_model(settings.limits)
     submission = model(
@@ -98,9 +126,12 @@ async def _language(settings: Settings, host: Judgehost, language: Language) -> 
     try:
         result = await host.judge.judge(host.admission.admit(submission))
     except (SandboxBroken, InvalidSubmission) as error:
-        return Check(name, str(error), "see the sandbox")
+        return Check(name, str(error), "repair the sandbox first")
     if result.status is Status.ACCEPTED:
         version = result.language.version if result.language else None
-        return Check(name, f"{version or 'unknown version'}; {result.time:.3f} s, {result.memory} KiB")
+        return Check(
+            name, f"{version or 'unknown version'}; {result.time:.3f} s, {memory_words(result.memory or 0)}"
+        )
     said = (result.compile_output or result.stderr)[-300:]
-    return Check(name, f"{result.status}: {result.message} {said}", "repair its installation, or remove it")
+    found = f"{status_words(result.status)}: {result.message} {said}"
+    return Check(name, found, "repair its compiler or interpreter, or uninstall it")

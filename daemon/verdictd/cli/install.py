@@ -1,4 +1,4 @@
-"""The files that make a service of the daemon, and where systemd looks for them."""
+"""Files of the systemd service: where they belong, and writing them there."""
 
 import sysconfig
 from collections.abc import Iterator
@@ -18,8 +18,16 @@ _FILES = {
 _AS_ROOT = (f"{_UNITS}/verdictd.service.d/root.conf", f"{_UNITS}/verdictd@.service.d/root.conf")
 
 
+NEXT_STEPS = """
+Next, as root:
+    systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload
+    install -m 600 /dev/stdin /etc/verdictd/credentials/broker__url <<< 'amqp://user:password@host/'
+    systemctl enable --now verdictd     # after an upgrade: systemctl start verdictd
+Settings are in /etc/verdictd/verdictd.toml."""
+
+
 class Change(StrEnum):
-    """What became, or would become, of a file."""
+    """Change that writing makes to a file."""
 
     WRITTEN = "written"
     UNCHANGED = "unchanged"
@@ -28,17 +36,17 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ServiceFile:
-    """A file of the service: where, and what is in it."""
+    """A file of the service: its place and its text."""
 
     path: Path
     text: str
     mode: int = 0o644
     operators: bool = False
-    """Whether it belongs to the operator as soon as it is there."""
+    """True for settings: a file that exists belongs to the operator and is not overwritten."""
 
     @property
     def change(self) -> Change:
-        """What writing does to it."""
+        """Return the change that writing makes."""
         if self.operators and self.path.exists():
             return Change.KEPT
         if self.path.is_file() and self.path.read_text() == self.text:
@@ -46,7 +54,7 @@ class ServiceFile:
         return Change.WRITTEN
 
     def write(self) -> None:
-        """Make it what it should be."""
+        """Write it, unless it is kept."""
         if self.change is not Change.KEPT:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
             self.path.write_text(self.text)
@@ -54,9 +62,9 @@ class ServiceFile:
 
 
 def files(root: Path, *, as_root: bool) -> Iterator[ServiceFile]:
-    """The files below a root directory, with the command of this installation in the unit.
+    """Yield the files below a root directory, with the command of this installation in the unit.
 
-    The drop-in for root belongs to them where it is asked for, or is there already.
+    The drop-in for root is one of them if it is asked for, or exists already.
     """
     command = str(Path(sysconfig.get_path("scripts"), "verdictd"))
     for name, places in _FILES.items():
@@ -68,7 +76,7 @@ def files(root: Path, *, as_root: bool) -> Iterator[ServiceFile]:
 
 
 def _text(name: str) -> str:
-    """A file of the folder `systemd`: in a wheel it is among the data, in a checkout at the top."""
+    """Return a file of the folder `systemd`: package data in a wheel, at the top of a checkout."""
     package = Path(__file__).parent.parent
     folder = package / "data" / "systemd"
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""What daemons say of themselves when they are asked over HTTP."""
+"""Client of the status that daemons serve over HTTP."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ _STATUS = TypeAdapter(DaemonStatus)
 
 @dataclass(frozen=True, slots=True)
 class DaemonReport:
-    """A daemon at one moment, or the reason why nothing is known of it."""
+    """Status of a daemon at one moment, or the reason why it is not known."""
 
     daemon: URL
     status: DaemonStatus | None = None
@@ -30,24 +30,24 @@ class DaemonReport:
 
     @property
     def ready(self) -> bool:
-        """Whether submissions are judged there now."""
+        """Return True if the daemon is judging submissions now."""
         return self.status is not None and self.status.ready
 
     @property
     def problems(self) -> list[str]:
-        """Why it is not ready, in words that may be another's; empty where it is."""
+        """Return the reasons why it is not ready, none if it is; the text may be a stranger's."""
         return [self.reason] if self.status is None else self.status.problems
 
 
 class StatusClient:
-    """Asks daemons for their status; made by `asking`."""
+    """Ask daemons for their status; `open_client` makes one."""
 
     def __init__(self, session: aiohttp.ClientSession, *, token: bool) -> None:
         self._session = session
         self._token = token
 
     async def ask(self, daemon: URL) -> DaemonReport:
-        """The status of a daemon, within `TIMEOUT_S`; whatever goes wrong is the reason why there is none."""
+        """Return the status of a daemon within `TIMEOUT_S`, or the reason why there is none."""
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 return await self._ask(daemon)
@@ -61,10 +61,10 @@ class StatusClient:
             return DaemonReport(daemon, reason=f"{type(error).__name__}: {error}")
 
     async def _ask(self, daemon: URL) -> DaemonReport:
-        # Another place is not asked: it would not be the daemon that was named.
+        # A redirect is not followed: it would lead to another daemon than the one that was named.
         async with self._session.get(daemon / "status", allow_redirects=False) as response:
             if response.status == HTTPStatus.UNAUTHORIZED:
-                refusal = "does not know our token" if self._token else "wants a token"
+                refusal = "does not accept our token" if self._token else "wants a token"
                 return DaemonReport(daemon, reason=f"{refusal}; see http.tokens")
             if response.status != HTTPStatus.OK:
                 return DaemonReport(daemon, reason=f"answers with HTTP status {response.status}")
@@ -77,8 +77,8 @@ class StatusClient:
 
 
 @asynccontextmanager
-async def asking(token: SecretStr | None) -> AsyncIterator[StatusClient]:
-    """An asker, which keeps its connections open while the block lasts."""
+async def open_client(token: SecretStr | None) -> AsyncIterator[StatusClient]:
+    """Make a client that keeps its connections open until the block ends."""
     headers = {"User-Agent": f"verdictd/{__version__}"}
     if token is not None:
         headers["Authorization"] = f"Bearer {token.get_secret_value()}"
@@ -91,26 +91,28 @@ async def asking(token: SecretStr | None) -> AsyncIterator[StatusClient]:
         yield StatusClient(session, token=token is not None)
 
 
-def parse(text: str) -> URL:
-    """The address of a daemon, for which `host:port` is enough; raises ValueError with what is wrong."""
+def parse_address(text: str) -> URL:
+    """Return the URL of a daemon from a URL or `host:port`; raise ValueError with what is wrong."""
     daemon = URL(text if "://" in text else f"http://{text}")
     if daemon.scheme not in {"http", "https"} or not daemon.host:
         raise ValueError("must be an http or https URL")
     if daemon.user is not None or daemon.password is not None:
-        raise ValueError("every user of this host could read a password here; see http.tokens")
+        raise ValueError(
+            "must not contain a password, which every user of this host could read; set http.tokens"
+        )
     if daemon.query_string or daemon.fragment:
-        raise ValueError("must end with the host, the port or a path")
+        raise ValueError("must not have a query or a fragment")
     return daemon
 
 
-def own(settings: HttpSettings) -> URL:
-    """The daemon that these settings are for, as it is reached from its own host."""
+def local_daemon(settings: HttpSettings) -> URL:
+    """Return the URL of the daemon with these settings, as seen from its own host."""
     here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - not bound
     return URL.build(scheme="http", host=here, port=settings.port)
 
 
 def _why(error: OSError) -> str:
-    # asyncio tells the call instead of its fault.
+    # The text of asyncio names the call that failed, not the reason.
     if isinstance(error, ConnectionError) and error.errno is not None:
         return os.strerror(error.errno)
     return error.strerror or str(error)

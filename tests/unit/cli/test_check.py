@@ -1,4 +1,4 @@
-"""`verdictd check` on callbacks."""
+"""`verdictd check` reports how callbacks are signed."""
 
 import pytest
 
@@ -12,14 +12,14 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize(
     ("secrets", "said"),
     [
-        ("", "NOT signed: no secret is set"),
+        ("", "NOT signed: callbacks.secrets is empty"),
         (SECRET, "signed, with 1 secret"),
         (f"{SECRET} {OTHER_SECRET}", "signed, with 2 secrets"),
     ],
 )
 async def test_check_says_whether_callbacks_are_signed(secrets: str, said: str) -> None:
     """
-    Without a secret it is no failure, but the operator is told.
+    A missing secret is not a failure, but the operator is told.
     """
     callbacks = CallbackSettings.model_validate({"enabled": True, "secrets": secrets})
     checks = check(Settings(callbacks=callbacks), broker=False)

@@ -1,4 +1,4 @@
-"""`verdictd systemd` writes a service that systemd understands, and leaves to the operator what is theirs."""
+"""`verdictd systemd` writes a service that systemd understands, and keeps the operator's settings."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parents[3] / "systemd"
 
 
 def write(root: Path, *, as_root: bool = False) -> dict[str, Change]:
-    """Write everything; what became of each file."""
+    """Write everything, and return the change of each file."""
     found = {}
     for file in list(files(root, as_root=as_root)):
         found[str(file.path.relative_to(root))] = file.change
@@ -52,7 +52,7 @@ def test_settings_of_the_operator_are_kept(tmp_path: Path) -> None:
 
 def test_only_root_and_its_group_read_the_settings(tmp_path: Path) -> None:
     """
-    Whatever the umask is: systemd must read the units, and nobody else the settings.
+    systemd must be able to read the units under any umask, and nobody else the settings.
     """
     write(tmp_path)
     modes = [
@@ -64,7 +64,7 @@ def test_only_root_and_its_group_read_the_settings(tmp_path: Path) -> None:
 
 def test_variant_for_root_stays_until_it_is_removed(tmp_path: Path) -> None:
     """
-    Who chose it once keeps it over upgrades, and it is written anew with them.
+    An upgrade keeps the choice, and writes the drop-in anew.
     """
     write(tmp_path, as_root=True)
     drop_in = tmp_path / f"{UNITS}/verdictd.service.d/root.conf"
@@ -77,7 +77,7 @@ def test_variant_for_root_stays_until_it_is_removed(tmp_path: Path) -> None:
 
 def test_unit_starts_the_command_that_wrote_it(tmp_path: Path) -> None:
     """
-    Wherever the package is installed.
+    The path is that of the installed package.
     """
     write(tmp_path)
     command = f"{sysconfig.get_path('scripts')}/verdictd"
@@ -90,7 +90,7 @@ def test_unit_starts_the_command_that_wrote_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("as_root", [False, True])
 def test_systemd_has_nothing_to_complain_about(tmp_path: Path, as_root: bool) -> None:
     """
-    A misspelt directive is ignored by systemd, with a word in the log that nobody reads.
+    systemd ignores a misspelt directive, with a warning in a log that nobody reads.
     """
     write(tmp_path, as_root=as_root)
 
@@ -99,7 +99,7 @@ def test_systemd_has_nothing_to_complain_about(tmp_path: Path, as_root: bool) ->
 
 def test_misspelt_directive_is_found(tmp_path: Path) -> None:
     """
-    What finds nothing can find something, in the drop-in too.
+    The check of the units works, for the drop-in too.
     """
     write(tmp_path, as_root=True)
     drop_in = tmp_path / f"{UNITS}/verdictd.service.d/root.conf"
@@ -109,7 +109,7 @@ def test_misspelt_directive_is_found(tmp_path: Path) -> None:
 
 
 def verify(root: Path) -> list[str]:
-    """What systemd says about the units below this root, without its words about those of the host."""
+    """Return the complaints of systemd about the units below this root, without those about the host's."""
     units = [root / UNITS / name for name in ("verdictd.service", "verdictd@two.service")]
     units[1].symlink_to("verdictd@.service")
     said = analyze("verify", "--man=no", *map(str, units))
@@ -119,7 +119,7 @@ def verify(root: Path) -> list[str]:
 @pytest.mark.parametrize("variant", ["user", "root"])
 def test_exposure_is_that_of_the_readme(tmp_path: Path, variant: str) -> None:
     """
-    The figures of `systemd-analyze security`, which only one version of systemd gives.
+    The figures of `systemd-analyze security` differ between versions of systemd.
     """
     if not analyze("--version").startswith("systemd 252 "):
         pytest.skip("the figures are those of systemd 252")
@@ -132,7 +132,7 @@ def test_exposure_is_that_of_the_readme(tmp_path: Path, variant: str) -> None:
 
 
 def analyze(*arguments: str) -> str:
-    """What `systemd-analyze` says."""
+    """Return the output of `systemd-analyze`."""
     program = shutil.which("systemd-analyze")
     if program is None:
         pytest.skip("systemd-analyze is not installed")

@@ -1,4 +1,4 @@
-"""Daemons on a terminal and as facts: pure functions of what they said."""
+"""Daemons on a screen, and as facts for scripts."""
 
 import io
 from collections.abc import Sequence
@@ -10,8 +10,7 @@ from yarl import URL
 
 from verdictd.cli import status_client
 from verdictd.cli.status_client import DaemonReport
-from verdictd.cli.tables import screen
-from verdictd.cli.top import facts
+from verdictd.cli.top import facts, screen
 from verdictd.contract.result import Status
 from verdictd.judging.judge import Running
 from verdictd.monitoring.history import Rate, ResultSummary
@@ -22,6 +21,7 @@ from verdictd.settings import HttpSettings
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HERE, THERE = URL("http://127.0.0.1:8080"), URL("http://judge-2:8080")
+UUID = "3f2b8c1e-9a4d-4e52-8f0b-1c2d3e4f5a6b"
 HOSTILE = "a\x1b[2J\tb\nc\u202e[red]d"
 
 
@@ -68,9 +68,9 @@ def busy(number: int, submission: str, for_s: float) -> BoxStatus:
 
 
 def drawn(seen: Sequence[DaemonReport], *, height: int = 40, width: int = 160) -> list[str]:
-    """The lines of a terminal of this size."""
+    """Return the lines of a terminal of this size."""
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True)
-    console.print(screen(seen, height))
+    console.print(screen(seen, width, height))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
 
@@ -104,7 +104,7 @@ verdict\t1.0\taccepted\t0.125\t9000\tpython\tlast
 
 
 def test_facts_of_others_are_theirs() -> None:
-    """A daemon that is not ready, and one that is down: no line of them could be another's."""
+    """Each line names its daemon, for one that is not ready and for one that is down."""
     seen = [
         DaemonReport(HERE, status(problems=["stopping"])),
         DaemonReport(THERE, reason="cannot connect: refused"),
@@ -119,7 +119,7 @@ def test_facts_of_others_are_theirs() -> None:
 
 
 def test_text_of_strangers_is_only_text() -> None:
-    """Escapes, markup, tabs and line ends in an id make no other fact and do nothing to a terminal."""
+    """Escapes, markup, tabs and line ends in an id add no fact and are not obeyed by a terminal."""
     seen = [DaemonReport(HERE, status(boxes=[busy(3, HOSTILE, 1)], verdicts=[verdict(HOSTILE)]))]
     lines = [line.split("\t") for line in facts(seen).splitlines()]
     screen_text = "\n".join(drawn(seen))
@@ -145,7 +145,7 @@ def test_screen_shows_all_daemons_and_what_they_do() -> None:
     }
 
     assert "2 of 3 ready" in lines[0]
-    assert "150 accepted" in lines[0]
+    assert "Accepted 150" in lines[0]
     assert any("127.0.0.1:8080" in line and "2h13m" in line and "2 of 3" in line for line in lines)
     assert any("judge-2:8080" in line and ", 1 retired" in line for line in lines)
     assert "judge-3:8080" in lines[where["no answer"]]
@@ -155,7 +155,7 @@ def test_screen_shows_all_daemons_and_what_they_do() -> None:
 
 @pytest.mark.parametrize("height", [12, 24, 50])
 def test_screen_fits_its_terminal(height: int) -> None:
-    """However much there is, no line is lost below the last; what is left out is counted."""
+    """Nothing is lost below the last line; boxes that are left out are counted."""
     boxes = [busy(number, f"run-{number}", number) for number in range(100)]
     verdicts = [verdict(f"verdict-{number}", ago_s=number) for number in range(50)]
     lines = drawn([DaemonReport(HERE, status(boxes=boxes, verdicts=verdicts))], height=height, width=80)
@@ -166,8 +166,32 @@ def test_screen_fits_its_terminal(height: int) -> None:
     assert any("verdict-0" in line for line in lines)
 
 
-def test_screen_of_nobody_is_there() -> None:
-    """No answer yet, or none at all: the daemons and why."""
+@pytest.mark.parametrize("daemons", [[HERE], [HERE, THERE]], ids=["one daemon", "two daemons"])
+def test_screen_of_80_columns_cuts_neither_statuses_nor_ids(daemons: list[URL]) -> None:
+    """The language, the figures and the daemon's name give up room before them."""
+    verdicts = [verdict(UUID, Status.RUNTIME_ERROR_SIGSEGV), verdict(UUID, Status.MEMORY_LIMIT_EXCEEDED)]
+    shown = status(boxes=[busy(0, UUID, 4_000)], verdicts=verdicts)
+    lines = drawn([DaemonReport(daemon, shown) for daemon in daemons], height=24, width=80)
+    with_id = [line for line in lines if UUID in line]
+
+    assert 3 * len(daemons) == len(with_id)
+    assert len(daemons) == sum("Runtime error (SIGSEGV)" in line for line in with_id)
+    assert len(daemons) == sum("Memory limit exceeded" in line for line in with_id)
+    assert len(daemons) == sum("leased" in line and "1h6m" in line for line in with_id)
+
+
+def test_reasons_have_lines_of_their_own() -> None:
+    """A reason is not squeezed into a column, and does not push anything off the screen."""
+    reason = "not connected to RabbitMQ: Connection refused by 127.0.0.1:5672"
+    seen = [DaemonReport(URL(f"http://judge-{number}:80"), status(problems=[reason])) for number in range(3)]
+    lines = drawn(seen, height=24, width=80)
+
+    assert 3 == sum(reason in line for line in lines)
+    assert len(lines) <= 24
+
+
+def test_daemon_without_an_answer_is_shown() -> None:
+    """A daemon that has not answered is listed with the reason."""
     lines = drawn([DaemonReport(HERE, reason="asking")])
 
     assert "0 of 1 ready" in lines[0]
@@ -184,16 +208,16 @@ def test_screen_of_nobody_is_there() -> None:
 )
 def test_address_is_a_url_or_a_host_with_a_port(given: str, daemon: str) -> None:
     """Behind a proxy a daemon may have a path."""
-    assert URL(daemon) == status_client.parse(given)
+    assert URL(daemon) == status_client.parse_address(given)
 
 
 @pytest.mark.parametrize(
     "given", ["", "ftp://judge-1", "http://user:password@judge-1", "judge-1/status?x=1", "http://a:port"]
 )
 def test_other_addresses_are_refused(given: str) -> None:
-    """A password in particular, for every user of a host sees the arguments of a command."""
+    """A password in particular: every user of a host can read the arguments of a command."""
     with pytest.raises(ValueError, match=r".") as refused:
-        status_client.parse(given)
+        status_client.parse_address(given)
 
     assert "password@" not in str(refused.value)
 
@@ -204,4 +228,4 @@ def test_other_addresses_are_refused(given: str) -> None:
 )
 def test_own_daemon_is_where_the_settings_say(host: str, daemon: str) -> None:
     """One that listens everywhere is asked on loopback."""
-    assert URL(daemon) == status_client.own(HttpSettings(host=host, port=99))
+    assert URL(daemon) == status_client.local_daemon(HttpSettings(host=host, port=99))

@@ -1,0 +1,48 @@
+"""Arguments and options that several commands have."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Format(StrEnum):
+    """Format of what a command prints."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="VERDICTD_CONFIG",
+        help="Settings file (default: /etc/verdictd/verdictd.toml, if it exists).",
+    ),
+]
+Files = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        help="Submissions (.json) or source files (main.c, hello.py, ...).",
+    ),
+]
+Language = Annotated[
+    str | None, typer.Option(help="Language of the source files (default: from the file extension).")
+]
+Stdin = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="File with the standard input of the source files."),
+]
+Expected = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="File with the expected output of the source files."),
+]
+Output = Annotated[
+    Format, typer.Option("--output", "-o", help="table for people, or json: one object per line.")
+]
