@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from support.manual import TEXT, commands, section
+from verdictd.cli.configuration import load
 from verdictd.cli.install import files
-from verdictd.settings import load
 
 UNITS = "usr/local/lib/systemd/system"
 

@@ -36,7 +36,7 @@ def callback_queues(settings: CallbackSettings, broker: BrokerSettings) -> Queue
     delays: Queues = {
         retry_queue(settings, step_s): {"x-message-ttl": round(step_s * 1000)}
         | _dead_letters_to(settings.queue)
-        for step_s in settings.ladder_s
+        for step_s in settings.retry_delays_s
     }
     return {
         settings.dead_queue: _QUORUM,

@@ -89,7 +89,7 @@ class Jobs:
 
     async def retry(self, job: Job, retry_after_s: float) -> float | None:
         """Have it delivered again after a failed try; the seconds until then, None where no step is left."""
-        steps_s = self._settings.ladder_s
+        steps_s = self._settings.retry_delays_s
         if job.tries > len(steps_s):
             return None
         fitting = [number for number, step_s in enumerate(steps_s) if step_s >= retry_after_s]
@@ -98,7 +98,7 @@ class Jobs:
 
     async def defer(self, job: Job) -> float:
         """Have it come again later, which is no try; the more often, the later. The seconds until then."""
-        steps_s = self._settings.ladder_s
+        steps_s = self._settings.retry_delays_s
         step = min(job.deferrals // 3, len(steps_s) - 1)
         return await self._delay(replace(job, deferrals=job.deferrals + 1), steps_s[step], 0)
 

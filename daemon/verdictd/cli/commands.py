@@ -22,6 +22,7 @@ from verdictd.cli import install as installation
 from verdictd.cli import status_client
 from verdictd.cli import top as tops
 from verdictd.cli.check import check as run_checks
+from verdictd.cli.configuration import SettingsError, load
 from verdictd.cli.inputs import Extras, read_body
 from verdictd.cli.tables import add_result, language_table, result_table
 from verdictd.contract import schema as schemas
@@ -33,7 +34,7 @@ from verdictd.monitoring import systemd
 from verdictd.sandbox.discovery import NoSandbox
 from verdictd.sandbox.pool import BoxTaken
 from verdictd.service import daemon as service
-from verdictd.settings import Settings, SettingsError, load
+from verdictd.settings import Settings
 
 T = TypeVar("T")
 
