@@ -35,7 +35,6 @@ def main() -> int:
     """Run the demo; 0 if every verdict is the expected one."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what was started, as Ctrl-C does
     try:
-        console.print(f"Judging {len(SUBMISSIONS)} programs takes about half a minute.")
         console.print("Starting a private RabbitMQ ...")
         with PrivateBroker() as broker:
             return asyncio.run(demo(broker))
