@@ -8,7 +8,9 @@ BIN := .venv/bin
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: setup ## see real programs judged through a real RabbitMQ
+demo: ## see real programs judged through a real RabbitMQ
+	@echo "The demo takes half a minute. Before that, missing Debian and Python packages are installed (the first time: 3 to 5 minutes)."
+	@.ci/setup
 	@cd tests && ../$(BIN)/python -m harness.demo
 
 test: lint ## check the code, then run every test
@@ -20,11 +22,12 @@ chaos: setup ## break all that the daemon stands on, and balance the books: SCEN
 systemd-test: setup ## try the service in a virtual machine with systemd; ISOLATE_DIR=... names a built isolate
 	@cd tests && ../$(BIN)/python -m harness.vm $(if $(ISOLATE_DIR),--isolate $(abspath $(ISOLATE_DIR))) $(if $(ONLY),--only '$(ONLY)')
 
-lint: setup ## check style, formatting, types and the order of imports
+lint: setup ## check style, formatting, types, the order of imports and spelling
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
 
 format: setup ## format the code, and correct what can be corrected by itself
 	$(BIN)/ruff check --fix-only

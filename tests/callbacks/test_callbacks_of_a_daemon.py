@@ -40,7 +40,7 @@ def start(amqp_url: str, tmp_path: Path) -> Start:
             "callbacks__secrets": SECRET,
             "callbacks__allow_networks": "127.0.0.0/8",
             "callbacks__allow_ports": " ".join(str(receiver.port) for receiver in receivers) or "80",
-            "callbacks__ladder_s": "0.3 0.5",
+            "callbacks__retry_delays_s": "0.3 0.5",
         }
         async with daemon(tmp_path / f"{name}.log", **(own | settings)) as running:
             await wait_until(lambda: len(running.logged("broker.consuming")) == consumers(own | settings))
@@ -163,16 +163,16 @@ async def test_callback_of_a_killed_daemon_is_delivered_by_the_next(start: Start
 async def test_callback_that_no_daemon_has_begun_with_waits_for_one(start: Start, client: Peer) -> None:
     """Killed with more callbacks than it could take: the rest is on the queue, and nothing is lost."""
     async with Receiver(never_answers, answers(204)).up() as receiver:
-        async with start("one", receiver, callbacks__per_host="1", callbacks__max_deliveries="3") as first:
-            await asyncio.gather(*(send(client, "true", receiver.url) for _ in range(8)))
-            for _ in range(8):
+        async with start("one", receiver, callbacks__per_host="1") as first:
+            await asyncio.gather(*(send(client, "true", receiver.url) for _ in range(12)))
+            for _ in range(12):
                 await client.take(RESULTS)
             await first.end(signal.SIGKILL)
         async with asyncio.timeout(60):
             while not await client.count(CALLBACKS):
                 await asyncio.sleep(0.05)
         async with start("two", receiver):
-            await wait_until(lambda: len(ids(receiver)) == 8)
+            await wait_until(lambda: len(ids(receiver)) == 12)
 
 
 def ids(receiver: Receiver) -> set[str]:

@@ -49,7 +49,6 @@ def settings(request: pytest.FixtureRequest) -> dict[str, str]:
         "sandbox__boxes": "2",
         "sandbox__first_box": "720" if isolate == "embedded" else "730",
         "sandbox__retire_s": "1",
-        "judge__fault_pause_s": "0.2",
     }
 
 

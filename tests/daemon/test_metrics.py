@@ -191,7 +191,7 @@ async def test_callbacks_count_by_outcome(amqp_url: str, tmp_path: Path) -> None
             "callbacks__secrets": SECRET,
             "callbacks__allow_networks": "127.0.0.0/8",
             "callbacks__allow_ports": str(receiver.port),
-            "callbacks__ladder_s": "0.2",
+            "callbacks__retry_delays_s": "0.2",
             "sandbox__first_box": "776",
         }
         async with site(tmp_path / "log", broker__url=amqp_url, **own) as served:

@@ -34,7 +34,7 @@ async def running_at(url: str, folder: Path) -> AsyncIterator[Daemon]:
         "sandbox__isolate": "embedded",
         "sandbox__boxes": "2",
         "sandbox__first_box": "870",
-        "service__remembered_results": "0",
+        "service__remembered_bytes": "0",
     }
     async with daemon(folder / "log", **settings) as running:
         yield running

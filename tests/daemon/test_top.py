@@ -109,7 +109,7 @@ async def test_daemon_of_the_settings_is_looked_at_without_arguments(served: Sit
 
 async def test_script_of_the_readme_counts_what_waits(served: Site) -> None:
     """The line that is printed there, as a shell runs it."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    readme = (Path(__file__).parents[2] / "systemd" / "README.md").read_text()
     (line,) = re.findall(r"^verdictd top --once \|.*", readme, re.MULTILINE)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     process = await asyncio.create_subprocess_exec(

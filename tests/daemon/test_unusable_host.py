@@ -21,7 +21,7 @@ from verdictd.contract.result import Result
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
 MOUNT, UMOUNT = "/usr/bin/mount", "/usr/bin/umount"
-BOXES = {"sandbox__boxes": "2", "sandbox__retire_s": "1", "judge__fault_pause_s": "0.2"}
+BOXES = {"sandbox__boxes": "2", "sandbox__retire_s": "1"}
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the documents say of HTTP is what happens: OpenAPI, its page, and the README."""
+"""What the documents say of HTTP is what happens: OpenAPI, its page, and the READMEs."""
 
 import asyncio
 import base64
@@ -22,7 +22,12 @@ from verdictd.contract.result import Result
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
 ROOT = Path(__file__).parent.parent.parent
-CURL_LINES = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("curl ")]
+CURL_LINES = [
+    line
+    for name in ("schemas/README.md", "README.md")
+    for line in (ROOT / name).read_text().splitlines()
+    if line.startswith("curl ")
+]
 TOKEN = "the-token-of-these-tests"
 PATHS = {
     "/submissions/new",
@@ -156,12 +161,12 @@ async def test_page_shows_every_route(shared: Site, tmp_path: Path) -> None:
     )
 
 
-def test_readme_shows_how_to_publish_over_http() -> None:
+def test_readmes_show_how_to_publish_over_http() -> None:
     """There are two lines to test."""
     assert 2 == len(CURL_LINES)
 
 
-async def test_curl_lines_of_the_readme_work_as_printed(amqp_url: str, tmp_path: Path) -> None:
+async def test_curl_lines_of_the_readmes_work_as_printed(amqp_url: str, tmp_path: Path) -> None:
     """The first publishes, the second has the result; unchanged but for the port."""
     async with (
         site(tmp_path / "daemon.log", broker__url=amqp_url, sandbox__first_box="780") as served,

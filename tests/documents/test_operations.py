@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from support.manual import TEXT, commands, section
+from support.manual import TEXT, blocks, commands, section
+from verdictd.cli.configuration import SettingsError, load
 from verdictd.cli.install import files
-from verdictd.settings import load
+from verdictd.contract.limits import Bound
 
 UNITS = "usr/local/lib/systemd/system"
 
@@ -81,6 +82,24 @@ def test_systemd_takes_the_credentials_of_an_instance(tmp_path: Path) -> None:
         "LoadCredential=verdictd:/etc/verdictd/credentials-two",
     ] == text.splitlines()
     assert [] == [line for line in said.stderr.splitlines() if str(tmp_path) in line or "verdictd" in line]
+
+
+def test_example_of_settings_is_right(tmp_path: Path) -> None:
+    """The rest of a table keeps its default, and the message about a wrong setting is the printed one."""
+    (example,) = blocks("toml", section("Settings"))
+    (message,) = re.findall(r"`(sandbox.boxes: .*?)`", " ".join(section("Settings").split()))
+    file = tmp_path / "verdictd.toml"
+    file.write_text(example)
+    settings = load(file)
+    file.write_text("sandbox.boxes = 0")
+    with pytest.raises(SettingsError) as refused:
+        load(file)
+
+    assert (8, Bound[float](default=2, min=0.01, max=20)) == (
+        settings.sandbox.boxes,
+        settings.limits.cpu_time_limit,
+    )
+    assert message == str(refused.value)
 
 
 def test_upgrade_stops_every_daemon() -> None:

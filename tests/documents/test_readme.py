@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 import shlex
 import signal
 import sys
@@ -14,6 +13,7 @@ import pytest
 from support import manual
 from support.amqp import RESULTS, SUBMISSIONS, peer
 from support.daemon import daemon, environment
+from support.manual import blocks
 from support.rabbitmq import free_ports
 from support.waiting import wait_until
 from support.web import site
@@ -26,13 +26,9 @@ CONTRACT = (ROOT / "schemas" / "README.md").read_text()
 OWN_BOXES = {"sandbox__isolate": "embedded", "sandbox__boxes": "2", "sandbox__first_box": "790"}
 
 
-def blocks(language: str, text: str = README) -> list[str]:
-    """The code blocks of one language, in order."""
-    found: list[str] = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-    return found
-
-
-RUN_LINES = [line for line in "".join(blocks("sh")).splitlines() if line.startswith(".venv/bin/verdictd run")]
+RUN_LINES = [
+    line for line in "".join(blocks("sh", README)).splitlines() if line.startswith(".venv/bin/verdictd run")
+]
 
 
 async def run(argv: list[str], **settings: str) -> tuple[int, str]:
@@ -67,7 +63,7 @@ async def test_run_line_is_accepted(line: str) -> None:
 
 async def test_publisher_in_python_gets_its_verdict(amqp_url: str, tmp_path: Path) -> None:
     """The client that the README prints, unchanged but for the address; its time in the queue is known."""
-    source = blocks("python")[0]
+    source = blocks("python", README)[0]
     assert "amqp://guest:guest@127.0.0.1:5672/" in source
     client = source.replace("amqp://guest:guest@127.0.0.1:5672/", amqp_url)
     async with daemon(tmp_path / "daemon.log", broker__url=amqp_url, **OWN_BOXES) as running:
@@ -77,21 +73,6 @@ async def test_publisher_in_python_gets_its_verdict(amqp_url: str, tmp_path: Pat
 
     assert (0, "accepted\n") == (code, out)
     assert 0 <= answered["queue_time"] < 60
-
-
-async def test_publisher_of_the_contract_says_when_it_sent(amqp_url: str, tmp_path: Path) -> None:
-    """Without a timestamp nobody would know how long its submission waited."""
-    (source,) = blocks("python", CONTRACT)
-    client = source.replace("amqp://guest:guest@127.0.0.1:5672/", amqp_url)
-    async with (
-        daemon(tmp_path / "daemon.log", broker__url=amqp_url, **OWN_BOXES),
-        peer(amqp_url) as reader,
-    ):
-        code, out = await run([sys.executable, "-c", client])
-        result = json.loads((await reader.take(RESULTS, 30)).body)
-
-    assert (0, "", "accepted") == (code, out, result["status"])
-    assert 0 <= result["queue_time"] < 60
 
 
 async def test_publisher_in_a_shell_says_when_it_sent(tmp_path: Path) -> None:
@@ -142,7 +123,7 @@ async def test_operator_sees_daemons_that_want_the_token_of_a_credential(
     """The command of systemd/README.md, from the folder of which the unit makes the credentials."""
     token = "a-token-that-is-a-credential"
     (tmp_path / "http__tokens").write_text(f"{token}\n")
-    sudo, *words = next(words for words in manual.commands("Watch it") if words[-1] == "top")
+    sudo, *words = next(words for words in manual.commands("Live view") if words[0] == "sudo")
     command = [word.replace("/etc/verdictd/credentials", str(tmp_path)) for word in words]
     program = command.index("/opt/verdictd/bin/verdictd")
     command[program] = str(Path(sys.executable).parent / "verdictd")
@@ -171,9 +152,9 @@ async def test_check_beside_a_daemon_that_runs_takes_another_box(amqp_url: str, 
     assert "boxes: 1 clean: 900 to 900" in found
 
 
-async def test_language_of_the_readme_can_be_added(tmp_path: Path) -> None:
+async def test_language_of_the_manual_can_be_added(tmp_path: Path) -> None:
     """The operator's own language is judged like any other."""
-    (table,) = (block for block in blocks("toml") if "[[language]]" in block)
+    (table,) = (block for block in blocks("toml", manual.TEXT) if "[[language]]" in block)
     assert tomllib.loads(table)
     (tmp_path / "own.toml").write_text(table)
     (tmp_path / "hello.awk").write_text('BEGIN { print "hello" }')
@@ -189,10 +170,10 @@ async def test_language_of_the_readme_can_be_added(tmp_path: Path) -> None:
 
 
 async def test_receiver_in_python_verifies_its_callback(amqp_url: str, tmp_path: Path) -> None:
-    """Settings, receiver and submission as the README prints them, but for the port."""
+    """Settings, receiver and submission as schemas/README.md prints them, but for the port."""
     port = str(free_ports(1)[0])
     table, source, command = (
-        next(block for block in blocks(language) if word in block).replace("8081", port)
+        next(block for block in blocks(language, CONTRACT) if word in block).replace("8081", port)
         for language, word in (
             ("toml", "[callbacks]"),
             ("python", "standardwebhooks"),

@@ -53,7 +53,7 @@ async def judging(operator: Operator, folder: Path, **settings: str) -> AsyncIte
         "callbacks__enabled": "true",
         "callbacks__secrets": SECRET,
         "callbacks__allow_networks": "127.0.0.0/8",
-        "callbacks__ladder_s": "0.3 0.5",
+        "callbacks__retry_delays_s": "0.3 0.5",
     }
     async with site(folder / "daemon.log", **(own | settings)) as served:
         yield served

@@ -89,7 +89,7 @@ def make_worker(host: Judgehost, settings: Settings, replies: Replies, **parts: 
     return Worker(
         replies=cast(ReplyRouter, replies),
         model=submission_model(settings.limits),
-        settings=JudgeSettings(max_attempts=3, fault_pause_s=0.1),
+        settings=JudgeSettings(max_attempts=3),
         recent=Recent(count=10, size_bytes=1_000_000),
         history=History(),
         excuses=5,

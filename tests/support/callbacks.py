@@ -21,7 +21,7 @@ from verdictd.egress import Egress
 from verdictd.settings import CallbackSettings
 
 CALLBACKS, DEAD_CALLBACKS = "verdictd.callbacks", "verdictd.callbacks.dead"
-LADDER_S = (0.2, 0.4, 0.6)
+RETRY_DELAYS_S = (0.2, 0.4, 0.6)
 
 
 def callback_settings(*ports: int, **changes: Any) -> CallbackSettings:
@@ -31,7 +31,7 @@ def callback_settings(*ports: int, **changes: Any) -> CallbackSettings:
         "secrets": SECRET,
         "allow_networks": "127.0.0.0/8",
         "allow_ports": ports or (80,),
-        "ladder_s": LADDER_S,
+        "retry_delays_s": RETRY_DELAYS_S,
         "timeout_s": 1,
     }
     return CallbackSettings.model_validate(settings | changes)
@@ -66,7 +66,7 @@ class Delivering:
 
 async def left(url: str) -> dict[str, int]:
     """How many messages are on each queue of callbacks once nobody has any; empty queues are left out."""
-    names = [CALLBACKS, DEAD_CALLBACKS, *map(retry_queue, LADDER_S)]
+    names = [CALLBACKS, DEAD_CALLBACKS, *map(retry_queue, RETRY_DELAYS_S)]
     async with peer(url) as client:
         await asyncio.sleep(0.5)  # what was in hand comes back
         for _ in range(50):

@@ -1,4 +1,4 @@
-"""What systemd/README.md tells operators to type, and a RabbitMQ with the plugins that it names."""
+"""Commands and examples that the documents print, and a RabbitMQ with the plugins that operators use."""
 
 import re
 import shlex
@@ -15,8 +15,14 @@ PASSWORD = "as-it-was-typed"
 PLUGINS = ("rabbitmq_management", "rabbitmq_prometheus", "rabbitmq_shovel")
 
 
+def blocks(language: str, text: str) -> list[str]:
+    """The code blocks of one language, in order."""
+    found: list[str] = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return found
+
+
 def section(heading: str) -> str:
-    """The text under a heading."""
+    """The text under a heading of systemd/README.md."""
     (found,) = re.findall(rf"^## {heading}$(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL)
     return str(found)
 
@@ -25,9 +31,7 @@ def commands(heading: str) -> list[list[str]]:
     """The commands under a heading, each as its words."""
     found: list[list[str]] = []
     begun = ""
-    for line in "".join(
-        re.findall(r"^```sh\n(.*?)^```$", section(heading), re.MULTILINE | re.DOTALL)
-    ).splitlines():
+    for line in "".join(blocks("sh", section(heading))).splitlines():
         begun += line.removesuffix("\\") + ("" if line.endswith("\\") else "\n")
         if begun.endswith("\n") and is_whole(begun):
             found.append(shlex.split(begun, comments=True))
@@ -36,7 +40,7 @@ def commands(heading: str) -> list[list[str]]:
 
 
 def is_whole(command: str) -> bool:
-    """Whether every quotation in it has its end."""
+    """Return True if every quotation in it is closed."""
     try:
         shlex.split(command, comments=True)
     except ValueError:
@@ -45,7 +49,7 @@ def is_whole(command: str) -> bool:
 
 
 class Operator:
-    """Types commands at a broker of their own, whose plugins listen on the loopback address."""
+    """Operator of a private broker, whose plugins listen on the loopback address."""
 
     def __init__(self, broker: PrivateBroker) -> None:
         self.broker = broker
@@ -57,11 +61,11 @@ class Operator:
                 settings.write(f"{plugin}.tcp.ip = {HOST}\n{plugin}.tcp.port = {port}\n")
 
     def url(self, user: str) -> str:
-        """The URL for a user that was added."""
+        """Return the URL for a user that was added."""
         return self.broker.url.replace("guest:guest", f"{user}:{PASSWORD}")
 
     def run(self, words: list[str]) -> str:
-        """What a command prints; a password that it asks for is given."""
+        """Run a command and return its output; answer with a password if it asks for one."""
         program, *arguments = words
         match program:
             case "rabbitmqctl":
@@ -73,7 +77,7 @@ class Operator:
                 raise AssertionError(f"not a command for RabbitMQ: {words}")
 
     def admin_argv(self) -> list[str]:
-        """The `rabbitmqadmin` that comes with the plugin, for this broker."""
+        """Return the command line of the plugin's `rabbitmqadmin` for this broker."""
         (path,) = SCRIPTS.parent.glob("lib/*/plugins/rabbitmq_management-*/priv/www/cli/rabbitmqadmin")
         return [sys.executable, str(path), f"--port={self.management_port}"]
 
@@ -91,7 +95,7 @@ class Operator:
 
 @contextmanager
 def operated() -> Iterator[Operator]:
-    """An operator at a new broker, which ends with the block."""
+    """Yield an operator at a new broker, which ends with the block."""
     broker = PrivateBroker()
     try:
         operator = Operator(broker)

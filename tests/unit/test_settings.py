@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from verdictd.cli.configuration import SettingsError, load
 from verdictd.contract.limits import Bound, Limits
-from verdictd.settings import BrokerSettings, Settings, SettingsError, load
+from verdictd.settings import BrokerSettings, Settings
 
 SECRET = "s3cret"
 URL_REASON = "must be amqp://user:password@host:port/vhost or amqps://"
@@ -43,7 +44,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No setting from the machine that the tests run on."""
     for name in ("CREDENTIALS_DIRECTORY", *(name for name in os.environ if name.startswith("VERDICTD_"))):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("verdictd.settings.DEFAULT_FILE", tmp_path / "none.toml")
+    monkeypatch.setattr("verdictd.cli.configuration.DEFAULT_FILE", tmp_path / "none.toml")
 
 
 def refusal(file: Path | None = None) -> str:
@@ -146,10 +147,10 @@ def test_credentials_that_are_missing_are_reported(monkeypatch: pytest.MonkeyPat
         ("VERDICTD_BROKER__ULR", SECRET, "broker.ulr: no such setting"),
         ("VERDICTD_BROKR__URL", SECRET, "VERDICTD_BROKR__URL: no such setting; they are named as in"),
         ("VERDICTD_BROKER_URL", SECRET, "VERDICTD_BROKER_URL: no such setting; they are named as in"),
-        ("VERDICTD_BROKER__URL__X", SECRET, "broker.url: Input should be a valid string"),
+        ("VERDICTD_BROKER__URL__X", SECRET, "broker.url: must be a valid string"),
         ("VERDICTD_BROKER", SECRET, 'error parsing value for field "broker"'),
-        ("VERDICTD_SANDBOX__BOXES", "", "sandbox.boxes: Input should be a valid integer"),
-        ("VERDICTD_SANDBOX__BOXES", "many", "sandbox.boxes: Input should be a valid integer"),
+        ("VERDICTD_SANDBOX__BOXES", "", "sandbox.boxes: must be a valid integer"),
+        ("VERDICTD_SANDBOX__BOXES", "many", "sandbox.boxes: must be a valid integer"),
         ("VERDICTD_LIMITS__CPU_TIME_LIMIT__MXA", "1", "limits.cpu_time_limit.mxa: no such setting"),
     ],
 )
@@ -182,8 +183,8 @@ def test_variables_of_others_are_let_through(monkeypatch: pytest.MonkeyPatch, na
     [
         (f'[broker]\nulr = "{SECRET}"', "broker.ulr: no such setting"),
         ("[brokr]", "brokr: no such setting"),
-        (f'broker = "{SECRET}"', "broker: Input should be a valid dictionary or instance of BrokerSettings"),
-        ("[broker]\nheartbeat_s = 0", "broker.heartbeat_s: Input should be greater than or equal to 1"),
+        (f'broker = "{SECRET}"', "broker: must be a valid dictionary or instance of BrokerSettings"),
+        ("[broker]\nheartbeat_s = 0", "broker.heartbeat_s: must be greater than or equal to 1, got 0"),
         (f'[broker]\nurl = "http://u:{SECRET}@h/"', f"broker.url: {URL_REASON}"),
         (f'[broker]\nurl = "amqp://u:{SECRET}/x@h/"', f"broker.url: {URL_REASON}"),
         (f'[broker]\nurl = "amqp://u:[{SECRET}@h/"', f"broker.url: {URL_REASON}"),
@@ -193,8 +194,8 @@ def test_variables_of_others_are_let_through(monkeypatch: pytest.MonkeyPatch, na
             '[broker]\ndead_queue = "verdictd.results"',
             "broker: submissions_queue, results_queue and dead_queue",
         ),
-        ('[broker]\ndead_queue = "a b"', "broker.dead_queue: String should match pattern"),
-        ('[broker]\nreply_to_pattern = "("', "broker.reply_to_pattern: not a regular expression"),
+        ('[broker]\ndead_queue = "a b"', "broker.dead_queue: must match pattern"),
+        ('[broker]\nreply_to_pattern = "("', "broker.reply_to_pattern: must be a regular expression"),
         (
             f'[callbacks]\nsecrets = ["{SECRET}"]',
             "callbacks.secrets.0: a secret is whsec_ and 24 to 64 bytes",
@@ -203,21 +204,36 @@ def test_variables_of_others_are_let_through(monkeypatch: pytest.MonkeyPatch, na
             f'[callbacks]\nsecrets = ["whsec_{SECRET}"]',
             "callbacks.secrets.0: a secret is whsec_ and 24 to 64 bytes",
         ),
-        ('[callbacks]\nallow_networks = ["10.0.0.1/8"]', "callbacks.allow_networks.0"),
-        ("[callbacks]\nallow_ports = [0]", "callbacks.allow_ports.0: Input should be greater than or"),
-        ("[callbacks]\nladder_s = []", "callbacks: ladder_s must have a step, and each must be longer"),
-        ("[callbacks]\nladder_s = [5, 5]", "callbacks: ladder_s must have a step, and each must be longer"),
-        ("[callbacks]\nper_host = 16", "callbacks: max_deliveries must be more than twice per_host"),
+        (
+            '[callbacks]\nallow_networks = ["10.0.0.1/8"]',
+            "callbacks.allow_networks.0: 10.0.0.1/8 has host bits set, got '10.0.0.1/8'",
+        ),
+        (
+            "[callbacks]\nallow_ports = [0]",
+            "callbacks.allow_ports.0: must be greater than or equal to 1, got 0",
+        ),
+        (
+            "[callbacks]\nretry_delays_s = []",
+            "callbacks: retry_delays_s must have one delay or more, each longer",
+        ),
+        (
+            "[callbacks]\nretry_delays_s = [5, 5]",
+            "callbacks: retry_delays_s must have one delay or more, each",
+        ),
+        ("[callbacks]\nmax_deliveries = 16", "callbacks.max_deliveries: no such setting"),
         ('[callbacks]\nqueue = "verdictd.callbacks.dead"', "callbacks: queue and dead_queue must be two"),
         ('[callbacks]\nqueue = "verdictd.dead"', "callbacks.queue and callbacks.dead_queue must not be"),
-        ("[judge]\nmax_attempts = 21", "judge.max_attempts is more than broker.delivery_limit"),
-        ("[judge]\nsubmission_timeout_s = 600", "judge.submission_timeout_s is not less than a third"),
-        ("[judge]\nsubmission_timeout_s = inf", "judge.submission_timeout_s: Input should be"),
-        ("[log]\nlevel = 'loud'", "log.level: Input should be 'debug', 'info', 'warning' or 'error'"),
+        ("[judge]\nmax_attempts = 21", "judge.max_attempts is 21, more than broker.delivery_limit (20)"),
+        (
+            "[judge]\nsubmission_timeout_s = 600",
+            "judge.submission_timeout_s is 600, not less than a third of broker.ack_timeout_s (1800)",
+        ),
+        ("[judge]\nsubmission_timeout_s = inf", "judge.submission_timeout_s: must be"),
+        ("[log]\nlevel = 'loud'", "log.level: must be 'debug', 'info', 'warning' or 'error', got 'loud'"),
         ("[limits]\nmetadata_bytes = 8000000", "limits: metadata_bytes must be at most half of result_bytes"),
-        ("[limits]\ncpu_time_limit = 3", "limits.cpu_time_limit: Input should be a valid dictionary"),
-        ("[limits.cpu_time_limit]\nmax = nan", "limits.cpu_time_limit.max: Input should be a finite number"),
-        ("[limits.memory_limit]\nmax = 1e400", "limits.memory_limit.max: Input should be a finite number"),
+        ("[limits]\ncpu_time_limit = 3", "limits.cpu_time_limit: must be a valid dictionary"),
+        ("[limits.cpu_time_limit]\nmax = nan", "limits.cpu_time_limit.max: must be a finite number"),
+        ("[limits.memory_limit]\nmax = 1e400", "limits.memory_limit.max: must be a finite number"),
         ("[limits.memory_limit]\nmin = 0", "limits.memory_limit: must satisfy 1 <= min <= default <= max"),
         (
             "[limits.cpu_time_limit]\nmax = 1",
@@ -303,7 +319,7 @@ def test_lists_are_words_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("VERDICTD_CALLBACKS__ALLOW_NETWORKS", "10.0.0.0/8 fd00::/8")
     monkeypatch.setenv("VERDICTD_CALLBACKS__ALLOW_HOSTS", "Hooks.internal")
     monkeypatch.setenv("VERDICTD_CALLBACKS__ALLOW_PORTS", "80 8081")
-    monkeypatch.setenv("VERDICTD_CALLBACKS__LADDER_S", "1 2.5")
+    monkeypatch.setenv("VERDICTD_CALLBACKS__RETRY_DELAYS_S", "1 2.5")
 
     callbacks = load().callbacks
 
@@ -311,7 +327,7 @@ def test_lists_are_words_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert (("hooks.internal",), (80, 8081), (1, 2.5)) == (
         callbacks.allow_hosts,
         callbacks.allow_ports,
-        callbacks.ladder_s,
+        callbacks.retry_delays_s,
     )
 
 

@@ -253,7 +253,7 @@ async def test_bodies_are_bounded_together(amqp_url: str, log: Path) -> None:
 async def test_daemon_without_a_usable_box_is_not_ready(amqp_url: str, log: Path, tmp_path: Path) -> None:
     """Once a box is recovered, the submission is judged, and the waiting client gets its result."""
     faulty = Faulty(tmp_path)
-    few = {"sandbox__boxes": "1", "sandbox__retire_s": "1", "judge__fault_pause_s": "0.2"}
+    few = {"sandbox__boxes": "1", "sandbox__retire_s": "1"}
     few |= {"sandbox__isolate": str(faulty.path)}
     async with site(log, broker__url=amqp_url, **few) as served:
         waiting = asyncio.create_task(served.post(bash("sleep 1; echo done"), wait=True))

@@ -17,9 +17,10 @@ from support.rabbitmq import PrivateBroker
 from support.submissions import UUID
 from support.waiting import LIMIT_S
 from support.web import Site, site, until_counted, until_in_box
+from verdictd.cli.configuration import SettingsError, load
 from verdictd.contract.result import Result
 from verdictd.contract.submission import ID_PATTERN
-from verdictd.settings import Settings, SettingsError, load
+from verdictd.settings import Settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 

@@ -37,7 +37,7 @@ def _callback_queues(settings: CallbackSettings, broker: BrokerSettings) -> dict
     delays = {
         retry_queue(settings, step_s): {"x-message-ttl": round(step_s * 1000)}
         | _dead_letters_to(settings.queue)
-        for step_s in settings.ladder_s
+        for step_s in settings.retry_delays_s
     }
     return {
         settings.dead_queue: _QUORUM,

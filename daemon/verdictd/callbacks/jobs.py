@@ -118,7 +118,7 @@ class Jobs:
 
     async def retry(self, job: Job, retry_after_s: float) -> float | None:
         """Queue a retry after a failed attempt; return the delay, or None after the last step."""
-        steps_s = self._settings.ladder_s
+        steps_s = self._settings.retry_delays_s
         if job.tries > len(steps_s):
             return None
         fitting = [number for number, step_s in enumerate(steps_s) if step_s >= retry_after_s]
@@ -127,7 +127,7 @@ class Jobs:
 
     async def defer(self, job: Job) -> float:
         """Put the job off, which does not count as an attempt; return the delay, longer each third time."""
-        steps_s = self._settings.ladder_s
+        steps_s = self._settings.retry_delays_s
         step = min(job.deferrals // 3, len(steps_s) - 1)
         return await self._delay(replace(job, deferrals=job.deferrals + 1), steps_s[step], 0)
 

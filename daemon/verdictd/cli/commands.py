@@ -57,10 +57,11 @@ def serve(config: Config = None) -> None:
     """Judge submissions from the queue until SIGTERM or Ctrl-C."""
     import faulthandler
 
-    from verdictd import logs, settings
+    from verdictd import logs
+    from verdictd.cli.configuration import load
     from verdictd.service import daemon
 
-    loaded = settings.load(config)
+    loaded = load(config)
     logs.configure(loaded.log.level, loaded.log.format)
     faulthandler.enable()  # systemd's watchdog sends SIGABRT: the journal then shows where it hung
     _run(daemon.serve(loaded))
@@ -153,11 +154,11 @@ def top(
     """
     from rich.console import Console
 
-    from verdictd import settings
+    from verdictd.cli.configuration import load
     from verdictd.cli.status_client import local_daemon
     from verdictd.cli.top import ask, facts, watch
 
-    http = settings.load(config).http
+    http = load(config).http
     urls = _urls(daemons) if daemons else [local_daemon(http)]
     token = http.tokens[0] if http.tokens else None
     if once:
@@ -182,11 +183,11 @@ def _urls(addresses: list[str]) -> "list[URL]":
 @app.command()
 def languages(output: Output = Format.TABLE, config: Config = None) -> None:
     """List the languages, and what each lacks on this host."""
-    from verdictd import settings
+    from verdictd.cli.configuration import load
     from verdictd.cli.language_list import as_columns, as_json
     from verdictd.judging.languages import Registry
 
-    registry = Registry.load(settings.load(config).judge.languages_file)
+    registry = Registry.load(load(config).judge.languages_file)
     if output is Format.TABLE:
         typer.echo(as_columns(registry))
         return
@@ -230,9 +231,10 @@ def install(
 
 def _quiet(config: Path | None) -> "Settings":
     """Load the settings for a command of which the log shows errors only."""
-    from verdictd import logs, settings
+    from verdictd import logs
+    from verdictd.cli.configuration import load
 
-    loaded = settings.load(config)
+    loaded = load(config)
     logs.configure("error", "console")
     return loaded
 

@@ -5,13 +5,13 @@ import sys
 import typer
 
 from verdictd import logs
+from verdictd.cli.configuration import SettingsError
 from verdictd.cli.words import printable
 from verdictd.errors import BrokerUnavailable
 from verdictd.judging.languages import LanguagesError
 from verdictd.monitoring import systemd
 from verdictd.sandbox.discovery import NoSandbox
 from verdictd.sandbox.pool import BoxTaken
-from verdictd.settings import SettingsError
 
 EXIT_SETTINGS = 78  # EX_CONFIG of sysexits.h: systemd does not start the service again
 

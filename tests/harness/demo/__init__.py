@@ -1,1 +1,1 @@
-"""See real programs judged through a real RabbitMQ: `make demo`."""
+"""Demo: real programs judged through a real RabbitMQ (`make demo`)."""

@@ -1,4 +1,4 @@
-"""Starts a private RabbitMQ and the daemon, sends it programs, and shows each verdict as it comes."""
+"""Start a private RabbitMQ and the daemon, send it programs, and show each verdict as it comes."""
 
 import asyncio
 import signal
@@ -22,12 +22,13 @@ FIRST_BOX = "800"  # not those of a daemon that this machine may be running, nor
 SUBMISSIONS_QUEUE = "verdictd.submissions"
 REPLY_QUEUE = "verdictd.reply.demo"
 ROW = "{:<17} {:<11} {:<22} {:<22} {:>9} {:>11}"
+HEADING = ROW.format("id", "language", "verdict", "expected", "CPU time", "memory")
 
 console = Console(highlight=False, soft_wrap=True)
 
 
 class DemoFailed(Exception):
-    """The daemon did not do its work; the message says what is known."""
+    """The daemon failed; the message says what is known."""
 
 
 def main() -> int:
@@ -80,7 +81,7 @@ async def judged(url: str) -> list[tuple[Case, Result]]:
         for case in SUBMISSIONS:
             await publish(channel, case)
         console.print(f"Sent {len(SUBMISSIONS)} submissions; these are the results as they come.\n")
-        console.print(Text(ROW.format("id", "language", "verdict", "expected", "CPU time", "memory"), "bold"))
+        console.print(Text(HEADING, "bold"))
         while missing:
             result = Result.model_validate_json((await arriving.get()).body)
             case = missing.pop(result.id)
@@ -92,7 +93,7 @@ async def judged(url: str) -> list[tuple[Case, Result]]:
 
 @asynccontextmanager
 async def replies(url: str) -> AsyncIterator[tuple[AbstractChannel, asyncio.Queue[AbstractIncomingMessage]]]:
-    """A channel that confirms, and what arrives on a reply queue of our own."""
+    """Yield a channel with publisher confirms, and the messages that arrive on the reply queue."""
     arriving: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
     async with await aio_pika.connect(url) as connection:
         channel = await connection.channel(on_return_raises=True)
@@ -115,7 +116,7 @@ async def publish(channel: AbstractChannel, case: Case) -> None:
 
 
 def show(case: Case, result: Result) -> None:
-    """One row: green where the verdict is the expected one."""
+    """Print one row: green if the verdict is the expected one, else red."""
     time_s = "" if result.time is None else f"{result.time:.3f} s"
     memory_kib = "" if result.memory is None else f"{result.memory:,} KiB"
     row = ROW.format(case.id, case.language, result.status, case.expected, time_s, memory_kib)
@@ -123,10 +124,10 @@ def show(case: Case, result: Result) -> None:
 
 
 def summary(results: list[tuple[Case, Result]]) -> int:
-    """Say who judged, and what was not as expected."""
+    """Print the sandbox, and the verdicts that were not expected; return the exit code."""
     sandboxes = {f"{result.worker.sandbox} {result.worker.sandbox_version}" for _, result in results}
     console.print(
-        f"Judged by verdictd {results[0][1].worker.verdictd} in this sandbox: {', '.join(sandboxes)}."
+        f"Judged by verdictd {results[0][1].worker.verdictd} in the sandbox {', '.join(sandboxes)}."
     )
     wrong = [(case, result) for case, result in results if result.status != case.expected]
     for case, result in wrong:

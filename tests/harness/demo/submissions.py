@@ -1,4 +1,4 @@
-"""What the demo sends: programs as their users write them, and the verdict that each must get."""
+"""Submissions of the demo: programs as their users write them, each with the verdict that it must get."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,7 +19,7 @@ class Case:
 
 
 def case(id_: str, language: str, source: str, expected: Status, **fields: Any) -> Case:
-    """A submission with the fields of the wire contract."""
+    """Return a submission with the fields of the wire contract."""
     body = {"language": language, "source_code": source, **fields}
     return Case(id_, language, orjson.dumps(body), expected)
 

@@ -14,7 +14,6 @@ from verdictd.contract.limits import Limits
 from verdictd.contract.result import (
     STATUS_IDS,
     Cause,
-    ErrorDetail,
     LanguageUsed,
     Result,
     Runs,
@@ -23,6 +22,7 @@ from verdictd.contract.result import (
     WorkerIdentity,
 )
 from verdictd.contract.submission import EffectiveLimits, submission_model
+from verdictd.errors import Problem
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 UUID = "3f2b8c1e-9a4d-4e52-8f0b-1c2d3e4f5a6b"
@@ -148,8 +148,8 @@ Compiler
             status=Status.INVALID_SUBMISSION,
             message="The submission is invalid; see errors.",
             errors=(
-                ErrorDetail(path="", message="not JSON"),
-                ErrorDetail(path="/x", message="unknown field"),
+                Problem(path="", message="not JSON"),
+                Problem(path="/x", message="unknown field"),
             ),
         ),
         """\
@@ -239,9 +239,7 @@ def test_lines_are_one_for_each_result() -> None:
             "crash.cpp", Status.RUNTIME_ERROR_SIGSEGV, message="Killed by signal 11 (Segmentation fault)."
         ),
         result("bad.c", Status.COMPILATION_ERROR, message="The compiler exited with code 1."),
-        result(
-            "bad.json", Status.INVALID_SUBMISSION, errors=(ErrorDetail(path="/x", message="unknown field"),)
-        ),
+        result("bad.json", Status.INVALID_SUBMISSION, errors=(Problem(path="/x", message="unknown field"),)),
     ]
 
     assert """\
