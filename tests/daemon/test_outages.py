@@ -33,7 +33,6 @@ async def running_at(url: str, folder: Path) -> AsyncIterator[Daemon]:
         "broker__url": url,
         "sandbox__isolate": "embedded",
         "sandbox__boxes": "2",
-        "sandbox__first_box": "870",
         "service__remembered_results": "0",
     }
     async with daemon(folder / "log", **settings) as running:
@@ -181,7 +180,7 @@ async def close_connections(rabbitmq: PrivateBroker, name: str) -> None:
 async def test_memory_alarm_is_seen_by_who_asks(rabbitmq: PrivateBroker, tmp_path: Path) -> None:
     """A daemon whose results are not taken is not ready, and says so; afterwards it is."""
     url = rabbitmq.fresh_vhost()
-    own = {"broker__url": url, "sandbox__first_box": "872", "broker__publish_timeout_s": "2"}
+    own = {"broker__url": url, "broker__publish_timeout_s": "2"}
     async with site(tmp_path / "log", **own) as served, peer(url) as client:
         ids = await send(client, "sleep 5", 1)
         await until_in_box(served, 1)

@@ -20,7 +20,7 @@ from verdictd.amqp.liveness import Liveness
 
 pytestmark = pytest.mark.anyio
 
-EMBEDDED = {"sandbox__isolate": "embedded", "sandbox__boxes": "1", "sandbox__first_box": "770"}
+EMBEDDED = {"sandbox__isolate": "embedded", "sandbox__boxes": "1"}
 
 
 @pytest.fixture
