@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from support.submissions import MINIMAL, MODEL, PROTOTYPE_SAMPLE, body, problem, problems, raw, take
@@ -161,7 +161,6 @@ BODIES = st.one_of(
 )
 
 
-@settings(max_examples=500)
 @given(BODIES, st.none() | st.text(max_size=8))
 @example(PROTOTYPE_SAMPLE, None)
 def test_any_body_is_a_submission_or_refused_with_reasons(sent: bytes, message_id: str | None) -> None:

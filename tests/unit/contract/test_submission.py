@@ -10,7 +10,7 @@ import pytest
 
 from support.submissions import MODEL, PROTOTYPE_SAMPLE, UUID, body, problem, problems, raw, take
 from verdictd.contract.codec import decode, peek_id
-from verdictd.contract.limits import MIB, Limits, Number, Whole
+from verdictd.contract.limits import KIB, MIB, Limits, Number, Whole
 from verdictd.contract.submission import Submission, submission_model
 from verdictd.errors import Problem
 from verdictd.files import File
@@ -230,15 +230,13 @@ def test_content_of_another_shape_is_refused(name: str, value: object, reason: s
 @pytest.mark.parametrize("name", ["stdin", "expected_output"])
 def test_content_of_too_many_bytes_is_refused(name: str) -> None:
     """Bytes of UTF-8 count, or those that the base64 stands for."""
-    full = b"\xc3\xa9" * (8 * MIB)
-    reason = "16777217 bytes, at most 16777216 are taken"
+    model = submission_model(Limits(stdin_bytes=KIB, expected_output_bytes=KIB))
+    full = b"\xc3\xa9" * (KIB // 2)
+    reason = "1025 bytes, at most 1024 are taken"
 
-    assert full == getattr(take(**{name: full.decode()}), name)
-    assert full == getattr(take(**{name: {"base64": base64.b64encode(full).decode()}}), name)
-    assert Problem(f"/{name}", reason) == problem(body(**{name: full.decode() + "x"}))
-    assert Problem(f"/{name}", reason) == problem(
-        body(**{name: {"base64": base64.b64encode(full + b"x").decode()}})
-    )
+    for content, found in (full, []), (full + b"x", [Problem(f"/{name}", reason)]):
+        assert found == problems(body(**{name: content.decode()}), model=model)
+        assert found == problems(body(**{name: {"base64": base64.b64encode(content).decode()}}), model=model)
 
 
 def test_source_of_too_many_bytes_is_refused() -> None:
