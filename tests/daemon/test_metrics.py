@@ -46,7 +46,7 @@ def submission(language: str, source: str, **fields: Any) -> bytes:
 
 async def judged(client: Peer, body: bytes, **properties: Any) -> Result:
     await client.publish(SUBMISSIONS, body, **properties)
-    return Result.model_validate_json((await client.take(RESULTS, 30)).body)
+    return Result.model_validate_json((await client.take(RESULTS)).body)
 
 
 async def settled(served: Site, before: Scrape, count: int = 1) -> Scrape:
@@ -172,7 +172,7 @@ async def test_retired_box_is_a_fault_of_its_kind(amqp_url: str, tmp_path: Path)
         await client.publish(SUBMISSIONS, sent)
         await reached(served, 1, "verdictd_sandbox_faults_total", kind="run")
         faulty.work_again()
-        result = Result.model_validate_json((await client.take(RESULTS, 30)).body)
+        result = Result.model_validate_json((await client.take(RESULTS)).body)
         found = await reached(served, 1, "verdictd_deliveries_total", settlement="ack")
         told = [*served.daemon.logged("box.retired"), *served.daemon.logged("submission.not_judged")]
 

@@ -118,8 +118,8 @@ async def test_killed_daemon_leaves_nothing_behind(own: dict[str, str], client: 
     assert [("accepted", box) for box in boxes] == sorted(
         (str(answer.status), answer.worker.box) for answer in judged
     )
-    assert gone_s < 3
-    assert usable_s < 10
+    assert gone_s < 10
+    assert usable_s < 30
     assert groups == []
 
 
