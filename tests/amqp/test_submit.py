@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from support.amqp import (
 )
 from support.rabbitmq import PrivateBroker
 from support.waiting import LIMIT_S, wait_until
+from verdictd.amqp import client
 from verdictd.amqp.client import submit
 from verdictd.amqp.delivery import Delivery, Settlement
 from verdictd.errors import BrokerUnavailable
@@ -79,12 +81,15 @@ async def test_missing_submissions_queue_is_broker_unavailable(amqp_url: str) ->
     assert "queue 'verdictd.submissions' does not exist" in str(failure.value)
 
 
-async def test_missing_replies_are_a_timeout_that_counts_them(amqp_url: str) -> None:
+async def test_missing_replies_are_a_timeout_that_counts_them(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who waits learns how many replies have not come."""
     now_s = 0
+    monkeypatch.setattr(client, "time", SimpleNamespace(monotonic=lambda: now_s))
     async with connected(broker_settings(amqp_url)), peer(amqp_url) as daemon:
         bodies: list[tuple[str | None, bytes]] = [(key, b"{}") for key in ("1", "2", "3")]
-        waiting = asyncio.create_task(submitted(amqp_url, bodies, timeout_s=600, monotonic=lambda: now_s))
+        waiting = asyncio.create_task(submitted(amqp_url, bodies, timeout_s=600))
         kept = [await daemon.take(SUBMISSIONS) for _ in range(3)]
         now_s = 601
         await daemon.publish(kept[1].reply_to or "", correlation_id=kept[1].correlation_id)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from datetime import UTC, datetime
 
 import aio_pika
@@ -22,7 +22,6 @@ async def submit(
     *,
     timeout_s: float,
     priority: int | None = None,
-    monotonic: Callable[[], float] = time.monotonic,
 ) -> AsyncGenerator[tuple[str, bytes], None]:
     """Publish each body, and yield each reply as it comes, with the key that its body was given with.
 
@@ -30,7 +29,7 @@ async def submit(
     BrokerUnavailable when the submissions queue does not exist or the connection is lost.
     """
     keyed = {key or str(uuid.uuid4()): body for key, body in bodies}
-    deadline_s = monotonic() + timeout_s
+    deadline_s = time.monotonic() + timeout_s
     replies: asyncio.Queue[AbstractIncomingMessage | BrokerUnavailable] = asyncio.Queue()
     async with connect(settings, "verdictd submit") as connection:
         with amqp_errors("cannot open a reply queue"):
@@ -49,7 +48,7 @@ async def submit(
         try:
             missing = set(keyed)
             while missing:
-                reply = await _next(replies, deadline_s - monotonic(), missing)
+                reply = await _next(replies, deadline_s, missing)
                 key = reply.correlation_id
                 if key in missing:  # a submission may be answered twice
                     missing.remove(key)
@@ -95,10 +94,10 @@ async def _publish(
 
 
 async def _next(
-    replies: asyncio.Queue[AbstractIncomingMessage | BrokerUnavailable], limit_s: float, missing: set[str]
+    replies: asyncio.Queue[AbstractIncomingMessage | BrokerUnavailable], deadline_s: float, missing: set[str]
 ) -> AbstractIncomingMessage:
     try:
-        async with asyncio.timeout(limit_s):
+        async with asyncio.timeout(deadline_s - time.monotonic()):
             reply = await replies.get()
     except TimeoutError:
         raise TimeoutError(f"{len(missing)} replies have not come") from None

@@ -25,7 +25,9 @@ async def use(lanes: HostLimits, host: str, seconds: float, until: asyncio.Event
 
 
 async def test_quick_host_turns_nobody_away() -> None:
-    """A crowd is not slow: each waits for its turn."""
+    """
+    A crowd is not slow: each waits for its turn.
+    """
     lanes = HostLimits(2)
 
     assert [True] * 50 == await asyncio.gather(*(use(lanes, "a", 0.01) for _ in range(50)))
@@ -33,7 +35,9 @@ async def test_quick_host_turns_nobody_away() -> None:
 
 @pytest.mark.usefixtures("impatient")
 async def test_slow_host_lets_as_many_wait_as_are_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others are turned away after a while, and those that come later at once."""
+    """
+    The others are turned away after a while, and those that come later at once.
+    """
     lanes, release = HostLimits(2), asyncio.Event()
     crowd = [asyncio.create_task(use(lanes, "a", 0, release)) for _ in range(10)]
     await wait_until(lambda: sum(task.done() for task in crowd) == 6)
@@ -51,7 +55,9 @@ async def test_slow_host_lets_as_many_wait_as_are_at_work(monkeypatch: pytest.Mo
 
 @pytest.mark.usefixtures("impatient")
 async def test_host_that_has_recovered_is_as_others() -> None:
-    """The last who left decides."""
+    """
+    The last who left decides.
+    """
     lanes = HostLimits(1)
     slow = asyncio.create_task(use(lanes, "a", 0.5))
     await asyncio.sleep(0)
@@ -62,7 +68,9 @@ async def test_host_that_has_recovered_is_as_others() -> None:
 
 
 async def test_who_is_cancelled_takes_no_place_along() -> None:
-    """While it waits, or while it is at work."""
+    """
+    While it waits, or while it is at work.
+    """
     lanes = HostLimits(1)
     tasks = [asyncio.create_task(use(lanes, "a", 60)) for _ in range(2)]
     await asyncio.sleep(0.01)

@@ -46,7 +46,9 @@ def hand_over(path: Path) -> None:
 
 
 def test_5000_nested_directories_are_removed(box: Path) -> None:
-    """Depth costs neither descriptors nor recursion."""
+    """
+    Depth costs neither descriptors nor recursion.
+    """
     nest(box, DEPTH)
     empty(box)
 
@@ -54,7 +56,9 @@ def test_5000_nested_directories_are_removed(box: Path) -> None:
 
 
 def test_5000_nested_directories_are_handed_over(box: Path) -> None:
-    """What is not removed can be as deep."""
+    """
+    What is not removed can be as deep.
+    """
     nest(box, DEPTH)
     hand_over(box)
     remaining = list(box.iterdir())
@@ -64,7 +68,9 @@ def test_5000_nested_directories_are_handed_over(box: Path) -> None:
 
 
 def test_names_that_are_no_text_are_removed(box: Path) -> None:
-    """A name is any bytes but a slash."""
+    """
+    A name is any bytes but a slash.
+    """
     directory = os.path.join(os.fsencode(box), b"\xff\n")  # noqa: PTH118 - Path knows no bytes
     os.mkdir(directory)  # noqa: PTH102
     os.close(os.open(os.path.join(directory, b"\xfe"), os.O_CREAT))  # noqa: PTH118
@@ -74,7 +80,9 @@ def test_names_that_are_no_text_are_removed(box: Path) -> None:
 
 
 def test_links_are_removed_and_not_followed(box: Path, tmp_path: Path) -> None:
-    """Whatever a link points to is not ours to remove."""
+    """
+    Whatever a link points to is not ours to remove.
+    """
     canary = tmp_path / "outside" / "canary"
     canary.parent.mkdir()
     canary.write_text("alive")
@@ -86,7 +94,9 @@ def test_links_are_removed_and_not_followed(box: Path, tmp_path: Path) -> None:
 
 
 def test_hand_over_removes_all_but_files_and_directories(box: Path) -> None:
-    """Nobody who opens what a program left may meet a pipe or a link."""
+    """
+    Nobody who opens what a program left may meet a pipe or a link.
+    """
     (box / "kept").write_text("x")
     (box / "sub").mkdir()
     (box / "sub" / "link").symlink_to("/etc/passwd")
@@ -97,7 +107,9 @@ def test_hand_over_removes_all_but_files_and_directories(box: Path) -> None:
 
 
 def test_hand_over_takes_set_uid_bits_away(box: Path) -> None:
-    """A change of owner voids the set-uid bit, which must not survive under another owner's name."""
+    """
+    A change of owner voids the set-uid bit, which must not survive under another owner's name.
+    """
     program = box / "program"
     program.touch()
     program.chmod(0o4755)
@@ -108,7 +120,9 @@ def test_hand_over_takes_set_uid_bits_away(box: Path) -> None:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
 def test_file_with_a_second_name_keeps_its_owner(box: Path, tmp_path: Path) -> None:
-    """A file linked into the box from elsewhere does not become the guest's to change."""
+    """
+    A file linked into the box from elsewhere does not become the guest's to change.
+    """
     outside = tmp_path / "cached"
     outside.touch()
     os.link(outside, box / "artifact")
