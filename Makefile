@@ -1,9 +1,13 @@
 # Every target but `help` and `clean` first installs what is missing; see .ci/setup.
+# ARGS are passed to pytest: make test ARGS='tests/amqp -k confirm', make test ARGS='-m "not daemon"'.
 
 BIN := .venv/bin
+# As many tests at a time as there are processors; who has done his share takes over from others.
+PARALLEL := -n auto --dist worksteal
+QUICK := tests/unit tests/judging/test_statuses.py tests/judging/test_inputs.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos systemd-test lint format clean setup
+.PHONY: help demo test-quick test chaos systemd-test lint format clean setup
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,13 +17,16 @@ demo: ## see real programs judged through a real RabbitMQ
 	@.ci/setup
 	@cd tests && ../$(BIN)/python -m harness.demo
 
-test: lint ## check the code, then run every test
-	$(BIN)/pytest
+test-quick: lint ## in under a minute: check the code, then run unit tests, and judge programs in a real sandbox
+	$(BIN)/pytest $(PARALLEL) $(QUICK) $(ARGS)
+
+test: lint ## check the code, then run every test, in parallel: ARGS='tests/web -k limit'
+	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 chaos: setup ## break all that the daemon stands on, and balance the books: SCENARIO=name SEED=number FULL=1
 	@cd tests && ../$(BIN)/python -m harness.chaos $(SCENARIO) $(if $(SEED),--seed $(SEED)) $(if $(FULL),--full)
 
-systemd-test: setup ## try the service in a virtual machine with systemd; ISOLATE_DIR=... names a built isolate
+systemd-test: setup ## try the service in a virtual machine with systemd: ISOLATE_DIR=folder of a built isolate, ONLY=word
 	@cd tests && ../$(BIN)/python -m harness.vm $(if $(ISOLATE_DIR),--isolate $(abspath $(ISOLATE_DIR))) $(if $(ONLY),--only '$(ONLY)')
 
 lint: setup ## check style, formatting, types, the order of imports and spelling

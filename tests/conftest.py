@@ -1,21 +1,51 @@
 """What all tests share."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support.daemon import sandbox_setting
 from support.rabbitmq import PrivateBroker
 
 # How fast an example is says more about the machine than about what is tested.
-settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "tests", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("thorough", settings.get_profile("tests"), max_examples=2_000)
 settings.load_profile("tests")
+
+
+TESTS = Path(__file__).parent
+MARKERS = {"sandbox": "sandbox", "judging": "sandbox", "web": "daemon", "daemon": "daemon"}
+BROKERS = {"broker", "frail_broker", "operator"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by its folder, and with `broker` where a fixture of it starts RabbitMQ."""
+    for item in items:
+        if marker := MARKERS.get(item.path.relative_to(TESTS).parts[0]):
+            item.add_marker(marker)
+        if isinstance(item, pytest.Function) and BROKERS & {*item.fixturenames}:
+            item.add_marker("broker")
+        if "hostile" in item.path.stem:
+            item.add_marker("hostile")
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """aio-pika and the daemon are written for asyncio."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session", params=["isolate", "embedded"])
+def isolate(request: pytest.FixtureRequest) -> str:
+    """The value of `sandbox.isolate` for each of the two sandboxes."""
+    setting = sandbox_setting(request.param)
+    if setting is None:
+        pytest.skip("isolate is not installed: it is neither on PATH nor named by VERDICTD_TEST_ISOLATE")
+    return setting
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,6 @@ def start(amqp_url: str, tmp_path: Path) -> Start:
             "broker__url": amqp_url,
             "sandbox__isolate": "embedded",
             "sandbox__boxes": "2",
-            "sandbox__first_box": "850",
             "callbacks__enabled": "true",
             "callbacks__secrets": SECRET,
             "callbacks__allow_networks": "127.0.0.0/8",

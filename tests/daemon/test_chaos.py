@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.chaos.rig import Rig
+from harness.chaos.rig import MOST_BOXES, Rig
 from harness.chaos.row import Row, Skipped
 from harness.chaos.scenarios import SCENARIOS, Scenario
+from support.boxes import boxes
 from support.daemon import sandbox_setting
 from support.rabbitmq import PrivateBroker
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
-FIRST_BOX = 844
 SHORT = {"storm", "killed-while-busy"}
 
 
@@ -27,18 +27,19 @@ async def test_nothing_is_lost_or_misjudged(
     """Each figure is as expected; the printed seed makes the same faults again."""
     seed = os.environ.get("SEED") or str(random.SystemRandom().randrange(10**6))
     print(f"make chaos SCENARIO={scenario.name} SEED={seed}")  # noqa: T201 - shown where it fails
-    rig = Rig(
-        broker=broker,
-        folder=tmp_path,
-        random=scenario.chance(seed),
-        sandbox=sandbox_setting("isolate") or "embedded",
-        first_box=FIRST_BOX,
-    )
     row = Row(scenario.name)
-    try:
-        await scenario.run(rig, row)
-    except Skipped as error:
-        pytest.skip(str(error))
+    with boxes(MOST_BOXES) as numbers:
+        rig = Rig(
+            broker=broker,
+            folder=tmp_path,
+            random=scenario.chance(seed),
+            sandbox=sandbox_setting("isolate") or "embedded",
+            numbers=numbers,
+        )
+        try:
+            await scenario.run(rig, row)
+        except Skipped as error:
+            pytest.skip(str(error))
 
     assert [] == [check for check in row.checks if not check.passed]
     assert row.passed

@@ -20,7 +20,7 @@ from verdictd.judging.languages import Registry
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
 PROGRAMS = Path(__file__).parent.parent / "programs"
-OWN_BOXES = {"sandbox__isolate": "embedded", "sandbox__boxes": "2", "sandbox__first_box": "750"}
+OWN_BOXES = {"sandbox__isolate": "embedded", "sandbox__boxes": "2"}
 
 
 async def command(*arguments: str | Path, **settings: str) -> Ended:
@@ -31,8 +31,7 @@ async def command(*arguments: str | Path, **settings: str) -> Ended:
 @pytest.fixture
 async def served(amqp_url: str, tmp_path: Path) -> AsyncIterator[str]:
     """The URL of a broker whose submissions a daemon judges."""
-    own = OWN_BOXES | {"sandbox__first_box": "760"}
-    async with daemon(tmp_path / "daemon.log", broker__url=amqp_url, **own):
+    async with daemon(tmp_path / "daemon.log", broker__url=amqp_url, **OWN_BOXES):
         yield amqp_url
 
 

@@ -33,7 +33,6 @@ async def running_at(url: str, folder: Path) -> AsyncIterator[Daemon]:
         "broker__url": url,
         "sandbox__isolate": "embedded",
         "sandbox__boxes": "2",
-        "sandbox__first_box": "870",
         "service__remembered_bytes": "0",
     }
     async with daemon(folder / "log", **settings) as running:
@@ -83,7 +82,7 @@ async def test_results_wait_for_a_broker_that_is_away(rabbitmq: PrivateBroker, t
     assert dict.fromkeys(ids, 1) == {name: len(outputs) for name, outputs in found.items()}
     assert answered == 0
     assert idle < 0.02
-    assert back_s < 10
+    assert back_s < 30
 
 
 async def until_idle(running: Daemon, quiet_s: float = 2) -> None:
@@ -166,7 +165,7 @@ async def test_lost_rights_are_said_until_they_are_back(
             found = await runs(client, await send(client, "echo after", 2))
 
     assert {"after\n"} == found["s-1"]
-    assert back_s < 15
+    assert back_s < 30
 
 
 def reasons(running: Daemon, words: str) -> list[str]:
@@ -181,12 +180,12 @@ async def close_connections(rabbitmq: PrivateBroker, name: str) -> None:
 async def test_memory_alarm_is_seen_by_who_asks(rabbitmq: PrivateBroker, tmp_path: Path) -> None:
     """A daemon whose results are not taken is not ready, and says so; afterwards it is."""
     url = rabbitmq.fresh_vhost()
-    own = {"broker__url": url, "sandbox__first_box": "872", "broker__publish_timeout_s": "2"}
+    own = {"broker__url": url, "broker__publish_timeout_s": "10"}
     async with site(tmp_path / "log", **own) as served, peer(url) as client:
         ids = await send(client, "sleep 5", 1)
         await until_in_box(served, 1)
         async with rabbitmq.memory_alarm():
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(LIMIT_S):
                 while (asked := await served.get("/readyz"))[0] == 200:
                     await asyncio.sleep(0.1)
             submission = {"language": "bash", "source_code": "true"}
@@ -200,6 +199,6 @@ async def test_memory_alarm_is_seen_by_who_asks(rabbitmq: PrivateBroker, tmp_pat
                 pass
 
     assert (503, 503) == (refused[0], refused_again[0])
-    assert took_s < 5, "it waits for RabbitMQ, which does not read"
+    assert took_s < 10, "it waits for RabbitMQ, which does not read"
     assert (503, ["RabbitMQ takes no results now"]) == (asked[0], asked[1]["problems"])
     assert (0, 0) == (measured.value("verdictd_ready"), measured.value("verdictd_broker_connected"))

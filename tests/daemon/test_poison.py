@@ -13,6 +13,7 @@ import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
 from support.amqp import DEAD, RESULTS, SUBMISSIONS, Peer, broker_settings, connected, consuming, peer
+from support.boxes import own_boxes
 from support.daemon import Daemon, launched
 from support.processes import alive, ancestors
 from support.waiting import wait_until
@@ -25,21 +26,17 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 class Judgehost:
     """A judge box whose daemon is started again whenever it ends, as systemd does. State: that daemon."""
 
-    def __init__(self, folder: Path, url: str, number: int) -> None:
+    def __init__(self, folder: Path, url: str) -> None:
         self._folder = folder
-        self._settings = {
-            "broker__url": url,
-            "sandbox__isolate": "embedded",
-            "sandbox__boxes": "2",
-            "sandbox__first_box": str(850 + 2 * number),
-        }
+        self._settings = {"broker__url": url, "sandbox__isolate": "embedded", "sandbox__boxes": "2"}
         self.daemon: Daemon | None = None
 
     async def keep(self) -> None:
-        """Start one daemon after the other, until cancelled."""
-        while True:
-            async with launched(self._folder / f"{uuid.uuid4()}.log", **self._settings) as self.daemon:
-                await self.daemon.process.wait()
+        """Start one daemon after the other, in the same boxes, until cancelled."""
+        with own_boxes(self._settings) as own:
+            while True:
+                async with launched(self._folder / f"{uuid.uuid4()}.log", **own) as self.daemon:
+                    await self.daemon.process.wait()
 
     async def kill_if_it_runs(self, program: list[str]) -> bool:
         """Kill the daemon where this program runs in a box of it."""
@@ -82,7 +79,7 @@ async def test_poison_is_given_up_after_three_deaths_and_its_neighbours_are_judg
 ) -> None:
     """Whoever runs it dies, but alone with it: no neighbour is lost, given up, or tried as often."""
     poison = ["sleep", str(uuid.uuid4().int % 10**7 + 10**6)]
-    hosts = [Judgehost(tmp_path, amqp_url, number) for number in range(count)]
+    hosts = [Judgehost(tmp_path, amqp_url) for _ in range(count)]
     sources = {f"n-{number}": "sleep 0.5" for number in range(2)} | {"poison": f"exec {' '.join(poison)}"}
     sources |= {f"n-{number}": "sleep 0.02" for number in range(2, 42)}
     deaths = 0

@@ -14,13 +14,13 @@ from support.amqp import SUBMISSIONS, broker_settings, peer
 from support.daemon import daemon, launched
 from support.manager import Manager, manager
 from support.rabbitmq import PrivateBroker
-from support.waiting import wait_until
+from support.waiting import LIMIT_S, wait_until
 from verdictd.amqp.reconnecting import Liveness, ReconnectingConnection
 from verdictd.concurrency import background
 
 pytestmark = pytest.mark.anyio
 
-EMBEDDED = {"sandbox__isolate": "embedded", "sandbox__boxes": "1", "sandbox__first_box": "770"}
+EMBEDDED = {"sandbox__isolate": "embedded", "sandbox__boxes": "1"}
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ async def test_reason_for_a_failed_start_is_in_the_status(
     `systemctl status` shows it without a look at the journal.
     """
     async with launched(tmp_path / "log", **setting) as running:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LIMIT_S):
             ended = await running.process.wait()
         await wait_until(listening.states)
 
@@ -162,7 +162,7 @@ async def test_port_that_is_taken_is_in_the_status(listening: Manager, amqp_url:
         port = other.getsockname()[1]
         own = EMBEDDED | {"http__enabled": "true", "http__port": str(port), "broker__url": amqp_url}
         async with launched(tmp_path / "log", **own) as running:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(LIMIT_S):
                 ended = await running.process.wait()
             await wait_until(listening.states)
 

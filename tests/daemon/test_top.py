@@ -34,7 +34,7 @@ LEFT_SCREEN = "\x1b[?1049l"
 async def served(broker: PrivateBroker, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     """A daemon that wants a token."""
     log = tmp_path_factory.mktemp("top") / "daemon.log"
-    settings = {"broker__url": broker.fresh_vhost(), "http__tokens": TOKEN, "sandbox__first_box": "880"}
+    settings = {"broker__url": broker.fresh_vhost(), "http__tokens": TOKEN}
     async with site(log, **settings) as served:
         served.client.headers["Authorization"] = f"Bearer {TOKEN}"
         yield served

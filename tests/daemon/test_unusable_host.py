@@ -60,7 +60,7 @@ async def test_host_without_its_sandbox_takes_nothing_until_it_is_back(
     amqp_url: str, client: Peer, faulty: Faulty, tmp_path: Path
 ) -> None:
     """However often the sandbox vanishes, its submissions wait in the queue, and are judged in the end."""
-    own = BOXES | {"broker__url": amqp_url, "sandbox__isolate": str(faulty.path), "sandbox__first_box": "860"}
+    own = BOXES | {"broker__url": amqp_url, "sandbox__isolate": str(faulty.path)}
     async with daemon(tmp_path / "log", **own | {"sandbox__boxes": "1"}) as running:
         faulty.do_instead(f'case " $* " in *main.sh*) rm -f {faulty.path}; exit 127 ;; esac')
         ids = await send(client, 10)
@@ -86,10 +86,10 @@ async def test_other_hosts_judge_what_a_broken_one_cannot(
     amqp_url: str, client: Peer, faulty: Faulty, tmp_path: Path
 ) -> None:
     """A broken host costs a submission one attempt at the most, and has the queue to itself no longer."""
-    own = BOXES | {"broker__url": amqp_url, "sandbox__isolate": str(faulty.path), "sandbox__first_box": "860"}
+    own = BOXES | {"broker__url": amqp_url, "sandbox__isolate": str(faulty.path)}
     async with daemon(tmp_path / "broken", **own) as broken:
         faulty.vanish()
-        other = BOXES | {"broker__url": amqp_url, "sandbox__isolate": "embedded", "sandbox__first_box": "862"}
+        other = BOXES | {"broker__url": amqp_url, "sandbox__isolate": "embedded"}
         async with daemon(tmp_path / "healthy", **other):
             ids = await send(client, 40)
             answers = await results(client, 40)
@@ -102,7 +102,7 @@ async def test_other_hosts_judge_what_a_broken_one_cannot(
 
 async def test_readiness_follows_the_sandbox(amqp_url: str, faulty: Faulty, tmp_path: Path) -> None:
     """Who asks is told that no box is usable, and when one is again."""
-    own = BOXES | {"broker__url": amqp_url, "sandbox__isolate": str(faulty.path), "sandbox__first_box": "860"}
+    own = BOXES | {"broker__url": amqp_url, "sandbox__isolate": str(faulty.path)}
     async with site(tmp_path / "log", **own) as served, peer(amqp_url) as client:
         faulty.vanish()
         await send(client, 2)
@@ -133,7 +133,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
 async def test_full_disk_is_no_verdict(amqp_url: str, client: Peer, tmp_path: Path) -> None:
     """What a program could not write for want of room says nothing about it; with room again it is judged."""
     with small_disk(tmp_path / "boxes") as disk:
-        own = BOXES | {"broker__url": amqp_url, "sandbox__isolate": "embedded", "sandbox__first_box": "864"}
+        own = BOXES | {"broker__url": amqp_url, "sandbox__isolate": "embedded"}
         async with daemon(tmp_path / "log", box_root=str(disk), **own) as running:
             (disk / "fill").write_bytes(bytes(40 * 1024 * 1024))
             await send(client, 6, "head -c 10000000 /dev/zero > file && echo fine")

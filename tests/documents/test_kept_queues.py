@@ -42,7 +42,6 @@ def start(operator: Operator, tmp_path: Path) -> Start:
             "broker__url": operator.broker.url,
             "sandbox__isolate": "embedded",
             "sandbox__boxes": "1",
-            "sandbox__first_box": "770",
             "callbacks__enabled": "true",
             "callbacks__secrets": SECRET,
             "callbacks__allow_networks": "127.0.0.0/8",

@@ -169,7 +169,7 @@ def test_readmes_show_how_to_publish_over_http() -> None:
 async def test_curl_lines_of_the_readmes_work_as_printed(amqp_url: str, tmp_path: Path) -> None:
     """The first publishes, the second has the result; unchanged but for the port."""
     async with (
-        site(tmp_path / "daemon.log", broker__url=amqp_url, sandbox__first_box="780") as served,
+        site(tmp_path / "daemon.log", broker__url=amqp_url) as served,
         peer(amqp_url) as client,
     ):
         published, waited = [

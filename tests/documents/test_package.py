@@ -14,11 +14,8 @@ ROOT = Path(__file__).parent.parent.parent
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel that `pip install .` makes and installs."""
     folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT],
-        check=True,
-        timeout=120,
-    )
+    hatchling = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    subprocess.run(hatchling, cwd=ROOT, capture_output=True, check=True, timeout=120)
     (built,) = folder.glob("verdictd-*.whl")
     return built
 

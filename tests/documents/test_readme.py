@@ -12,6 +12,7 @@ import pytest
 
 from support import manual
 from support.amqp import RESULTS, SUBMISSIONS, peer
+from support.boxes import boxes, own_boxes
 from support.daemon import daemon, environment
 from support.manual import blocks
 from support.rabbitmq import free_ports
@@ -23,7 +24,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
 CONTRACT = (ROOT / "schemas" / "README.md").read_text()
-OWN_BOXES = {"sandbox__isolate": "embedded", "sandbox__boxes": "2", "sandbox__first_box": "790"}
+OWN_BOXES = {"sandbox__isolate": "embedded", "sandbox__boxes": "2"}
 
 
 RUN_LINES = [
@@ -32,16 +33,17 @@ RUN_LINES = [
 
 
 async def run(argv: list[str], **settings: str) -> tuple[int, str]:
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        cwd=ROOT,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env=environment(**settings) | {"COLUMNS": "120"},
-    )
-    async with asyncio.timeout(60):
-        out, _ = await process.communicate()
+    with own_boxes(settings) as own:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            cwd=ROOT,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=environment(**own) | {"COLUMNS": "120"},
+        )
+        async with asyncio.timeout(60):
+            out, _ = await process.communicate()
     return process.returncode or 0, out.decode()
 
 
@@ -143,12 +145,14 @@ async def test_check_beside_a_daemon_that_runs_takes_another_box(amqp_url: str, 
     assert [*words[-2:]] == ["/opt/verdictd/bin/verdictd", "check"]
     settings = {name.removeprefix("VERDICTD_").lower(): value for name, value in changed.items()}
     command = [str(Path(sys.executable).parent / "verdictd"), "check"]
-    async with daemon(tmp_path / "daemon.log", broker__url=amqp_url, **OWN_BOXES):
-        taken, said = await run(command, broker__url=amqp_url, **OWN_BOXES)
-        _, found = await run(command, broker__url=amqp_url, **(OWN_BOXES | settings))
+    with boxes() as numbers:
+        own = OWN_BOXES | {"broker__url": amqp_url, "sandbox__first_box": str(numbers.start)}
+        async with daemon(tmp_path / "daemon.log", **own):
+            taken, said = await run(command, **own)
+            _, found = await run(command, **(own | settings))
 
     assert 1 == taken
-    assert "box 790 is in use by another daemon on this host" in said
+    assert f"box {numbers.start} is in use by another daemon on this host" in said
     assert "boxes: 1 clean: 900 to 900" in found
 
 

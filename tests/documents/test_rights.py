@@ -128,7 +128,7 @@ async def test_daemon_that_declares_nothing_needs_less(operator: Operator, tmp_p
     async with judging(operator, tmp_path, **settings) as served:
         status, result = await served.post(HELLO, wait=True)
     operator.run(["rabbitmqctl", "set_permissions", "less", found[2], write, read])
-    own = {"sandbox__isolate": "embedded", "sandbox__boxes": "1", "sandbox__first_box": "770"}
+    own = {"sandbox__isolate": "embedded", "sandbox__boxes": "1"}
     async with daemon(tmp_path / "less.log", **settings, **own) as running:
         said = await readme_client(operator.url("web"))
     async with listening(tmp_path / "http.log", **settings, **own) as served:

@@ -1,13 +1,12 @@
 """A real host, with boxes of each sandbox that this machine has, and no broker."""
 
-import os
-import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.boxes import boxes
 from verdictd.contract.result import Result
 from verdictd.contract.submission import submission_model
 from verdictd.judging.judgehost import Judgehost, open_judgehost
@@ -39,25 +38,16 @@ allow_network = true
 """Languages that let a test say what lies in the box after the build."""
 
 
-@pytest.fixture(scope="session", params=["isolate", "embedded"])
-def settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Settings for each sandbox, with box ids that no other suite uses."""
-    isolate = "embedded"
-    if request.param == "isolate":
-        isolate = os.environ.get("VERDICTD_TEST_ISOLATE") or shutil.which("isolate") or ""
-        if not isolate:
-            pytest.skip("isolate is not installed")
+@pytest.fixture(scope="session")
+def settings(isolate: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of a judgehost with each sandbox."""
     languages_file: Path = tmp_path_factory.mktemp("languages") / "own.toml"
     languages_file.write_text(OWN_LANGUAGES)
-    return Settings(
-        sandbox=SandboxSettings(
-            isolate=isolate,
-            boxes=2,
-            retire_s=1,
-            first_box=700 if isolate == "embedded" else 710,
-        ),
-        judge=JudgeSettings(languages_file=languages_file),
-    )
+    with boxes(2) as numbers:
+        yield Settings(
+            sandbox=SandboxSettings(isolate=isolate, boxes=2, first_box=numbers.start, retire_s=1),
+            judge=JudgeSettings(languages_file=languages_file),
+        )
 
 
 @pytest.fixture(scope="session")

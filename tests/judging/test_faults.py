@@ -3,13 +3,14 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from support.boxes import boxes
 from support.faulty import Faulty
 from support.waiting import wait_until
 from verdictd.cli.check import check
@@ -25,8 +26,6 @@ from verdictd.settings import SandboxSettings, Settings
 
 pytestmark = pytest.mark.anyio
 
-FIRST_BOX = 780
-
 Open = Callable[[], AbstractAsyncContextManager[Judgehost]]
 
 
@@ -36,13 +35,26 @@ def faulty(tmp_path: Path) -> Faulty:
 
 
 @pytest.fixture
-def opened(faulty: Faulty) -> Open:
-    """A host with two boxes of the faulty sandbox."""
+def numbers() -> Iterator[range]:
+    """The numbers of two boxes."""
+    with boxes(2) as numbers:
+        yield numbers
+
+
+@pytest.fixture
+def settings(faulty: Faulty, numbers: range) -> Settings:
+    """Settings of a host with two boxes of the faulty sandbox."""
+    sandbox = SandboxSettings(isolate=str(faulty.path), boxes=2, first_box=numbers.start, retire_s=0.5)
+    return Settings(sandbox=sandbox)
+
+
+@pytest.fixture
+def opened(settings: Settings) -> Open:
+    """A host with these settings."""
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Judgehost]:
-        own_boxes = SandboxSettings(isolate=str(faulty.path), boxes=2, first_box=FIRST_BOX, retire_s=0.5)
-        async with open_judgehost(Settings(sandbox=own_boxes)) as host:
+        async with open_judgehost(settings) as host:
             yield host
 
     return opened
@@ -122,10 +134,12 @@ async def test_sandbox_that_is_gone_from_disk_is_our_fault(opened: Open, faulty:
         assert Status.ACCEPTED == await judge(host)
 
 
-async def test_box_that_cannot_be_reset_is_retired_and_comes_back(opened: Open, faulty: Faulty) -> None:
+async def test_box_that_cannot_be_reset_is_retired_and_comes_back(
+    opened: Open, faulty: Faulty, numbers: range
+) -> None:
     """The verdict stands, the other box goes on, and the retired one is tried again until it works."""
     async with opened() as host:
-        faulty.do_instead(f'[[ "$*" == *--box-id={FIRST_BOX}\\ * ]] && ' + ON_INIT.format("exit 2"))
+        faulty.do_instead(f'[[ "$*" == *--box-id={numbers.start}\\ * ]] && ' + ON_INIT.format("exit 2"))
         first = await asyncio.gather(judge(host), judge(host))
         await wait_until(lambda: sorted(host.pool.states.values()) == [BoxState.FREE, BoxState.RETIRED])
         second = [await judge(host) for _ in range(3)]
@@ -153,21 +167,23 @@ async def test_full_disk_is_our_fault(opened: Open, monkeypatch: pytest.MonkeyPa
     async with opened() as host:
         with monkeypatch.context() as patch:
             patch.setattr(box_module, "_LEAST_FREE_BYTES", 2**62)
-            with pytest.raises(SandboxBroken, match=r"the disk of box 78[01] is full"):
+            with pytest.raises(SandboxBroken, match=r"the disk of box \d+ is full"):
                 await judge(host)
         await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
 
         assert Status.ACCEPTED == await judge(host)
 
 
-async def test_boxes_left_in_the_other_mode_are_taken_over(opened: Open, tmp_path: Path) -> None:
+async def test_boxes_left_in_the_other_mode_are_taken_over(
+    opened: Open, numbers: range, tmp_path: Path
+) -> None:
     """A killed daemon may have run without control groups; the next one uses them all the same."""
     async with opened() as host:
         found = host.sandbox
     if not found.control_groups:
         pytest.skip("control groups do not work here")
     without = replace(found, control_groups=False)
-    for number in (FIRST_BOX, FIRST_BOX + 1):
+    for number in numbers:
         await box_module.Box(without, BoxId(number), tmp_path).reset()
     async with opened() as host:
         statuses = [await judge(host) for _ in range(2)]
@@ -176,13 +192,14 @@ async def test_boxes_left_in_the_other_mode_are_taken_over(opened: Open, tmp_pat
     assert [Status.ACCEPTED] * 2 == statuses
 
 
-async def test_check_tells_of_a_box_that_cannot_be_cleaned(faulty: Faulty) -> None:
+async def test_check_tells_of_a_box_that_cannot_be_cleaned(
+    faulty: Faulty, settings: Settings, numbers: range
+) -> None:
     """A retired box fails the check, by its number."""
-    faulty.do_instead(f'[[ "$*" == *--box-id={FIRST_BOX + 1}\\ * ]] && ' + ON_INIT.format("exit 2"))
-    own_boxes = SandboxSettings(isolate=str(faulty.path), boxes=2, first_box=FIRST_BOX, retire_s=0.5)
-    found = [one async for one in check(Settings(sandbox=own_boxes), broker=False) if one.name == "boxes"]
+    faulty.do_instead(f'[[ "$*" == *--box-id={numbers[1]}\\ * ]] && ' + ON_INIT.format("exit 2"))
+    found = [one async for one in check(settings, broker=False) if one.name == "boxes"]
 
-    assert [("boxes", f"cannot be cleaned: {FIRST_BOX + 1}", False)] == [
+    assert [("boxes", f"cannot be cleaned: {numbers[1]}", False)] == [
         (one.name, one.found, one.passed) for one in found
     ]
 

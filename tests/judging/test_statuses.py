@@ -20,7 +20,7 @@ async def test_right_output_is_accepted(judge: Judge) -> None:
     assert result.wall_time is not None
     assert result.memory is not None
     assert 0 <= result.time < 1
-    assert 0 <= result.wall_time < 2
+    assert 0 <= result.wall_time <= 5
     assert 100 < result.memory < 65_536
 
 
@@ -65,7 +65,7 @@ async def test_sleeping_is_time_limit_exceeded_by_wall_time(judge: Judge) -> Non
 
     assert (Status.TIME_LIMIT_EXCEEDED, Cause.WALL_TIME) == (result.status, result.cause)
     assert result.wall_time is not None
-    assert 0.5 <= result.wall_time < 3
+    assert 0.5 <= result.wall_time < 20
 
 
 @pytest.mark.parametrize("memory_limit", [2_048, 4_096, 65_536])

@@ -10,10 +10,10 @@ from sandbox.conformance import Box, Executable, find_executable, fresh_box
 from sandbox.host import box_number, compile_prog
 
 
-@pytest.fixture(scope="session", params=["isolate", "embedded"])
-def executable(request: pytest.FixtureRequest) -> Executable:
-    """Each of the two executables that speak isolate's command line."""
-    return find_executable(request.param)
+@pytest.fixture(scope="session")
+def executable(isolate: str) -> Executable:
+    """Each of the two that speak isolate's command line."""
+    return find_executable(isolate)
 
 
 @pytest.fixture(scope="session")

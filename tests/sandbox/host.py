@@ -2,7 +2,6 @@
 
 import resource
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -11,21 +10,14 @@ from pathlib import Path
 
 import pytest
 
-BOX_IDS = range(900, 1000)
+from support.boxes import FOR_EXECUTABLES, boxes
 
 
 @contextmanager
 def box_number() -> Iterator[int]:
-    """Reserve a box id that no other test has, in any process; the name of a socket is the lock."""
-    for number in BOX_IDS:
-        with socket.socket(socket.AF_UNIX) as lock:
-            try:
-                lock.bind(f"\0verdictd-tests-box-{number}")
-            except OSError:
-                continue
-            yield number
-            return
-    pytest.fail(f"all box ids of {BOX_IDS} are taken by other tests")
+    """Lend the number of a box that does not exist."""
+    with boxes(1, FOR_EXECUTABLES) as numbers:
+        yield numbers.start
 
 
 def compile_prog(into: Path) -> Path:

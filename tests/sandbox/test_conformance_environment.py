@@ -11,9 +11,7 @@ def environment(box: Box, *options: str | bytes) -> list[bytes]:
 
 
 def test_environment_is_empty_but_for_a_setting_of_libc(box: Box) -> None:
-    """
-    The setting makes libc say on standard error why it aborts a program.
-    """
+    """The setting makes libc say on standard error why it aborts a program."""
     assert [b"LIBC_FATAL_STDERR_=1"] == environment(box)
 
 
@@ -36,9 +34,7 @@ def test_environment_is_empty_but_for_a_setting_of_libc(box: Box) -> None:
 def test_environment_rules(
     box: Box, monkeypatch: pytest.MonkeyPatch, options: list[str | bytes], expected: list[bytes]
 ) -> None:
-    """
-    Rules are applied in order: a variable is set, inherited, or removed by an empty value.
-    """
+    """Rules are applied in order: a variable is set, inherited, or removed by an empty value."""
     monkeypatch.setenv("OUTER", "from outside")
     monkeypatch.delenv("NOWHERE", raising=False)
 
@@ -46,9 +42,7 @@ def test_environment_rules(
 
 
 def test_full_environment_comes_before_the_rules(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    `--full-env` inherits everything, and other rules change it wherever it stands.
-    """
+    """`--full-env` inherits everything, and other rules change it wherever it stands."""
     monkeypatch.setenv("OUTER", "from outside")
     monkeypatch.setenv("ANOTHER", "one")
     variables = environment(box, "--env=OUTER=from inside", "--full-env")
@@ -57,16 +51,12 @@ def test_full_environment_comes_before_the_rules(box: Box, monkeypatch: pytest.M
 
 
 def test_program_starts_in_the_box(box: Box) -> None:
-    """
-    The working directory is /box unless told otherwise.
-    """
+    """The working directory is /box unless told otherwise."""
     assert ["/box"] == box.run(["/bin/pwd"]).lines
 
 
 def test_working_directory_can_be_chosen(box: Box) -> None:
-    """
-    `--chdir` takes a path as the program sees it.
-    """
+    """`--chdir` takes a path as the program sees it."""
     (box.files / "sub").mkdir(mode=0o755)
 
     assert ["/box/sub"] == box.run(["/bin/pwd"], "--chdir=/box/sub").lines
@@ -84,7 +74,5 @@ def test_streams_are_found_from_the_box(box: Box) -> None:
 
 @pytest.mark.parametrize("directory", ["/box/missing", "/etc", "/box/prog"])
 def test_working_directory_that_cannot_be_entered_is_a_fault_of_the_sandbox(box: Box, directory: str) -> None:
-    """
-    Exit code 2 and `XX`: the program was not started.
-    """
+    """Exit code 2 and `XX`: the program was not started."""
     assert BROKEN == box.run(prog("hello"), f"--chdir={directory}").outcome

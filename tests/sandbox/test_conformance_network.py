@@ -22,16 +22,12 @@ def listener() -> Iterator[socket.socket]:
 
 
 def test_only_network_interface_is_its_own_loopback(box: Box) -> None:
-    """
-    There is nothing else to send through.
-    """
+    """There is nothing else to send through."""
     assert ["lo"] == box.run(prog("interfaces")).lines
 
 
 def test_server_of_the_host_is_not_reached(box: Box, listener: socket.socket) -> None:
-    """
-    127.0.0.1 inside is not that of the host.
-    """
+    """127.0.0.1 inside is not that of the host."""
     ran = box.run(prog("connect", listener.getsockname()[1], "hello"))
     listener.setblocking(False)
 
@@ -41,9 +37,7 @@ def test_server_of_the_host_is_not_reached(box: Box, listener: socket.socket) ->
 
 
 def test_server_of_the_host_is_reached_where_the_network_is_shared(box: Box, listener: socket.socket) -> None:
-    """
-    `--share-net` gives the network of the host.
-    """
+    """`--share-net` gives the network of the host."""
     ran = box.run(prog("connect", listener.getsockname()[1], "hello"), "--share-net")
     connection, _ = listener.accept()
     with connection:
@@ -53,9 +47,7 @@ def test_server_of_the_host_is_reached_where_the_network_is_shared(box: Box, lis
 
 
 def test_abstract_socket_of_the_host_is_not_reached(box: Box) -> None:
-    """
-    Unix sockets without a file belong to the network as well.
-    """
+    """Unix sockets without a file belong to the network as well."""
     name = f"verdictd-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(f"\0{name}")
@@ -65,9 +57,7 @@ def test_abstract_socket_of_the_host_is_not_reached(box: Box) -> None:
 
 
 def test_shared_memory_of_another_box_is_not_found(executable: Executable, program: Path, box: Box) -> None:
-    """
-    System V shared memory, although everybody may use it by its key, belongs to one run.
-    """
+    """System V shared memory, although everybody may use it by its key, belongs to one run."""
     key = 0x56455244
     ready = prog("sleep", 20, uuid.uuid4().hex)
     script = f"/box/prog make-shared-memory {key}; exec {' '.join(map(str, ready))}"
@@ -82,9 +72,7 @@ def test_shared_memory_of_another_box_is_not_found(executable: Executable, progr
 
 @pytest.mark.parametrize("attempt", ["keyctl", "vsock", "flock", "lock", "io_uring"])
 def test_way_from_box_to_box_is_closed(box: Box, attempt: str) -> None:
-    """
-    What the kernel keeps for all boxes together would carry messages between them.
-    """
+    """What the kernel keeps for all boxes together would carry messages between them."""
     ran = box.run(prog(attempt))
 
     assert ENDED_WELL == ran.outcome

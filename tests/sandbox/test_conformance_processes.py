@@ -59,7 +59,7 @@ def test_bomb_is_contained(box: Box, behaviour: str) -> None:
     token = uuid.uuid4().hex
     ran = box.run(prog(behaviour, token), "--processes=30", "--wall-time=0.5")
 
-    assert ran.took_s <= 10
+    assert ran.took_s <= 20
     assert [] == alive(prog(behaviour, token))
 
 
@@ -70,7 +70,7 @@ def test_shell_bomb_is_contained(box: Box) -> None:
     bomb = ["/bin/sh", "-c", f"b() {{ b {uuid.uuid4().hex} | b & b; }}; b"]
     ran = box.run(bomb, "--processes=30", "--wall-time=0.5")
 
-    assert ran.took_s <= 10
+    assert ran.took_s <= 20
     assert [] == alive(bomb)
 
 
@@ -92,7 +92,7 @@ def test_nothing_survives_the_run(box: Box, behaviour: str) -> None:
     ran = box.run(prog(behaviour, token), "--processes=10", "--wall-time=1")
 
     assert [] == alive(prog(behaviour, token))
-    assert ran.took_s <= 10
+    assert ran.took_s <= 20
 
 
 def test_program_that_ends_is_not_waited_for_longer_than_it_runs(box: Box) -> None:
@@ -102,7 +102,7 @@ def test_program_that_ends_is_not_waited_for_longer_than_it_runs(box: Box) -> No
     ran = box.run(["/bin/sh", "-c", "/box/prog sleep 60 & exit 3"], "--processes=2", "--wall-time=30")
 
     assert failed(3) == ran.outcome
-    assert ran.took_s <= 10
+    assert ran.took_s <= 20
 
 
 def test_kill_of_everybody_meets_nobody_else(executable: Executable, program: Path, box: Box) -> None:

@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from support.boxes import own_boxes
 from support.waiting import LIMIT_S, wait_until
 
 COMMAND = (sys.executable, "-m", "verdictd")
@@ -81,24 +82,25 @@ async def daemon(log: Path, *, within: Sequence[str] = (), **settings: str) -> A
 
 @asynccontextmanager
 async def launched(log: Path, *, within: Sequence[str] = (), **settings: str) -> AsyncIterator[Daemon]:
-    """Run the daemon, which may fail to start; it is gone when the block has ended.
+    """Run the daemon in boxes of its own, though it may fail to start; it is gone when the block has ended.
 
     `within` is a command that becomes the one given to it, such as `nsenter --net=...`.
     """
-    with log.open("wb") as stderr:
-        process = await asyncio.create_subprocess_exec(
-            *DIES_WITH_US,
-            *within,
-            *COMMAND,
-            "serve",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=stderr,
-            stderr=stderr,
-            env=environment(**settings),
-        )
-    try:
-        yield Daemon(process, log)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+    with own_boxes(settings) as own:
+        with log.open("wb") as stderr:
+            process = await asyncio.create_subprocess_exec(
+                *DIES_WITH_US,
+                *within,
+                *COMMAND,
+                "serve",
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+                env=environment(**own),
+            )
+        try:
+            yield Daemon(process, log)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()

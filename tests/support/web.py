@@ -55,7 +55,6 @@ async def listening(log: Path, **settings: str) -> AsyncIterator[Site]:
         "http__port": "0",
         "sandbox__isolate": "embedded",
         "sandbox__boxes": "2",
-        "sandbox__first_box": "770",
         "broker__reconnect_max_s": "0.5",
     }
     async with launched(log, **(own | settings)) as daemon:

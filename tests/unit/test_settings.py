@@ -56,32 +56,24 @@ def refusal(file: Path | None = None) -> str:
 
 
 def test_defaults_need_neither_file_nor_environment() -> None:
-    """
-    The daemon starts with the defaults where nothing is set.
-    """
+    """The daemon starts with the defaults where nothing is set."""
     assert Settings().model_dump() == load().model_dump()
 
 
 def test_empty_file_changes_nothing(write: Write) -> None:
-    """
-    What a file does not say has its default.
-    """
+    """What a file does not say has its default."""
     assert Settings().model_dump() == load(write("")).model_dump()
 
 
 def test_file_that_is_named_must_exist(tmp_path: Path) -> None:
-    """
-    A wrong path is no reason to run with the defaults.
-    """
+    """A wrong path is no reason to run with the defaults."""
     assert f"{tmp_path / 'x'}: no such file" == refusal(tmp_path / "x")
 
 
 def test_credential_wins_over_environment_over_file(
     write: Write, credentials: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    The closer to the process, the stronger; each source may give a part of a section.
-    """
+    """The closer to the process, the stronger; each source may give a part of a section."""
     file = write(
         '[broker]\nurl = "amqp://file/"\nresults_queue = "file"\ndead_queue = "file.dead"\nheartbeat_s = 7'
     )
@@ -97,18 +89,14 @@ def test_credential_wins_over_environment_over_file(
 
 @pytest.mark.parametrize("name", ["broker__url", "VERDICTD_BROKER__URL"])
 def test_credential_is_named_as_the_setting(credentials: Path, name: str) -> None:
-    """
-    The name of the environment variable does, too; the line end of the file is no part of it.
-    """
+    """The name of the environment variable does, too; the line end of the file is no part of it."""
     (credentials / name).write_text(f"amqp://u:{SECRET}@h/\n")
 
     assert f"amqp://u:{SECRET}@h/" == load().broker.url.get_secret_value()
 
 
 def test_other_credentials_are_left_alone(credentials: Path) -> None:
-    """
-    A key for TLS may lie there as well, in whatever format.
-    """
+    """A key for TLS may lie there as well, in whatever format."""
     (credentials / "tls.p12").write_bytes(b"\xff\xfe")
     (credentials / "log").mkdir()
 
@@ -124,18 +112,14 @@ def test_other_credentials_are_left_alone(credentials: Path) -> None:
     ],
 )
 def test_wrong_credential_names_itself(credentials: Path, name: str, content: bytes, reason: str) -> None:
-    """
-    A typo must not leave the default in force.
-    """
+    """A typo must not leave the default in force."""
     (credentials / name).write_bytes(content)
 
     assert reason == refusal()
 
 
 def test_credentials_that_are_missing_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    A directory that was promised and is not there is no reason to go on without it.
-    """
+    """A directory that was promised and is not there is no reason to go on without it."""
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/nonexistent")
 
     assert "[Errno 2] No such file or directory: '/nonexistent'" == refusal()
@@ -157,9 +141,7 @@ def test_credentials_that_are_missing_are_reported(monkeypatch: pytest.MonkeyPat
 def test_wrong_variable_names_itself(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str
 ) -> None:
-    """
-    Variables that look like settings are settings, or are refused; their values are not shown.
-    """
+    """Variables that look like settings are settings, or are refused; their values are not shown."""
     monkeypatch.setenv(name, value)
 
     assert reason == refusal()[: len(reason)]
@@ -170,9 +152,7 @@ def test_wrong_variable_names_itself(
     ["VERDICTD_CONFIG", "VERDICTD_PYTHON", "VERDICTD_BOX_ROOT", "VERDICTD_TEST_ISOLATE", "BROKER__URL"],
 )
 def test_variables_of_others_are_let_through(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """
-    Not everything with the prefix is a setting.
-    """
+    """Not everything with the prefix is a setting."""
     monkeypatch.setenv(name, "x")
 
     assert Settings().model_dump() == load().model_dump()
@@ -242,17 +222,13 @@ def test_variables_of_others_are_let_through(monkeypatch: pytest.MonkeyPatch, na
     ],
 )
 def test_wrong_setting_names_itself(write: Write, text: str, reason: str) -> None:
-    """
-    The message says which setting is wrong and why, and never shows the broker's URL.
-    """
+    """The message says which setting is wrong and why, and never shows the broker's URL."""
     assert reason == refusal(write(text))[: len(reason)]
 
 
 @pytest.mark.parametrize("content", [b"[broker", b"\xff", b'url = "' + SECRET.encode()])
 def test_file_that_is_no_toml_is_refused(tmp_path: Path, content: bytes) -> None:
-    """
-    The message names the file, and the line where there is one.
-    """
+    """The message names the file, and the line where there is one."""
     file = tmp_path / "verdictd.toml"
     file.write_bytes(content)
 
@@ -260,9 +236,7 @@ def test_file_that_is_no_toml_is_refused(tmp_path: Path, content: bytes) -> None
 
 
 def test_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
-    """
-    A directory is no settings file either.
-    """
+    """A directory is no settings file either."""
     assert f"{tmp_path}: no such file" == refusal(tmp_path)
 
 
@@ -287,9 +261,7 @@ def test_part_of_a_table_keeps_the_rest(
     text: str,
     expected: Bound[float],
 ) -> None:
-    """
-    Who sets one of default, min and max sets only that one.
-    """
+    """Who sets one of default, min and max sets only that one."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
@@ -300,9 +272,7 @@ def test_part_of_a_table_keeps_the_rest(
 
 
 def test_secrets_of_callbacks_are_lines_of_a_credential(credentials: Path) -> None:
-    """
-    One a line, so that a second one is added for a while; none of them shows.
-    """
+    """One a line, so that a second one is added for a while; none of them shows."""
     one, two = "whsec_" + "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFh", "whsec_" + "YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJi"
     (credentials / "callbacks__secrets").write_text(f"{one}\n{two}\n")
 
@@ -313,9 +283,7 @@ def test_secrets_of_callbacks_are_lines_of_a_credential(credentials: Path) -> No
 
 
 def test_lists_are_words_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    With white space between them.
-    """
+    """With white space between them."""
     monkeypatch.setenv("VERDICTD_CALLBACKS__ALLOW_NETWORKS", "10.0.0.0/8 fd00::/8")
     monkeypatch.setenv("VERDICTD_CALLBACKS__ALLOW_HOSTS", "Hooks.internal")
     monkeypatch.setenv("VERDICTD_CALLBACKS__ALLOW_PORTS", "80 8081")
@@ -332,26 +300,20 @@ def test_lists_are_words_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_secret_does_not_show() -> None:
-    """
-    Settings may be printed and logged.
-    """
+    """Settings may be printed and logged."""
     settings = Settings(broker=BrokerSettings(url=SecretStr(f"amqp://u:{SECRET}@h/")))
 
     assert SECRET not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
 
 
 def test_settings_do_not_change() -> None:
-    """
-    What was checked once stays right.
-    """
+    """What was checked once stays right."""
     with pytest.raises(ValidationError, match="frozen"):
         Settings().broker.heartbeat_s = 1  # type: ignore[misc]
 
 
 def test_boxes_are_as_many_as_processors_unless_set() -> None:
-    """
-    Those that the daemon may use count.
-    """
+    """Those that the daemon may use count."""
     settings = load()
 
     assert settings.sandbox.boxes is None

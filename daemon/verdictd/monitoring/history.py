@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydantic import AwareDatetime
@@ -42,14 +43,15 @@ class Rate:
 class History:
     """Results of the last minutes. State: counts by slots of ten seconds, and the newest results."""
 
-    def __init__(self) -> None:
-        self._began_s = time.monotonic()
+    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._began_s = monotonic()
         self._slots: deque[tuple[int, Counter[Status]]] = deque(maxlen=max(WINDOWS_S) // _SLOT_S + 1)
         self._verdicts: deque[ResultSummary] = deque(maxlen=_KEPT_VERDICTS)
 
     def add(self, result: Result) -> None:
         """Count a result that was published."""
-        slot = int(time.monotonic() // _SLOT_S)
+        slot = int(self._monotonic() // _SLOT_S)
         if not self._slots or self._slots[-1][0] != slot:
             self._slots.append((slot, Counter()))
         self._slots[-1][1][result.status] += 1
@@ -77,11 +79,11 @@ class History:
         return [self._rate(window_s) for window_s in WINDOWS_S]
 
     def _rate(self, window_s: int) -> Rate:
-        oldest = (time.monotonic() - window_s) // _SLOT_S
+        oldest = (self._monotonic() - window_s) // _SLOT_S
         counts: Counter[Status] = Counter()
         for slot, counted in self._slots:
             if slot > oldest:
                 counts += counted
         total = counts.total()
-        seconds = max(1.0, min(window_s, time.monotonic() - self._began_s))
+        seconds = max(1.0, min(window_s, self._monotonic() - self._began_s))
         return Rate(window_s, total, round(total / seconds, 3), dict(counts))

@@ -19,9 +19,8 @@ from verdictd.sandbox.model import Captured
 
 T = TypeVar("T")
 
-_TERMINATE_GRACE_S = 3.0
+_GRACE_S = 3.0  # for a child that was asked to end, and for its output once it has ended
 _KILL_GRACE_S = 5.0
-_DRAIN_S = 3.0
 _LARGE_BYTES = 256 * 1024
 
 
@@ -35,7 +34,9 @@ class ProcessResult:
     overflowed: bool
 
 
-async def execute(argv: list[str], *, stdin: bytes, output_bytes: int, deadline_s: float) -> ProcessResult:
+async def execute(
+    argv: list[str], *, stdin: bytes, output_bytes: int, deadline_s: float, grace_s: float = _GRACE_S
+) -> ProcessResult:
     """Run a child process to its end.
 
     The child gets descriptors opened here: an unlinked file to read, and for each output stream a pipe, of
@@ -44,12 +45,14 @@ async def execute(argv: list[str], *, stdin: bytes, output_bytes: int, deadline_
     the host has no disk space, process or open file left for it.
     """
     try:
-        return await _execute(argv, stdin, output_bytes, deadline_s)
+        return await _execute(argv, stdin, output_bytes, deadline_s, grace_s)
     except OSError as error:
         raise SandboxBroken(f"cannot start {argv[0]}: {error}", FaultKind.START) from error
 
 
-async def _execute(argv: list[str], stdin: bytes, output_bytes: int, deadline_s: float) -> ProcessResult:
+async def _execute(
+    argv: list[str], stdin: bytes, output_bytes: int, deadline_s: float, grace_s: float
+) -> ProcessResult:
     overflow = asyncio.Event()
     async with _readable(stdin) as stdin_fd:
         with (
@@ -61,13 +64,15 @@ async def _execute(argv: list[str], stdin: bytes, output_bytes: int, deadline_s:
             finally:
                 out.close()
                 err.close()
-            returncode = await _wait(process, overflow, deadline_s)
+            returncode = await _wait(process, overflow, deadline_s, grace_s)
             if not overflow.is_set():
-                await _drained(stdout, stderr)
+                await _drained(stdout, stderr, limit_s=grace_s)
             return ProcessResult(returncode, stdout.captured(), stderr.captured(), overflow.is_set())
 
 
-async def _wait(process: asyncio.subprocess.Process, overflow: asyncio.Event, deadline_s: float) -> int:
+async def _wait(
+    process: asyncio.subprocess.Process, overflow: asyncio.Event, deadline_s: float, grace_s: float
+) -> int:
     """Wait for the child; terminate it if it writes too much or the deadline passes."""
     ended = asyncio.ensure_future(process.wait())
     overflowed = asyncio.ensure_future(overflow.wait())
@@ -78,7 +83,7 @@ async def _wait(process: asyncio.subprocess.Process, overflow: asyncio.Event, de
     finally:
         overflowed.cancel()
         if not ended.done():
-            await finish(_end(process, ended))
+            await finish(_end(process, ended, grace_s))
     if not done:
         raise SandboxBroken(f"the sandbox did not end within {deadline_s:.1f} s", FaultKind.DEADLINE)
     if process.returncode is None:
@@ -88,7 +93,7 @@ async def _wait(process: asyncio.subprocess.Process, overflow: asyncio.Event, de
     return process.returncode
 
 
-async def _end(process: asyncio.subprocess.Process, ended: "asyncio.Future[int]") -> None:
+async def _end(process: asyncio.subprocess.Process, ended: "asyncio.Future[int]", grace_s: float) -> None:
     """Terminate the child; if it does not end, kill it, its own children first.
 
     Killing isolate's keeper alone would free the program from its limits. The child of a keeper that does not
@@ -96,7 +101,7 @@ async def _end(process: asyncio.subprocess.Process, ended: "asyncio.Future[int]"
     """
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
-    done, _ = await asyncio.wait({ended}, timeout=_TERMINATE_GRACE_S)
+    done, _ = await asyncio.wait({ended}, timeout=grace_s)
     if done:
         return
     for child in children(process.pid):
@@ -167,9 +172,9 @@ def _capture(limit: int, on_overflow: Callable[[], None]) -> Iterator[tuple[_Pip
         os.close(read_fd)
 
 
-async def _drained(*pipes: _Pipe) -> None:
+async def _drained(*pipes: _Pipe, limit_s: float) -> None:
     try:
-        async with asyncio.timeout(_DRAIN_S):
+        async with asyncio.timeout(limit_s):
             for pipe in pipes:
                 await pipe.done.wait()
     except TimeoutError:

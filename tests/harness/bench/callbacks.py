@@ -26,7 +26,6 @@ from support.receiver import SECRET, Receiver, never_answers
 from support.waiting import wait_until
 
 RECEIVERS = 10
-FIRST_BOX = 860
 
 
 async def run(isolate: str, count: int, rate: float, *, dead: bool) -> None:
@@ -50,7 +49,6 @@ async def run(isolate: str, count: int, rate: float, *, dead: bool) -> None:
                 broker__url=broker.url,
                 sandbox__isolate=isolate,
                 sandbox__boxes="2",
-                sandbox__first_box=str(FIRST_BOX),
                 callbacks__enabled="true",
                 callbacks__secrets=SECRET,
                 callbacks__allow_networks="127.0.0.0/8",

@@ -16,24 +16,25 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from support.amqp import RESULTS, SUBMISSIONS, peer
+from support.boxes import boxes
 from support.daemon import daemon
 from support.rabbitmq import PrivateBroker
 from verdictd.sandbox.discovery import discover
 from verdictd.sandbox.model import BoxId
 
-FIRST_BOX = 770
 PROGRAMS = {
     "python": ("/usr/bin/python3 -c 'print(42)'", {"language": "python", "source_code": "print(42)"}),
     "bash": ("/bin/bash -c 'echo 42'", {"language": "bash", "source_code": "echo 42"}),
 }
 
 
-def loop(executable: tuple[str, ...], options: str, program: str, count: int, boxes: int) -> float:
+def loop(executable: tuple[str, ...], options: str, program: str, count: int, numbers: range) -> float:
     """Runs a second of the bare loop."""
+    each = count // len(numbers)
     sandbox = " ".join(executable)
     limits = "--time=2 --wall-time=6 --processes=60 --open-files=256 --silent"
     script = (
-        f"for n in $(seq {count // boxes}); do"
+        f"for n in $(seq {each}); do"
         f" {sandbox} --box-id=$1 {options} --init >/dev/null;"
         f" {sandbox} --box-id=$1 {options} {limits} --meta=$2 --run -- {program} >/dev/null;"
         f" {sandbox} --box-id=$1 {options} --cleanup; done"
@@ -41,21 +42,21 @@ def loop(executable: tuple[str, ...], options: str, program: str, count: int, bo
     with tempfile.TemporaryDirectory() as folder:
         began_s = time.monotonic()
         loops = [
-            subprocess.Popen(["/bin/sh", "-c", script, "sh", str(FIRST_BOX + n), f"{folder}/meta-{n}"])
-            for n in range(boxes)
+            subprocess.Popen(["/bin/sh", "-c", script, "sh", str(number), f"{folder}/meta-{number}"])
+            for number in numbers
         ]
         for process in loops:
             process.wait(600)
-        return count // boxes * boxes / (time.monotonic() - began_s)
+        return each * len(numbers) / (time.monotonic() - began_s)
 
 
-async def end_to_end(submission: dict[str, str], isolate: str, count: int, boxes: int) -> float:
+async def end_to_end(submission: dict[str, str], isolate: str, count: int, box_count: int) -> float:
     """Submissions a second, from the first publication to the last reply."""
     body = json.dumps(submission | {"expected_output": "42"}).encode()
     with PrivateBroker() as broker:
-        settings = {"broker__url": broker.url, "sandbox__isolate": isolate, "sandbox__boxes": str(boxes)}
+        settings = {"broker__url": broker.url, "sandbox__isolate": isolate, "sandbox__boxes": str(box_count)}
         log = broker.folder / "daemon.log"
-        async with daemon(log, sandbox__first_box=str(FIRST_BOX), **settings), peer(broker.url) as client:
+        async with daemon(log, **settings), peer(broker.url) as client:
             replies = await client.channel.get_queue(RESULTS)
             answered: asyncio.Queue[str] = asyncio.Queue()
             await replies.consume(lambda reply: answered.put(json.loads(reply.body)["status"]), no_ack=True)
@@ -74,16 +75,17 @@ async def main() -> None:
     parser.add_argument("--count", type=int, default=400)
     parser.add_argument("--boxes", type=int, default=2)
     arguments = parser.parse_args()
-    boxes = [BoxId(FIRST_BOX + n) for n in range(arguments.boxes)]
-    sandbox = await discover(arguments.sandbox, allow_old=False, control_groups="auto", boxes=boxes)
-    groups = "--cg" if sandbox.control_groups else ""
-    print(f"{sandbox.name} {sandbox.version} {groups or 'without control groups'}, {arguments.boxes} boxes")
-    for name, (program, submission) in PROGRAMS.items():
-        bare = await asyncio.to_thread(
-            loop, sandbox.executable, groups, program, arguments.count, arguments.boxes
-        )
-        whole = await end_to_end(submission, arguments.sandbox, arguments.count, arguments.boxes)
-        print(f"{name}: loop {bare:.0f}/s, daemon {whole:.0f}/s, ratio {whole / bare:.2f}")
+    with boxes(arguments.boxes) as numbers:
+        ids = [BoxId(number) for number in numbers]
+        sandbox = await discover(arguments.sandbox, allow_old=False, control_groups="auto", boxes=ids)
+        groups = "--cg" if sandbox.control_groups else ""
+        print(f"{sandbox.name} {sandbox.version} {groups or 'without control groups'}, {len(numbers)} boxes")
+        for name, (program, submission) in PROGRAMS.items():
+            bare = await asyncio.to_thread(
+                loop, sandbox.executable, groups, program, arguments.count, numbers
+            )
+            whole = await end_to_end(submission, arguments.sandbox, arguments.count, len(numbers))
+            print(f"{name}: loop {bare:.0f}/s, daemon {whole:.0f}/s, ratio {whole / bare:.2f}")
 
 
 if __name__ == "__main__":

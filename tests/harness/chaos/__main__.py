@@ -18,9 +18,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.chaos.rig import Rig
+from harness.chaos.rig import MOST_BOXES, Rig
 from harness.chaos.row import Row, Skipped
 from harness.chaos.scenarios import SCENARIOS, Lane, Scenario
+from support.boxes import boxes
 from support.daemon import sandbox_setting
 from support.rabbitmq import BrokerFailed, PrivateBroker
 
@@ -77,17 +78,20 @@ async def run_all(scenarios: Sequence[Scenario], arguments: argparse.Namespace, 
     with PrivateBroker() as broker:
 
         async def run_lane(lane: Lane) -> list[Row]:
-            return [
-                await run(scenario, arguments, folder, broker)
-                for scenario in scenarios
-                if scenario.lane is lane
-            ]
+            with boxes(MOST_BOXES) as numbers:
+                return [
+                    await run(scenario, arguments, folder, broker, numbers)
+                    for scenario in scenarios
+                    if scenario.lane is lane
+                ]
 
         lanes = await asyncio.gather(*map(run_lane, Lane))
     return [row for lane in lanes for row in lane]
 
 
-async def run(scenario: Scenario, arguments: argparse.Namespace, folder: Path, broker: PrivateBroker) -> Row:
+async def run(
+    scenario: Scenario, arguments: argparse.Namespace, folder: Path, broker: PrivateBroker, numbers: range
+) -> Row:
     """Run one scenario, and say at once how it ended."""
     own = folder / scenario.name
     own.mkdir()
@@ -96,7 +100,7 @@ async def run(scenario: Scenario, arguments: argparse.Namespace, folder: Path, b
         folder=own,
         random=scenario.chance(arguments.seed),
         sandbox=arguments.sandbox,
-        first_box=scenario.lane.value,
+        numbers=numbers,
         full=arguments.full,
     )
     row = Row(scenario.name)

@@ -20,13 +20,13 @@ from support.rabbitmq import PrivateBroker
 from support.waiting import wait_until
 
 BOXES = 4
-LANE_BOXES = 12
+MOST_BOXES = 12
 
 
 class Rig:
     """The means of one scenario. State: the daemons that it has started so far.
 
-    `full` asks for the figures of a long run; from `first_box` on the boxes are the scenario's own.
+    `full` asks for the figures of a long run; `numbers` are boxes of its own, MOST_BOXES of them.
     """
 
     def __init__(
@@ -36,11 +36,11 @@ class Rig:
         folder: Path,
         random: Random,
         sandbox: str,
-        first_box: int,
+        numbers: range,
         full: bool = False,
     ) -> None:
         self._broker = broker
-        self._first_box = first_box
+        self._numbers = numbers
         self.random = random
         self.sandbox = sandbox
         self.full = full
@@ -81,7 +81,7 @@ class Rig:
             "broker__url": url,
             "sandbox__isolate": self.sandbox,
             "sandbox__boxes": str(boxes),
-            "sandbox__first_box": str(self._first_box + offset),
+            "sandbox__first_box": str(self._numbers[offset]),
             "log__level": "debug",
             "log__format": "json",
         }
@@ -98,8 +98,7 @@ class Rig:
 
     def control_groups(self) -> list[str]:
         """The control groups of the scenario's boxes that are there."""
-        numbers = range(self._first_box, self._first_box + LANE_BOXES)
-        names = {f"{prefix}-{number}" for number in numbers for prefix in ("box", "verdictd-box")}
+        names = {f"{prefix}-{number}" for number in self._numbers for prefix in ("box", "verdictd-box")}
         return [
             f"{folder}/{name}" for folder, below, _ in os.walk("/sys/fs/cgroup") for name in names & {*below}
         ]

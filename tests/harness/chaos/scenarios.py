@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, auto
 from random import Random
 from typing import Final
 
@@ -12,13 +12,13 @@ from harness.chaos.row import Row
 
 
 class Lane(Enum):
-    """Scenarios of a lane run one after the other, lanes beside each other; the value is the first box."""
+    """Scenarios of a lane run one after the other, lanes beside each other."""
 
-    BUSY = 804
+    BUSY = auto()
     """They take all the processors that there are."""
-    QUIET = 816
+    QUIET = auto()
     """They wait most of the time."""
-    LONG = 828
+    LONG = auto()
     """The first of them waits for minutes."""
 
 

@@ -18,7 +18,6 @@ from support.rabbitmq import BrokerFailed, PrivateBroker
 from verdictd.contract.result import Result
 
 LIMIT_S = 100
-FIRST_BOX = "800"  # not those of a daemon that this machine may be running, nor of the tests
 SUBMISSIONS_QUEUE = "verdictd.submissions"
 REPLY_QUEUE = "verdictd.reply.demo"
 ROW = "{:<17} {:<11} {:<22} {:<22} {:>9} {:>11}"
@@ -49,9 +48,8 @@ async def demo(broker: PrivateBroker) -> int:
     """Judge all submissions through this broker; 0 if every verdict is the expected one."""
     log = broker.folder / "daemon.log"
     console.print("Starting verdictd ...")
-    settings = {"broker__url": broker.url, "sandbox__first_box": FIRST_BOX}
     try:
-        async with asyncio.timeout(LIMIT_S), launched(log, **settings) as judge:
+        async with asyncio.timeout(LIMIT_S), launched(log, broker__url=broker.url) as judge:
             await consuming(judge)
             results = await judged(broker.url)
             exit_code = await judge.end()

@@ -14,15 +14,13 @@ class Clock:
     def __init__(self) -> None:
         self.now_s = 1_000.0
 
-    def monotonic(self) -> float:
+    def __call__(self) -> float:
         return self.now_s
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr("verdictd.monitoring.history.time", clock)
-    return clock
+def clock() -> Clock:
+    return Clock()
 
 
 def result(number: int, status: Status = Status.ACCEPTED) -> Result:
@@ -41,7 +39,7 @@ def result(number: int, status: Status = Status.ACCEPTED) -> Result:
 
 def test_last_verdicts_are_kept_the_newest_first(clock: Clock) -> None:
     """Fifty of them, however many there were."""
-    history = History()
+    history = History(monotonic=clock)
     for number in range(1_000):
         history.add(result(number))
         clock.now_s += 1
@@ -53,7 +51,7 @@ def test_last_verdicts_are_kept_the_newest_first(clock: Clock) -> None:
 
 def test_rates_cover_one_five_and_fifteen_minutes(clock: Clock) -> None:
     """One submission a second, for an hour."""
-    history = History()
+    history = History(monotonic=clock)
     for number in range(3_600):
         clock.now_s += 1
         history.add(result(number))
@@ -64,7 +62,7 @@ def test_rates_cover_one_five_and_fifteen_minutes(clock: Clock) -> None:
 
 def test_rate_after_the_start_is_over_the_time_since(clock: Clock) -> None:
     """Twenty in ten seconds are two a second, over any window; each status is counted."""
-    history = History()
+    history = History(monotonic=clock)
     for number in range(20):
         clock.now_s += 0.5
         history.add(result(number, Status.WRONG_ANSWER if number % 4 else Status.ACCEPTED))
@@ -75,7 +73,7 @@ def test_rate_after_the_start_is_over_the_time_since(clock: Clock) -> None:
 
 def test_quiet_time_brings_rates_to_nothing(clock: Clock) -> None:
     """What is older than a window is not counted in it."""
-    history = History()
+    history = History(monotonic=clock)
     history.add(result(1))
     clock.now_s += 400
 

@@ -13,24 +13,20 @@ import pytest
 from support.processes import alive
 from support.waiting import wait_until
 from verdictd.errors import SandboxBroken
-from verdictd.sandbox import processes
 from verdictd.sandbox.processes import ProcessResult, execute
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(autouse=True)
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the wait for a process that does not end on SIGTERM."""
-    monkeypatch.setattr(processes, "_TERMINATE_GRACE_S", 0.5)
-    monkeypatch.setattr(processes, "_DRAIN_S", 0.5)
-
-
 async def shell(
-    script: str, *, stdin: bytes = b"", output_bytes: int = 1_000, deadline_s: float = 60
+    script: str, *, stdin: bytes = b"", output_bytes: int = 1_000, deadline_s: float = 60, grace_s: float = 60
 ) -> ProcessResult:
     return await execute(
-        ["/bin/bash", "-c", script], stdin=stdin, output_bytes=output_bytes, deadline_s=deadline_s
+        ["/bin/bash", "-c", script],
+        stdin=stdin,
+        output_bytes=output_bytes,
+        deadline_s=deadline_s,
+        grace_s=grace_s,
     )
 
 
@@ -90,7 +86,7 @@ async def test_child_that_outlives_its_deadline_is_asked_to_end() -> None:
 
 async def test_child_that_ignores_sigterm_is_killed_with_its_own_child() -> None:
     """A keeper that hangs is killed, and the first process of its sandbox before it."""
-    running = asyncio.ensure_future(shell("trap '' TERM; sleep 6543 & sleep 6543", deadline_s=2))
+    running = asyncio.ensure_future(shell("trap '' TERM; sleep 6543 & sleep 6543", deadline_s=2, grace_s=0.5))
     await wait_until(lambda: len(alive(["sleep", "6543"])) == 2)
     with pytest.raises(SandboxBroken, match="did not end within"):
         await running
@@ -111,7 +107,7 @@ async def test_cancelled_wait_ends_the_child() -> None:
 async def test_descendant_that_holds_the_output_is_a_fault() -> None:
     """If a process inside outlives its sandbox, the sandbox has failed."""
     with pytest.raises(SandboxBroken, match="outlived its sandbox"):
-        await shell("sleep 6545 & exit 0")
+        await shell("sleep 6545 & exit 0", grace_s=0.5)
     for pid in alive(["sleep", "6545"]):
         os.kill(pid, 9)
 

@@ -15,9 +15,7 @@ def directories(*arguments: str) -> list[tuple[str, str, set[str]]]:
 
 
 def test_default_rules_are_those_of_isolate() -> None:
-    """
-    Without rules of its own a program sees these directories, in this order.
-    """
+    """Without rules of its own a program sees these directories, in this order."""
     expected = [
         ("box", "./box", {"rw"}),
         ("bin", "/bin", set()),
@@ -34,9 +32,7 @@ def test_default_rules_are_those_of_isolate() -> None:
 
 
 def test_default_dev_has_harmless_devices_only() -> None:
-    """
-    The host's disks are not even visible, unless a rule binds the whole of /dev.
-    """
+    """The host's disks are not even visible, unless a rule binds the whole of /dev."""
     options = Options()
     parse(["--run", "--", "/bin/true"], options)
 
@@ -44,32 +40,24 @@ def test_default_dev_has_harmless_devices_only() -> None:
 
 
 def test_no_default_dirs_leaves_only_the_given_rules() -> None:
-    """
-    With -D nothing is seen that was not asked for.
-    """
+    """With -D nothing is seen that was not asked for."""
     assert [("a/b", "/etc", {"noexec"})] == directories("-D", "-d", "/a//b/=/etc:noexec")
 
 
 def test_single_directory_is_bound_to_its_own_name() -> None:
-    """
-    `dir:options` binds the host's directory of that name.
-    """
+    """`dir:options` binds the host's directory of that name."""
     rule = parse_rule("opt/jdk:maybe")
 
     assert ("opt/jdk", "/opt/jdk", {"maybe"}) == (rule.inside, rule.outside, set(rule.options))
 
 
 def test_replacing_rule_keeps_the_place_of_the_replaced() -> None:
-    """
-    The order of rules matters, so a replacement does not move to the end.
-    """
+    """The order of rules matters, so a replacement does not move to the end."""
     assert ("lib", "/opt/lib", set()) == directories("-d", "lib=/opt/lib")[4]
 
 
 def test_rule_with_empty_right_side_removes() -> None:
-    """
-    `in=` takes a rule away, a default one too.
-    """
+    """`in=` takes a rule away, a default one too."""
     assert "proc" not in [inside for inside, _, _ in directories("-d", "proc=")]
 
 
@@ -88,9 +76,7 @@ def test_rule_with_empty_right_side_removes() -> None:
     ],
 )
 def test_invalid_rule_says_why(text: str, problem: str) -> None:
-    """
-    A rule that means nothing is a usage error, in isolate's words.
-    """
+    """A rule that means nothing is a usage error, in isolate's words."""
     with pytest.raises(UsageError) as caught:
         parse_rule(text)
 
