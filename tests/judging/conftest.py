@@ -62,7 +62,7 @@ def settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="session")
 async def host(settings: Settings) -> AsyncIterator[Judgehost]:
-    """What `verdictd run` judges with."""
+    """The judgehost of `verdictd run`."""
     async with open_judgehost(settings) as host:
         yield host
 

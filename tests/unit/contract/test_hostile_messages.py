@@ -36,25 +36,19 @@ from verdictd.errors import Problem
     ],
 )
 def test_what_is_no_json_is_refused_as_a_whole(sent: bytes) -> None:
-    """
-    The body is JSON in UTF-8, without a byte order mark or lone surrogates, nested 200 deep at the most.
-    """
+    """The body is JSON in UTF-8, without a byte order mark or lone surrogates, nested at most 200 deep."""
     assert "" == problem(sent).path
     assert problem(sent).message.startswith("Invalid JSON: ")
 
 
 @pytest.mark.parametrize("sent", [b"null", b"[]", b'"{}"', b"1", b"true", b"NaN"])
 def test_what_is_no_object_is_refused_as_a_whole(sent: bytes) -> None:
-    """
-    A submission is one JSON object.
-    """
+    """A submission is one JSON object."""
     assert Problem("", "Input should be an object") == problem(sent)
 
 
 def test_message_beyond_its_bound_is_refused_unread() -> None:
-    """
-    The bound is the operator's.
-    """
+    """The bound is the operator's."""
     model = submission_model(Limits(message_bytes=KIB))
 
     assert [] == problems(body().ljust(KIB), model=model)
@@ -64,9 +58,7 @@ def test_message_beyond_its_bound_is_refused_unread() -> None:
 
 @pytest.mark.parametrize("character", ["k", "~", "/", "\u0001"])
 def test_name_of_a_megabyte_is_not_echoed(character: str) -> None:
-    """
-    The answer to a large message is small.
-    """
+    """The answer to a large message is small."""
     assert 450 > len(problem(body(**{character * MIB: 1})).path)
 
 
@@ -90,9 +82,7 @@ TOO_MANY = Problem("", f"the message has more than {MAX_VALUES} JSON values")
 def test_message_of_millions_of_values_is_refused_within_a_second_or_two(
     start: str, repeated: str, end: str
 ) -> None:
-    """
-    Counting is quick; an object and an error for each would take minutes, and gigabytes.
-    """
+    """Counting is quick; an object and an error for each would take minutes, and gigabytes."""
     sent = (start + repeated * (63 * MIB // len(repeated)) + end).encode()
     started_s = time.process_time()
 
@@ -120,9 +110,7 @@ except InvalidSubmission as error:
 
 
 def test_message_of_millions_of_values_needs_little_memory() -> None:
-    """
-    Nine million fields are refused, and an id is found to say so, within 512 MiB in all.
-    """
+    """Nine million fields are refused, and an id is found to say so, within 512 MiB in all."""
     ended = subprocess.run(
         [sys.executable, "-c", NEEDS_LITTLE_MEMORY], capture_output=True, text=True, timeout=60, check=False
     )
@@ -132,18 +120,14 @@ def test_message_of_millions_of_values_needs_little_memory() -> None:
 
 @pytest.mark.parametrize("repeated", [",", '"', "\\", '\\"', "[{", "\n"])
 def test_only_what_stands_outside_strings_is_counted(repeated: str) -> None:
-    """
-    An input of 16 MiB may hold commas, quotes and brackets as it likes.
-    """
+    """An input of 16 MiB may hold commas, quotes and brackets as it likes."""
     content = repeated * (16 * MIB // len(repeated))
 
     assert content.encode() == take(stdin=content).stdin
 
 
 def test_as_many_values_as_are_allowed_are_taken() -> None:
-    """
-    The bound itself is inside: 65,536 values, with the object and what separates them.
-    """
+    """The bound itself is inside: 65,536 values, with the object and what separates them."""
     limits = Limits(metadata_bytes=MIB, result_bytes=2 * MIB)
     others = 5  # two objects, the list, and the commas between three fields
 
@@ -156,9 +140,7 @@ def test_as_many_values_as_are_allowed_are_taken() -> None:
 
 
 def test_large_message_is_answered_under_its_id_unless_it_has_too_many_values() -> None:
-    """
-    Its bytes do no harm, millions of objects would.
-    """
+    """Its bytes do no harm, millions of objects would."""
     assert "a" == peek_id(b'{"id": "a", "stdin": "' + b"x" * (65 * MIB) + b'"}', "b")
     assert "b" == peek_id(b'{"id": "a"' + b',"x": 0' * MAX_VALUES + b"}", "b")
 
@@ -181,9 +163,7 @@ BODIES = st.one_of(
 @given(BODIES, st.none() | st.text(max_size=8))
 @example(PROTOTYPE_SAMPLE, None)
 def test_any_body_is_a_submission_or_refused_with_reasons(sent: bytes, message_id: str | None) -> None:
-    """
-    No message raises anything else, and each can be answered under an id.
-    """
+    """No message raises anything else, and each can be answered under an id."""
     found = problems(sent, message_id=message_id)
 
     assert 21 >= len(found)
