@@ -33,16 +33,12 @@ def faults(validator: Draft202012Validator, document: Any) -> list[str]:
 
 @pytest.mark.parametrize("name", schemas())
 def test_schema_in_the_repository_is_that_of_the_code(name: str) -> None:
-    """
-    `verdictd schema` changes nothing; run it after a change of the messages.
-    """
+    """`verdictd schema` changes nothing; run it after a change of the messages."""
     assert schemas()[name] == json.loads((DIRECTORY / name).read_bytes())
 
 
 def test_schemas_are_written_into_a_new_directory(tmp_path: Path) -> None:
-    """
-    The files are those of the repository, byte by byte.
-    """
+    """The files are those of the repository, byte by byte."""
     write(tmp_path / "new")
 
     written = {file.name: file.read_bytes() for file in (tmp_path / "new").iterdir()}
@@ -51,9 +47,7 @@ def test_schemas_are_written_into_a_new_directory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", schemas())
 def test_schema_is_one_and_describes_every_field(name: str) -> None:
-    """
-    JSON Schema 2020-12, with a description of each field.
-    """
+    """JSON Schema 2020-12, with a description of each field."""
     schema = schemas()[name]
     Draft202012Validator.check_schema(schema)
 
@@ -65,18 +59,14 @@ def test_schema_is_one_and_describes_every_field(name: str) -> None:
 
 @pytest.mark.parametrize("name", SUBMISSIONS)
 def test_submission_example_is_taken(name: str) -> None:
-    """
-    By the schema as by the daemon.
-    """
+    """By the schema as by the daemon."""
     assert [] == problems(read(name))
     assert [] == faults(SUBMISSION, json.loads(read(name)))
 
 
 @pytest.mark.parametrize("name", RESULTS)
 def test_result_example_is_a_result(name: str) -> None:
-    """
-    With every field, and the number that belongs to the status.
-    """
+    """With every field, and the number that belongs to the status."""
     document = json.loads(read(name))
     result = Result.model_validate_json(read(name))
 
@@ -86,16 +76,12 @@ def test_result_example_is_a_result(name: str) -> None:
 
 
 def test_there_is_a_result_of_every_status() -> None:
-    """
-    Consumers can try their code on each.
-    """
+    """Consumers can try their code on each."""
     assert set(Status) == {json.loads(read(name))["status"] for name in RESULTS}
 
 
 def test_there_is_a_submission_with_every_field() -> None:
-    """
-    And one that is as short as can be, and the prototype's sample as it stands.
-    """
+    """And one that is as short as can be, and the prototype's sample as it stands."""
     assert set(MODEL.model_fields) == set(json.loads(read("submission-full.json")))
     assert {"language", "source_code"} == set(json.loads(read("submission-minimal.json")))
     assert json.loads(PROTOTYPE_SAMPLE) == json.loads(read("submission-prototype.json"))
@@ -130,9 +116,7 @@ def test_there_is_a_submission_with_every_field() -> None:
     ],
 )
 def test_schema_refuses_what_the_daemon_refuses(fields: dict[str, Any]) -> None:
-    """
-    As far as JSON Schema can tell; what it cannot is said in the descriptions.
-    """
+    """As far as JSON Schema can tell; what it cannot is said in the descriptions."""
     assert 1 == len(problems(body(**fields)))
     assert [] != faults(SUBMISSION, MINIMAL | fields)
 
@@ -169,9 +153,7 @@ FIELDS = st.fixed_dictionaries(
 @example({"callback_url": "hTTp://a"})
 @example({"additional_files": [{"name": "...", "content": ""}]})
 def test_schema_takes_whatever_the_daemon_takes(fields: dict[str, Any]) -> None:
-    """
-    A publisher that validates first never refuses a good submission.
-    """
+    """A publisher that validates first never refuses a good submission."""
     taken = problems(body(**fields)) == []
 
     assert not taken or [] == faults(SUBMISSION, MINIMAL | fields)
@@ -182,9 +164,7 @@ def test_schema_takes_whatever_the_daemon_takes(fields: dict[str, Any]) -> None:
 @example("1/2/3/4/5/6/7/8/9")
 @example(".../..a/a..")
 def test_schema_and_daemon_agree_on_file_names(name: str) -> None:
-    """
-    The pattern says the whole rule, but for the bound in bytes.
-    """
+    """The pattern says the whole rule, but for the bound in bytes."""
     assume(not name.endswith("\n"))  # "$" means more in Python than in JSON Schema
     try:
         check_name(name)
@@ -198,9 +178,7 @@ def test_schema_and_daemon_agree_on_file_names(name: str) -> None:
 
 
 def test_defaults_in_the_schema_are_those_of_the_daemon() -> None:
-    """
-    Sending every default is the same as sending none.
-    """
+    """Sending every default is the same as sending none."""
     properties = schemas()["submission.schema.json"]["properties"]
     defaults = {name: field["default"] for name, field in properties.items() if "default" in field}
 

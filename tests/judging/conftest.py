@@ -52,7 +52,7 @@ def settings(isolate: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="session")
 async def host(settings: Settings) -> AsyncIterator[Judgehost]:
-    """What `verdictd run` judges with."""
+    """The judgehost of `verdictd run`."""
     async with open_judgehost(settings) as host:
         yield host
 

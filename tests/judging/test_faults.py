@@ -67,7 +67,7 @@ async def judge(host: Judgehost, source: str = "echo fine", wall_time_limit: flo
 
 
 async def failure(host: Judgehost) -> type[SandboxBroken]:
-    """What judging comes to where it must fail."""
+    """Return the error that judging ends with."""
     with pytest.raises(SandboxBroken) as raised:
         await judge(host)
     return raised.type
@@ -92,7 +92,7 @@ ON_INIT = 'case " $* " in *" --init "*) {} ;; esac'
 async def test_sandbox_that_fails_is_our_fault_until_it_works_again(
     opened: Open, faulty: Faulty, fault: str
 ) -> None:
-    """Whatever comes out of it, it is no verdict; nobody waits for a box until the cause is gone."""
+    """A fault never gives a verdict, and boxes are leased again when its cause is gone."""
     async with opened() as host:
         faulty.do_instead(fault)
         broken = [await failure(host) for _ in range(2)]
@@ -150,7 +150,7 @@ async def test_box_that_cannot_be_reset_is_retired_and_comes_back(
 
 
 async def test_box_that_proves_itself_is_used_again_at_once(opened: Open, faulty: Faulty) -> None:
-    """A sandbox that fails under one program, and not under ours, is no reason to rest."""
+    """A sandbox that fails for one program, but not for the probe, does not stop judging."""
     async with opened() as host:
         faulty.do_instead(ON_RUN.format('[[ "$*" == *main.sh* ]] && kill -9 $$'))
         with pytest.raises(SandboxBroken) as failure:
@@ -163,7 +163,7 @@ async def test_box_that_proves_itself_is_used_again_at_once(opened: Open, faulty
 
 
 async def test_full_disk_is_our_fault(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What failed on a full disk may have failed for that: no verdict, and no box until there is room."""
+    """A failure on a full disk gives no verdict, and no box is leased until there is room."""
     async with opened() as host:
         with monkeypatch.context() as patch:
             patch.setattr(box_module, "_LEAST_FREE_BYTES", 2**62)
@@ -214,7 +214,7 @@ async def test_sandbox_that_never_worked_stops_the_start(opened: Open, faulty: F
 
 @pytest.mark.parametrize("said", ["isolate", "The process isolator", "", "The process isolator x"])
 async def test_executable_that_is_no_isolate_stops_the_start(opened: Open, faulty: Faulty, said: str) -> None:
-    """What does not tell its version is not trusted with programs."""
+    """A sandbox that does not tell its version is not used."""
     faulty.do_instead(f"echo '{said}'; exit 0")
     with pytest.raises(NoSandbox, match="--version exited with 0"):
         async with opened():
@@ -222,7 +222,7 @@ async def test_executable_that_is_no_isolate_stops_the_start(opened: Open, fault
 
 
 async def test_draining_pool_leases_no_box_and_tells_who_waits(opened: Open) -> None:
-    """Who has a box keeps it to the end; who waits for one is told at once."""
+    """Running submissions keep their boxes to the end; waiting ones get Draining at once."""
     async with opened() as host:
         busy = [asyncio.ensure_future(judge(host, "sleep 0.5")) for _ in range(2)]
         await wait_until(lambda: set(host.pool.states.values()) == {BoxState.LEASED})

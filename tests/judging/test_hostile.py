@@ -90,7 +90,7 @@ async def test_file_of_the_host_cannot_be_compiled_in(judge: Judge) -> None:
 
 
 async def test_background_process_is_dead_when_the_result_is_there(judge: Judge) -> None:
-    """What a program left running ends with it."""
+    """Processes that a program left behind are killed."""
     seconds = f"98765{os.getpid()}"
     result = await judge("bash", f"setsid sleep {seconds} >/dev/null 2>&1 </dev/null & sleep 0.2; echo left")
 
@@ -208,7 +208,7 @@ async def test_deep_directories_are_a_verdict_or_our_fault(judge: Judge, host: J
 
 
 async def test_files_that_are_hard_to_remove_are_removed(judge: Judge) -> None:
-    """Folders without permissions, names that are no text, set-uid files, special files."""
+    """Folders without permissions, names that are not text, set-uid files, special files."""
     source = (
         "import os\n"
         "os.mkdir('a'); open('a/b', 'w').close(); os.chmod('a', 0)\n"
@@ -286,7 +286,7 @@ def _keepers() -> list[int]:
 
 
 async def test_unix_socket_of_the_host_is_out_of_reach(judge: Judge) -> None:
-    """A box has a network of its own: the abstract sockets of the host are not in it."""
+    """A box has its own network: it does not contain the abstract sockets of the host."""
     name = f"verdictd-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"\0{name}")

@@ -1,4 +1,4 @@
-"""What a submission brings reaches the program as it is, and nothing else."""
+"""Arguments, input and files of a submission reach the program unchanged, and nothing else does."""
 
 import base64
 import hashlib
@@ -42,7 +42,7 @@ async def test_allowed_compiler_option_reaches_the_compiler(judge: Judge) -> Non
 
 
 async def test_stdin_of_16_mib_is_read_whole(judge: Judge) -> None:
-    """The largest input arrives to the last byte, bytes that are no text included."""
+    """The largest input arrives to the last byte, including bytes that are not text."""
     content = bytes(range(256)) * 65_536
     stdin = {"base64": base64.b64encode(content).decode()}
     result = await judge("bash", "sha256sum | cut -c -64", stdin=stdin)
@@ -110,7 +110,7 @@ async def test_additional_files_are_there_for_the_compiler_and_for_the_run(judge
 
 
 async def test_environment_has_nothing_of_the_daemons(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program sees the few variables of its language, and no secret of ours."""
+    """A program sees the variables of its language, and no secret of the daemon."""
     monkeypatch.setenv("VERDICTD_BROKER__URL", "amqp://user:secret@127.0.0.1/")
     result = await judge("bash", "env | cut -d= -f1 | sort | tr '\\n' ' '")
 

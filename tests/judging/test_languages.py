@@ -34,7 +34,7 @@ def language(request: pytest.FixtureRequest) -> str:
 
 
 async def test_language_does_what_programs_need(judge: Judge, language: str) -> None:
-    """Hello, an echo of the input, an exit code of 3; and a program that cannot be is no accepted one."""
+    """Hello, an echo of the input, an exit code of 3; and a program that does not compile is not accepted."""
     programs = PROGRAMS[language]
     hello, echo, exit_3, broken = await asyncio.gather(
         judge(language, programs.hello, **LIMITS),
@@ -53,7 +53,7 @@ async def test_language_does_what_programs_need(judge: Judge, language: str) -> 
 
 
 async def test_reference_programs_print_42(judge: Judge, host: Judgehost) -> None:
-    """What `verdictd check` runs is right for every language at once."""
+    """The reference programs of `verdictd check` are correct in every language."""
     available = [language for language in host.registry.available if language.reference]
     results = await asyncio.gather(
         *(

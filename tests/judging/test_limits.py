@@ -143,7 +143,7 @@ async def test_smallest_memory_limit_fits_a_small_program(judge: Judge) -> None:
 
 
 async def test_untouched_memory_is_not_used_memory(judge: Judge) -> None:
-    """What is mapped and never touched does not count towards the limit of the group."""
+    """Memory that is mapped but never touched does not count towards the limit of the group."""
     source = """
         #include <stdio.h>
         #include <stdlib.h>

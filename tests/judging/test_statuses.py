@@ -88,7 +88,7 @@ async def test_touching_memory_without_end_is_memory_limit_exceeded(judge: Judge
 
 
 async def test_endless_output_is_output_limit_exceeded(judge: Judge) -> None:
-    """A program that prints for ever is ended at the output limit, and the first part is kept."""
+    """A program that prints forever is killed at the output limit, and the first part is kept."""
     result = await judge("bash", "yes", max_output_size=64, cpu_time_limit=5)
 
     assert (Status.OUTPUT_LIMIT_EXCEEDED, 102, Cause.OUTPUT) == (
@@ -102,7 +102,7 @@ async def test_endless_output_is_output_limit_exceeded(judge: Judge) -> None:
 
 
 async def test_error_in_the_source_is_compilation_error(judge: Judge) -> None:
-    """What the compiler refuses is never run; what it said is in compile_output."""
+    """A program that does not compile is not run; compile_output has the compiler's messages."""
     result = await judge("c", "int main(void) { return missing; }")
 
     assert (Status.COMPILATION_ERROR, 6, Cause.COMPILE) == (result.status, result.status_id, result.cause)
@@ -166,7 +166,7 @@ async def test_exit_with_127_is_the_programs_own(judge: Judge) -> None:
 
 
 async def test_artifact_that_is_no_program_is_exec_format_error(judge: Judge) -> None:
-    """What the kernel cannot execute never ran."""
+    """A file that the kernel cannot execute gives exec_format_error, not a runtime error."""
     result = await judge("copied", "this is no program")
 
     assert (Status.EXEC_FORMAT_ERROR, 14, Cause.EXEC) == (result.status, result.status_id, result.cause)

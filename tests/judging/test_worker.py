@@ -122,7 +122,7 @@ def delivery(body: dict[str, Any] | bytes, *, attempt: int = 1) -> Delivery:
 async def test_result_that_could_not_be_sent_is_kept_for_the_next_delivery(
     worker: Worker, replies: Replies
 ) -> None:
-    """The submission goes back to the queue; it is not judged again, and its first answer is no duplicate."""
+    """It goes back to the queue; it is not judged again, and its first answer is not a duplicate."""
     replies.failures = 1
     first = await worker.handle(delivery(NANOSECONDS))
     second = await worker.handle(delivery(NANOSECONDS, attempt=2))
@@ -185,7 +185,7 @@ async def test_delivery_of_a_running_submission_waits_for_its_result(
 
 
 async def test_remembered_result_comes_before_the_bound_on_attempts(worker: Worker, replies: Replies) -> None:
-    """What was judged is answered, however often the message came."""
+    """A judged submission is answered, however often its message was delivered."""
     replies.failures = 1
     await worker.handle(delivery(NANOSECONDS))
     settlement = await worker.handle(delivery(NANOSECONDS, attempt=9))
@@ -204,7 +204,7 @@ async def test_too_many_attempts_are_given_up_with_the_metadata(worker: Worker, 
 
 
 async def test_queue_time_is_never_negative(worker: Worker, replies: Replies) -> None:
-    """The sender's clock may be ahead of ours."""
+    """The sender's clock may be ahead of the judge's."""
     ahead = datetime(2999, 1, 1, tzinfo=UTC)
     message = delivery(NANOSECONDS)
     fields = {name: getattr(message, name) for name in Delivery.__slots__}

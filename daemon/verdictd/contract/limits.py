@@ -48,12 +48,12 @@ class Limits(Frozen):
     additional_files: int = Field(default=64, ge=0)
     additional_files_bytes: int = Field(default=10 * MIB, ge=0)
     words: int = Field(default=64, ge=0)
-    """Of `compiler_options`, and of `command_line_arguments`."""
+    """Largest number of words in `compiler_options`, and in `command_line_arguments`."""
     words_bytes: int = Field(default=4 * KIB, ge=0)
     stdin_bytes: int = Field(default=16 * MIB, ge=0)
     expected_output_bytes: int = Field(default=16 * MIB, ge=0)
     metadata_bytes: int = Field(default=16 * KIB, ge=0)
-    """As JSON without white space."""
+    """Size as JSON without white space."""
     callback_url_length: int = Field(default=2_048, ge=0)
     result_bytes: int = Field(default=15 * MIB, ge=256 * KIB, le=_BROKER_MAX_BYTES)
     """A result is cut to this size; RabbitMQ 4 refuses messages above 16 MiB unless configured otherwise."""

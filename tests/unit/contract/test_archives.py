@@ -69,9 +69,7 @@ def test_files_of_an_archive_are_unpacked_in_order(method: int) -> None:
 
 
 def test_archive_that_fills_the_bounds_is_taken() -> None:
-    """
-    The bounds themselves are inside.
-    """
+    """The bounds themselves are inside."""
     packed = archive(*((str(number), bytes(250)) for number in range(4)))
 
     assert 4 == len(unpack(packed, max_files=4, max_bytes=1_000))
@@ -94,9 +92,7 @@ def test_archive_that_fills_the_bounds_is_taken() -> None:
     ],
 )
 def test_name_that_leads_elsewhere_is_refused(name: str, reason: str) -> None:
-    """
-    A name is a path below the working directory of the box, in a list as in an archive.
-    """
+    """A name is a path below the working directory of the box, in a list as in an archive."""
     assert reason == refusal(check_name, name)
     assert reason == unpack_refusal(archive((name, b"")))
 
@@ -110,9 +106,7 @@ def test_name_that_leads_elsewhere_is_refused(name: str, reason: str) -> None:
     ],
 )
 def test_name_that_an_archive_cannot_hold_is_refused_in_a_list(name: str, reason: str) -> None:
-    """
-    Empty names, directories and NUL characters name no file.
-    """
+    """Empty names, directories and NUL characters name no file."""
     assert reason == refusal(check_name, name)
 
 
@@ -120,9 +114,7 @@ def test_name_that_an_archive_cannot_hold_is_refused_in_a_list(name: str, reason
     "name", ["a", "a/b.c", "-rf", "...", "~", "a b", "$(id)", "ü", "x" * 255, "1/2/3/4/5/6/7/8"]
 )
 def test_name_below_the_directory_is_taken(name: str) -> None:
-    """
-    No shell reads a name, so every other character is as good as a letter.
-    """
+    """No shell reads a name, so every other character is as good as a letter."""
     assert name == check_name(name)
 
 
@@ -136,18 +128,14 @@ def test_name_below_the_directory_is_taken(name: str) -> None:
     ],
 )
 def test_files_that_cannot_lie_together_are_refused(names: Iterable[str], reason: str) -> None:
-    """
-    Each file has a place of its own, and there are not too many.
-    """
+    """No two files may take the same place, and their number is bounded."""
     files = [File(name, b"") for name in names]
 
     assert reason == refusal(check_files, files, max_files=MAX_FILES, max_bytes=MAX_BYTES)
 
 
 def test_files_of_too_many_bytes_in_all_are_refused() -> None:
-    """
-    The bound holds for the sum.
-    """
+    """The bound holds for the sum."""
     files = [File("a", bytes(600)), File("b", bytes(401))]
 
     reason = "1001 bytes in all files; at most 1000 are allowed"
@@ -155,44 +143,34 @@ def test_files_of_too_many_bytes_in_all_are_refused() -> None:
 
 
 def test_duplicate_names_in_an_archive_are_refused() -> None:
-    """
-    No entry hides another.
-    """
+    """No entry hides another."""
     assert "two files are named 'a'" == unpack_refusal(archive(("a", b"1"), ("a", b"2")))
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK])
 def test_links_and_special_files_are_refused(kind: int) -> None:
-    """
-    Only regular files are unpacked.
-    """
+    """Only regular files are unpacked."""
     packed = archive((linked("/etc/passwd", kind=kind), b"/etc/passwd"))
 
     assert "'link' is a link or a special file" == unpack_refusal(packed)
 
 
 def test_bomb_of_100_mib_is_refused_at_the_bound() -> None:
-    """
-    Unpacking ends as soon as the bound is passed, whatever the archive declares.
-    """
+    """Unpacking ends as soon as the bound is passed, whatever the archive declares."""
     packed = archive(("bomb", bytes(100 * 2**20)))
 
     assert "the archive unpacks to more than 1000 bytes" == unpack_refusal(packed)
 
 
 def test_bound_holds_for_all_files_together() -> None:
-    """
-    Many small files are no way around it.
-    """
+    """Many small files cannot exceed it either."""
     packed = archive(("a", bytes(600)), ("b", bytes(600)))
 
     assert "the archive unpacks to more than 1000 bytes" == unpack_refusal(packed)
 
 
 def test_declared_size_that_lies_is_refused() -> None:
-    """
-    The size in the directory proves nothing: a smaller one leaves the checksum wrong.
-    """
+    """The size in the directory proves nothing: a smaller one leaves the checksum wrong."""
     packed = archive(("a", bytes(500)))
     directory = packed.rindex(b"PK\1\2")
     lying = packed[: directory + 24] + struct.pack("<I", 10) + packed[directory + 28 :]
@@ -201,18 +179,14 @@ def test_declared_size_that_lies_is_refused() -> None:
 
 
 def test_bad_checksum_is_refused() -> None:
-    """
-    A damaged file is not judged with.
-    """
+    """A damaged file is not judged with."""
     packed = archive(("a", b"content"), method=zipfile.ZIP_STORED).replace(b"content", b"c0ntent")
 
     assert unpack_refusal(packed).startswith("the archive is not a readable ZIP file: Bad CRC-32")
 
 
 def test_overlapping_entries_are_refused() -> None:
-    """
-    One compressed part cannot be unpacked many times over.
-    """
+    """One compressed part cannot be unpacked many times over."""
     packed = archive(("a", b"content"))
     directory = packed.rindex(b"PK\1\2")
     first = packed[directory : packed.rindex(b"PK\5\6")]
@@ -223,9 +197,7 @@ def test_overlapping_entries_are_refused() -> None:
 
 
 def test_encrypted_entries_are_refused() -> None:
-    """
-    There is nobody to ask for a password.
-    """
+    """No password can be asked for."""
     packed = bytearray(archive(("a", b"content")))
     packed[packed.rindex(b"PK\1\2") + 8] |= 1
 
@@ -234,18 +206,14 @@ def test_encrypted_entries_are_refused() -> None:
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_other_compression_is_refused(method: int) -> None:
-    """
-    Stored and deflated are what every tool writes; other decoders stay untouched.
-    """
+    """Stored and deflated are what every tool writes; other decoders stay untouched."""
     packed = archive(("a", b"content"), method=method)
 
     assert "'a' uses an unsupported compression method; use deflate" == unpack_refusal(packed)
 
 
 def test_a_million_entries_are_refused_unread() -> None:
-    """
-    The size of the directory tells, before an object is made of each entry.
-    """
+    """The size of the directory tells, before an object is made of each entry."""
     directory = directory_entry() * 1_000_000
 
     reason = "the archive has too many entries; at most 4 files are allowed"
@@ -253,9 +221,7 @@ def test_a_million_entries_are_refused_unread() -> None:
 
 
 def test_a_million_entries_behind_zip64_are_refused_unread() -> None:
-    """
-    The larger format has a second directory size, which would get past the check of the first.
-    """
+    """The larger format has a second directory size, which would get past the check of the first."""
     directory = directory_entry() * 1_000_000
     record = b"PK\6\6" + struct.pack("<Q2H2I4Q", 44, 45, 45, 0, 0, 1_000_000, 1_000_000, len(directory), 0)
     locator = b"PK\6\7" + struct.pack("<IQI", 0, len(directory), 1)
@@ -265,9 +231,7 @@ def test_a_million_entries_behind_zip64_are_refused_unread() -> None:
 
 
 def test_more_files_than_taken_are_refused_though_their_names_are_short() -> None:
-    """
-    The number of entries is counted too.
-    """
+    """The number of entries is counted too."""
     packed = archive(*((str(number), b"") for number in range(5)))
 
     assert "the archive has 5 files; at most 4 are allowed" == unpack_refusal(packed)
@@ -277,17 +241,13 @@ def test_more_files_than_taken_are_refused_though_their_names_are_short() -> Non
     "packed", [b"", b"PK", b"not an archive", b"PK\5\6", archive(("a", b"content"))[:-1]]
 )
 def test_what_is_no_archive_is_refused(packed: bytes) -> None:
-    """
-    Without its end a directory cannot be found.
-    """
+    """Without its end a directory cannot be found."""
     reason = "the archive is not a readable ZIP file: the end of its directory is missing"
     assert reason == unpack_refusal(packed)
 
 
 def test_entry_without_a_name_is_refused() -> None:
-    """
-    The library itself stumbles over it.
-    """
+    """The library itself stumbles over it."""
     directory = directory_entry(b"")
 
     assert unpack_refusal(directory + end_of_directory(len(directory))).startswith(
@@ -296,9 +256,7 @@ def test_entry_without_a_name_is_refused() -> None:
 
 
 def test_offset_beyond_every_file_is_refused() -> None:
-    """
-    A place that no file has raises an error of its own in the library.
-    """
+    """The library raises another error for an offset beyond the file."""
     directory = directory_entry(offset=0xFFFFFFFF, extra=struct.pack("<2HQ", 1, 8, 2**63))
 
     assert unpack_refusal(directory + end_of_directory(len(directory))).startswith(
@@ -320,9 +278,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 @given(st.one_of(st.binary(max_size=200), damaged()))
 @example(b"")
 def test_any_bytes_unpack_within_the_bounds_or_are_refused(packed: bytes) -> None:
-    """
-    No archive raises anything but ValueError.
-    """
+    """No archive raises anything but ValueError."""
     try:
         files = unpack(packed, max_files=MAX_FILES, max_bytes=MAX_BYTES)
     except ValueError:

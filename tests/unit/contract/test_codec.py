@@ -46,17 +46,13 @@ def text_fields(name: str, text: Text) -> dict[str, Any]:
 
 
 def test_every_status_has_a_number_of_its_own() -> None:
-    """
-    3 to 14 are those that Judge0's users know, ours start at 101.
-    """
+    """3 to 14 are those that Judge0's users know, ours start at 101."""
     assert set(Status) == set(STATUS_IDS)
     assert [*range(3, 15), 101, 102, 103] == sorted(STATUS_IDS.values())
 
 
 def test_times_are_utc_in_rfc_3339() -> None:
-    """
-    Seconds have a fraction only where there is one; the zone is Z.
-    """
+    """Seconds have a fraction only where there is one; the zone is Z."""
     sent = json.loads(encode(result(finished_at=NOW.replace(microsecond=500_000)), MIB))
 
     assert ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05.500000Z") == (
@@ -66,25 +62,19 @@ def test_times_are_utc_in_rfc_3339() -> None:
 
 
 def test_time_without_zone_is_refused() -> None:
-    """
-    A result never leaves its readers to guess.
-    """
+    """A result never leaves its readers to guess."""
     with pytest.raises(ValidationError, match="timezone"):
         result(started_at=NOW.replace(tzinfo=None))
 
 
 def test_result_has_every_field() -> None:
-    """
-    Consumers find null, false or an empty text where there is nothing to say.
-    """
+    """Consumers find null, false or an empty text where there is nothing to say."""
     assert set(Result.model_fields) == set(json.loads(encode(result(), MIB)))
 
 
 @given(st.binary() | st.text().map(lambda text: text.encode(errors="replace")))
 def test_captured_bytes_come_back_whole(data: bytes) -> None:
-    """
-    UTF-8 travels as text, anything else in base64.
-    """
+    """UTF-8 travels as text, anything else in base64."""
     text = to_text(data, truncated=False)
 
     assert data == captured(text_fields("stdout", text), "stdout")
@@ -104,9 +94,7 @@ def test_captured_bytes_come_back_whole(data: bytes) -> None:
     ],
 )
 def test_text_is_text_and_bytes_are_base64(data: bytes, text: str, encoding: str) -> None:
-    """
-    One byte that is no UTF-8 makes base64 of all, so that none is lost.
-    """
+    """One byte that is not UTF-8 turns all into base64, so that none is lost."""
     made = to_text(data, truncated=False)
 
     assert (text, encoding, False) == (made.text, made.encoding, made.truncated)
@@ -114,16 +102,12 @@ def test_text_is_text_and_bytes_are_base64(data: bytes, text: str, encoding: str
 
 @pytest.mark.parametrize("cut", [b"a\xc3", b"a\xe2\x82", b"a\xf0\x9f\x98"])
 def test_text_that_was_cut_within_a_character_stays_text(cut: bytes) -> None:
-    """
-    The half character is ours, not the program's, and goes.
-    """
+    """The half character is ours, not the program's, and goes."""
     assert Text("a", "utf-8", truncated=True) == to_text(cut, truncated=True)
 
 
 def test_bytes_that_were_cut_stay_base64() -> None:
-    """
-    Only the end of a text is forgiven.
-    """
+    """Only the end of a text is forgiven."""
     assert "base64" == to_text(b"\xff\xc3", truncated=True).encoding
 
 
@@ -156,9 +140,7 @@ def test_result_always_fits_and_says_what_was_cut(
 
 
 def test_text_is_cut_no_more_than_it_must() -> None:
-    """
-    A little too much costs a little.
-    """
+    """A little too much costs a little."""
     body = encode(result(stdout="x" * LEAST_BYTES, stderr="kept"), LEAST_BYTES)
 
     assert LEAST_BYTES - 8 < len(body) <= LEAST_BYTES
@@ -166,16 +148,12 @@ def test_text_is_cut_no_more_than_it_must() -> None:
 
 
 def test_mark_of_a_text_that_was_cut_before_is_kept() -> None:
-    """
-    A text that fits may have been cut while it was captured.
-    """
+    """A text that fits may have been cut while it was captured."""
     assert json.loads(encode(result(stdout="a", stdout_truncated=True), MIB))["stdout_truncated"]
 
 
 def test_output_of_64_mib_is_cut_in_little_memory() -> None:
-    """
-    What cannot be sent is not written as JSON first, where a control character takes six bytes.
-    """
+    """A text that will be cut is cut before it becomes JSON, where a control character takes six bytes."""
     large = result(stdout="\1" * (64 * MIB), stderr="\1" * (64 * MIB))
     tracemalloc.start()
     try:
@@ -190,7 +168,7 @@ def test_output_of_64_mib_is_cut_in_little_memory() -> None:
 
 def test_worst_answer_to_an_invalid_submission_fits_the_least_bound() -> None:
     """
-    What is not cut is small enough: names of a megabyte in twenty problems, and metadata at its bound.
+    The uncut fields are small enough: twenty problems with names of a megabyte, and metadata at its bound.
     """
     unknown = {f"{number}" + "\1" * KIB: 0 for number in range(100)}
     found = problems(json.dumps(unknown).encode())
@@ -204,8 +182,6 @@ def test_worst_answer_to_an_invalid_submission_fits_the_least_bound() -> None:
 
 
 def test_metadata_that_could_not_be_sent_back_is_a_wrong_setting() -> None:
-    """
-    Nothing cuts metadata, so its bound leaves room for the rest of a result.
-    """
+    """Nothing cuts metadata, so its bound leaves room for the rest of a result."""
     with pytest.raises(ValidationError, match="metadata_bytes must be at most half of result_bytes"):
         Limits(metadata_bytes=LEAST_BYTES // 2 + 1, result_bytes=LEAST_BYTES)

@@ -36,9 +36,7 @@ from verdictd.errors import Problem
     ],
 )
 def test_what_is_no_json_is_refused_as_a_whole(sent: bytes) -> None:
-    """
-    The body is JSON in UTF-8, without a byte order mark or lone surrogates, nested 200 deep at the most.
-    """
+    """The body is JSON in UTF-8, without a byte order mark or lone surrogates, nested at most 200 deep."""
     assert "" == problem(sent).path
     assert problem(sent).message.startswith("Invalid JSON: ")
 

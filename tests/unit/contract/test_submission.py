@@ -28,7 +28,7 @@ NOT_BASE64 = "not valid base64: use the standard alphabet, with padding and with
 
 
 def test_sample_of_the_prototype_is_taken_as_it_stands() -> None:
-    """Who sent submissions to the prototype need not change them."""
+    """Publishers of the prototype need not change their submissions."""
     submission = decode(PROTOTYPE_SAMPLE, MODEL)
 
     assert 'print("hello world")' == submission.source_code
@@ -99,7 +99,7 @@ def test_time_of_next_to_nothing_is_refused(name: str, value: str) -> None:
 @pytest.mark.parametrize("name", WHOLE_NUMBERS)
 @pytest.mark.parametrize("value", ["1.0", "1e0", "1.5", "null"])
 def test_whole_number_is_written_as_one(name: str, value: str) -> None:
-    """KiB and counts have no fraction, not even a zero one."""
+    """KiB and counts are integers; 1.0 is refused."""
     assert Problem(f"/{name}", "Input should be a valid integer") == problem(raw(name, value))
 
 
@@ -336,7 +336,7 @@ def test_id_that_could_mislead_is_refused(submission_id: str) -> None:
     "url", ["http://a", "https://user@example.org:8443/a?b=c#d", "http://127.0.0.1/", "http://[::1]:80/%20"]
 )
 def test_callback_url_with_a_host_is_taken(url: str) -> None:
-    """Which addresses it may lead to is decided where it is used."""
+    """The addresses that it may lead to are checked elsewhere."""
     assert url == take(callback_url=url).callback_url
 
 
@@ -366,7 +366,7 @@ METADATA = {"user": 7, "é": [1.5, None, True, -(2**63), 2**64 - 1, {"": "\0"}]}
 
 
 def test_metadata_is_kept_as_it_is() -> None:
-    """What cannot be echoed unchanged is refused, everything else comes back."""
+    """Metadata that cannot be echoed unchanged are refused; all others come back."""
     assert METADATA == take(metadata=METADATA).metadata
 
 
@@ -433,11 +433,11 @@ def test_wall_time_stays_below_the_operators_bound() -> None:
 def test_invalid_message_is_answered_under_the_id_that_can_be_found(
     sent: bytes, message_id: str, known: str
 ) -> None:
-    """Its own where it has a usable one, else the message_id."""
+    """Its own id if that is valid, else the message_id."""
     assert known == peek_id(sent, message_id)
 
 
 @pytest.mark.parametrize("message_id", [None, *BAD_IDS])
 def test_invalid_message_without_a_usable_id_is_answered_under_a_new_one(message_id: str | None) -> None:
-    """What the sender wrote is never an id unless it looks like one."""
+    """A malformed id is not used."""
     assert re.fullmatch(UUID, peek_id(b"{}", message_id))

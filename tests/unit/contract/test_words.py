@@ -56,7 +56,7 @@ def test_string_is_split_and_nothing_is_expanded(text: str, words: tuple[str, ..
     ],
 )
 def test_anything_else_is_refused_with_the_reason(value: object, reason: str) -> None:
-    """An open quote, a NUL or another type makes no words."""
+    """An open quote, a NUL or another type is refused."""
     try:
         words = split_words(value)
     except ValueError as error:

@@ -71,7 +71,7 @@ def test_language_is_found_by_name_alias_and_extension(packaged: Registry, word:
 
 
 def test_unknown_language_is_none(packaged: Registry) -> None:
-    """What nobody declared is not found."""
+    """A language that is not declared is not found."""
     assert packaged.get("cobol") is None
     assert packaged.get("") is None
 
@@ -284,7 +284,7 @@ def test_runtime_is_told_the_limits_and_arguments_stay_untouched(write: Write) -
     ],
 )
 def test_usual_compiler_option_is_allowed(packaged: Registry, name: str, options: list[str]) -> None:
-    """What courses and contests pass to compilers is in the allow-lists."""
+    """The allow-lists contain the options that courses and contests use."""
     language = packaged.get(name)
 
     assert language is not None
@@ -335,7 +335,7 @@ def test_dangerous_compiler_option_is_refused(packaged: Registry, name: str, opt
 
 
 def test_language_without_allow_list_refuses_every_option(packaged: Registry) -> None:
-    """What an operator did not allow is not allowed."""
+    """Without an allow-list nothing is allowed."""
     python = packaged.get("python")
 
     assert python is not None
@@ -360,7 +360,7 @@ def test_installed_program_is_named_by_its_path(packaged: Registry) -> None:
 
 
 def test_absent_program_is_named_and_its_language_not_available(write: Write) -> None:
-    """What is not installed is not offered, and `missing` says what would have to be."""
+    """A language that is not installed is not offered; `missing` names its missing programs."""
     registry = Registry.load(write(f'[[language]]\n{NEW}compile_cmd = "no-such-compiler x"'))
     language = registry.get("new")
 
@@ -428,7 +428,7 @@ async def test_version_command_that_hangs_is_ended_with_its_children(tmp_path: P
 
 
 def _runs(pid: int) -> bool:
-    """Whether a process still runs; one that has ended may wait for its parent a moment."""
+    """Return True while a process runs; one that has ended may be a zombie for a moment."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):

@@ -49,7 +49,7 @@ def ran(ending: Ending = Ending.EXITED, *, exit_code: int | None = 0, memory_kib
 def test_only_white_space_at_the_end_of_lines_and_empty_lines_at_the_end_do_not_count(
     actual: bytes, expected: bytes, same: bool
 ) -> None:
-    """Everything else does: inner space, leading space, empty lines between, case, bytes that are no text."""
+    """All else counts: inner space, leading space, empty lines between, case, and bytes that are not text."""
     assert same == same_output(actual, expected)
     assert same == same_output(expected, actual)
 
@@ -83,7 +83,7 @@ def test_comparison_is_that_of_the_lines_without_trailing_space(one: list[bytes]
 
 
 def test_memory_above_the_limit_comes_before_the_ending() -> None:
-    """Without control groups nobody ends a program at its memory limit; what it used decides."""
+    """Without control groups a program is not killed at its memory limit; its peak decides."""
     for report in (
         ran(memory_kib=262_145),
         ran(Ending.SIGNALLED, memory_kib=262_145),
@@ -95,7 +95,7 @@ def test_memory_above_the_limit_comes_before_the_ending() -> None:
 
 
 def test_memory_below_the_floor_of_the_sandbox_decides_nothing() -> None:
-    """What the sandbox itself takes is not held against the program."""
+    """Memory of the sandbox itself does not count."""
     small = LIMITS.model_copy(update={"memory_limit": 4_096})
 
     assert Status.ACCEPTED is verdict(ran(memory_kib=9_000), small, None, memory_floor_kib=16_384).status
