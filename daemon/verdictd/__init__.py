@@ -1,5 +1,4 @@
 """A judge daemon: submissions from RabbitMQ, judged in the isolate sandbox."""
 
-__version__ = (
-    "0.1.0"  # the package's metadata takes it from here: reading it from there would slow each start
-)
+# The build takes the version from here; reading it from the installed metadata would slow each start.
+__version__ = "0.1.0"

@@ -24,7 +24,7 @@ OWN_BOXES = {"sandbox__isolate": "embedded", "sandbox__boxes": "2"}
 
 
 async def command(*arguments: str | Path, **settings: str) -> Ended:
-    """Run `verdictd` with these arguments, and boxes of this module."""
+    """Run `verdictd` with these arguments, in the boxes of this module."""
     return await commands.command(*arguments, **(OWN_BOXES | settings))
 
 
@@ -58,7 +58,7 @@ async def test_run_shows_the_words_of_the_compiler(tmp_path: Path) -> None:
 
 
 async def test_run_of_several_files_is_one_line_each(tmp_path: Path) -> None:
-    """In the order in which they were named; files of the same name are told apart by their folders."""
+    """Lines have the order of the files; files of the same name are told apart by their folders."""
     files = [tmp_path / folder / "same.py" for folder in ("one", "two")]
     for number, file in enumerate(files):
         file.parent.mkdir()
@@ -125,7 +125,7 @@ async def test_run_of_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
 
 
 async def test_submit_publishes_and_shows_the_results(served: str) -> None:
-    """The same files through the broker: judged by the daemon, and printed as they came."""
+    """A daemon judges the files; their results are printed in the order in which they came."""
     ended = await command(
         "submit",
         "-o",
@@ -141,7 +141,7 @@ async def test_submit_publishes_and_shows_the_results(served: str) -> None:
 
 
 async def test_submit_shows_results_as_run_does(served: str) -> None:
-    """By the names of the files, in their order; off a terminal no progress is shown."""
+    """Results have the names of their files, and their order; off a terminal no progress is shown."""
     ended = await command("submit", PROGRAMS / "endless.json", PROGRAMS / "hello.c", broker__url=served)
 
     assert (1, "") == (ended.code, ended.err)
@@ -151,7 +151,7 @@ async def test_submit_shows_results_as_run_does(served: str) -> None:
 
 
 async def test_submit_names_the_files_whose_results_do_not_come(amqp_url: str) -> None:
-    """The queue is there and nobody judges; exit code 1."""
+    """A queue that no daemon reads gives no results; exit code 1."""
     await declare(amqp_url)
     ended = await command("submit", "--timeout", "1", PROGRAMS / "hello.c", broker__url=amqp_url)
 
@@ -159,7 +159,7 @@ async def test_submit_names_the_files_whose_results_do_not_come(amqp_url: str) -
 
 
 async def test_submit_to_a_queue_that_is_not_there_says_so(served: str) -> None:
-    """Nothing waits for an answer that cannot come."""
+    """The command does not wait for a result that cannot come."""
     ended = await command(
         "submit",
         "--timeout",
@@ -252,7 +252,7 @@ async def test_wrong_languages_file_ends_with_78_and_names_itself(tmp_path: Path
 
 
 async def test_missing_isolate_is_named() -> None:
-    """A path that holds no isolate ends the start."""
+    """The start fails if isolate is not where the setting says."""
     ended = await command("serve", sandbox__isolate="/nonexistent/isolate")
 
     assert 1 == ended.code
@@ -260,7 +260,7 @@ async def test_missing_isolate_is_named() -> None:
 
 
 async def test_old_isolate_is_refused_unless_allowed(tmp_path: Path) -> None:
-    """Isolate 2.5 has other faults than those we know how to live with."""
+    """Isolate 2.5 has faults that this daemon does not work around."""
     old = tmp_path / "isolate"
     old.write_text("#!/bin/sh\necho 'The process isolator 2.5'\n")
     old.chmod(0o755)
@@ -304,6 +304,20 @@ async def test_languages_are_listed_in_columns() -> None:
     assert "language    aliases         compiled  missing on this host" == titles
     assert "c                           yes" in lines
     assert "python      py python3      no" in lines
+
+
+async def test_systemd_writes_only_if_told_to(tmp_path: Path) -> None:
+    """First the command says what would change; with --write it does that, and says what comes next."""
+    planned = await command("systemd", "--root", tmp_path)
+    before = list(tmp_path.iterdir())
+    written = await command("systemd", "--root", tmp_path, "--write")
+    settings = tmp_path / "etc/verdictd/verdictd.toml"
+
+    assert ([], True) == (before, settings.exists())
+    assert (
+        f"would be written  {settings}\nNothing was written. Add --write to write the files.\n" in planned.out
+    )
+    assert f"\nwritten           {settings}\n\nNext, as root:\n" in written.out
 
 
 async def test_unknown_command_is_a_usage_error() -> None:

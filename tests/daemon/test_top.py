@@ -1,4 +1,4 @@
-"""`verdictd top`, as an operator and a script run it: against real daemons, and against what is none."""
+"""`verdictd top`, as an operator and a script run it, against daemons and other servers."""
 
 import asyncio
 import fcntl
@@ -42,7 +42,7 @@ async def served(broker: PrivateBroker, tmp_path_factory: pytest.TempPathFactory
 
 @asynccontextmanager
 async def judging(served: Site) -> AsyncIterator[str]:
-    """The id of a submission that runs in a box for as long as the block lasts, and is accepted then."""
+    """Run a submission in a box until the block ends, and give its id; it is accepted then."""
     key = str(uuid.uuid4())
     submission = {"id": key, "language": "bash", "source_code": "sleep 5", "wall_time_limit": 60}
     posting = asyncio.create_task(served.post(submission, wait=True))
@@ -54,7 +54,7 @@ async def judging(served: Site) -> AsyncIterator[str]:
 
 
 async def once(*daemons: str, token: str = TOKEN, **settings: str) -> tuple[Ended, list[list[str]]]:
-    """How `top --once` ended, and the columns that it printed."""
+    """Run `top --once`; return how it ended, and the columns that it printed."""
     ended = await command("top", "--once", *daemons, http__tokens=token, **settings)
     return ended, [line.split("\t") for line in ended.out.splitlines()]
 
@@ -100,7 +100,7 @@ async def test_daemon_that_is_down_does_not_disturb_the_other(served: Site) -> N
 
 
 async def test_daemon_of_the_settings_is_looked_at_without_arguments(served: Site) -> None:
-    """On its judge box the command needs no address."""
+    """On a judge box the command does not need an address."""
     ended, facts = await once(http__port=str(served.port))
 
     assert 0 == ended.code
@@ -175,7 +175,7 @@ async def test_what_is_no_daemon_of_this_version_is_told() -> None:
 
 
 async def test_status_of_a_later_version_may_have_more(served: Site) -> None:
-    """What is not known here is left out; text in it is only text."""
+    """Unknown fields are ignored; text in the status is not obeyed by a terminal."""
     _, said = await served.get("/status")
     said |= {"new": 1, "host": "evil\x1b[2J\n", "ready": False, "problems": ["\u202ea\tb"]}
     body = json.dumps(said).encode()
@@ -188,7 +188,7 @@ async def test_status_of_a_later_version_may_have_more(served: Site) -> None:
 
 @needs_openssl
 async def test_certificate_that_is_not_trusted_is_told(tmp_path: Path) -> None:
-    """No token goes over such a connection."""
+    """The token is not sent over such a connection."""
     certificate = make_certificate(tmp_path, "stranger", "-addext", "subjectAltName=IP:127.0.0.1")
     async with Receiver(certificate=certificate).up() as other:
         ended, facts = await once(f"https://127.0.0.1:{other.port}")
@@ -203,7 +203,7 @@ async def test_certificate_that_is_not_trusted_is_told(tmp_path: Path) -> None:
     [(["http://user:hidden@judge-1"], "http.tokens"), (["ftp://judge-1"], "http or https"), ([], "--once")],
 )
 async def test_what_cannot_be_done_is_a_usage_error(arguments: list[str], said: str) -> None:
-    """An address that is none; and a live view where there is no terminal to draw on."""
+    """A wrong address, and a live view without a terminal to draw on."""
     ended = await command("top", *arguments)
 
     assert (2, "") == (ended.code, ended.out)
@@ -219,7 +219,7 @@ class Terminal:
         self.text = ""
 
     def read(self) -> str:
-        """All that was drawn so far."""
+        """Return all that was drawn so far."""
         try:
             while data := os.read(self._fd, 65_536):
                 self.text += data.decode(errors="replace")
@@ -288,7 +288,7 @@ async def test_live_view_follows_what_runs_and_ends_at_ctrl_c(
 
 
 async def test_live_view_ends_at_sigterm_while_a_daemon_is_silent(pseudo_terminal: tuple[int, int]) -> None:
-    """Nobody waits for an answer that does not come."""
+    """The end does not wait for an answer that does not come."""
     silent = Receiver(never_answers)
     async with silent.up(), watching(pseudo_terminal, f"127.0.0.1:{silent.port}") as terminal:
         await wait_until(lambda: silent.received and "asking" in terminal.read(), 30)

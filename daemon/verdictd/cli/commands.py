@@ -220,13 +220,14 @@ def install(
     ] = Path("/"),
 ) -> None:
     """Write the files of the systemd service. Existing settings are kept."""
-    from verdictd.cli.install import NEXT_STEPS, files
+    from verdictd.cli.install import NEXT_STEPS, Change, files
 
     for file in files(root, as_root=as_root):
-        typer.echo(f"{file.change:<17} {file.path}")
+        planned = not write and file.change is Change.WRITTEN
+        typer.echo(f"{'would be written' if planned else file.change:<17} {file.path}")
         if write:
             file.write()
-    typer.echo(NEXT_STEPS if write else "Nothing was written: that needs --write.")
+    typer.echo(NEXT_STEPS if write else "Nothing was written. Add --write to write the files.")
 
 
 def _quiet(config: Path | None) -> "Settings":
