@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent.parent
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel that `pip install .` makes and installs."""
     folder = tmp_path_factory.mktemp("wheel")
-    hatchling = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder]
+    hatchling = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
     subprocess.run(hatchling, cwd=ROOT, capture_output=True, check=True, timeout=120)
     (built,) = folder.glob("verdictd-*.whl")
     return built
