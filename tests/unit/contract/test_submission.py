@@ -27,7 +27,9 @@ NOT_BASE64 = "not base64: the standard alphabet, padded, without line breaks"
 
 
 def test_sample_of_the_prototype_is_taken_as_it_stands() -> None:
-    """Who sent submissions to the prototype need not change them."""
+    """
+    Who sent submissions to the prototype need not change them.
+    """
     submission = decode(PROTOTYPE_SAMPLE, MODEL)
 
     assert 'print("hello world")' == submission.source_code
@@ -38,7 +40,9 @@ def test_sample_of_the_prototype_is_taken_as_it_stands() -> None:
 
 
 def test_language_and_source_are_enough() -> None:
-    """Every other field has a default."""
+    """
+    Every other field has a default.
+    """
     submission = take()
 
     assert {"language", "source_code"} == submission.model_fields_set
@@ -53,12 +57,16 @@ def test_language_and_source_are_enough() -> None:
 
 @pytest.mark.parametrize("name", NUMBERS + WHOLE_NUMBERS)
 def test_limit_has_the_same_default_with_and_without_settings(name: str) -> None:
-    """The class and the default settings say the same."""
+    """
+    The class and the default settings say the same.
+    """
     assert Submission.model_fields[name].default == MODEL.model_fields[name].default
 
 
 def test_operator_sets_defaults_and_bounds() -> None:
-    """Defaults and bounds come from the settings, and the bound is in the message."""
+    """
+    Defaults and bounds come from the settings, and the bound is in the message.
+    """
     model = submission_model(Limits(memory_limit=Whole(default=10, min=5, max=20)))
 
     assert 10 == decode(body(), model).memory_limit
@@ -69,7 +77,9 @@ def test_operator_sets_defaults_and_bounds() -> None:
 
 @pytest.mark.parametrize("name", NUMBERS + WHOLE_NUMBERS)
 def test_bounds_themselves_are_inside(name: str) -> None:
-    """The least and the largest value are taken as they are."""
+    """
+    The least and the largest value are taken as they are.
+    """
     bound = getattr(Limits(), name)
 
     assert bound.min == getattr(take(**{name: bound.min}), name)
@@ -82,14 +92,18 @@ def test_bounds_themselves_are_inside(name: str) -> None:
     ["NaN", "Infinity", "1e400", "-1e400", "9223372036854775808", "3e9", "-1", '"1"', "true", "[]", "{}"],
 )
 def test_number_that_is_none_or_out_of_bounds_is_refused(name: str, value: str) -> None:
-    """A number is finite, within its bounds, and no boolean or string."""
+    """
+    A number is finite, within its bounds, and no boolean or string.
+    """
     assert f"/{name}" == problem(raw(name, value)).path
 
 
 @pytest.mark.parametrize("name", [name for name in NUMBERS if name != "cpu_extra_time"])
 @pytest.mark.parametrize("value", ["0", "-0", "-0.0", "0.0004", "1e-400"])
 def test_time_of_next_to_nothing_is_refused(name: str, value: str) -> None:
-    """No program runs in no time; only the extra time may be zero."""
+    """
+    No program runs in no time; only the extra time may be zero.
+    """
     reason = f"Input should be greater than or equal to {getattr(Limits(), name).min}"
 
     assert Problem(f"/{name}", reason) == problem(raw(name, value))
@@ -98,41 +112,53 @@ def test_time_of_next_to_nothing_is_refused(name: str, value: str) -> None:
 @pytest.mark.parametrize("name", WHOLE_NUMBERS)
 @pytest.mark.parametrize("value", ["1.0", "1e0", "1.5", "null"])
 def test_whole_number_is_written_as_one(name: str, value: str) -> None:
-    """KiB and counts have no fraction, not even a zero one."""
+    """
+    KiB and counts have no fraction, not even a zero one.
+    """
     assert Problem(f"/{name}", "Input should be a valid integer") == problem(raw(name, value))
 
 
 @pytest.mark.parametrize("name", BOOLEANS)
 @pytest.mark.parametrize("value", ["1", "0", '"true"', "null", "[]"])
 def test_boolean_is_true_or_false(name: str, value: str) -> None:
-    """Nothing else is taken for a boolean."""
+    """
+    Nothing else is taken for a boolean.
+    """
     assert Problem(f"/{name}", "Input should be a valid boolean") == problem(raw(name, value))
 
 
 @pytest.mark.parametrize("name", ["id", "language", "source_code"])
 @pytest.mark.parametrize("value", ["1", "null", "[]", "{}", "true"])
 def test_string_is_a_string(name: str, value: str) -> None:
-    """Nothing else is taken for a string."""
+    """
+    Nothing else is taken for a string.
+    """
     assert Problem(f"/{name}", "Input should be a valid string") in problems(raw(name, value))
 
 
 @pytest.mark.parametrize("name", ["wall_time_limit", "expected_output", "callback_url", "metadata"])
 def test_null_stands_for_a_field_that_is_left_out(name: str) -> None:
-    """Where the default is "none", null says so."""
+    """
+    Where the default is "none", null says so.
+    """
     assert getattr(take(), name) is None
     assert getattr(take(**{name: None}), name) is None
 
 
 @pytest.mark.parametrize("key", ["x", "Language", "tests ", "limits", "", "a/b", "~"])
 def test_unknown_field_is_refused_by_its_name(key: str) -> None:
-    """A misspelt field is an error, not a default; the path is a JSON pointer."""
+    """
+    A misspelt field is an error, not a default; the path is a JSON pointer.
+    """
     pointer = "/" + key.replace("~", "~0").replace("/", "~1")
 
     assert Problem(pointer, "unknown field") == problem(body(**{key: 1}))
 
 
 def test_every_problem_is_reported_up_to_twenty() -> None:
-    """A sender corrects all fields at once, and a thousand errors make no long answer."""
+    """
+    A sender corrects all fields at once, and a thousand errors make no long answer.
+    """
     unknown = {f"x{number}": 0 for number in range(1_000)}
 
     found = problems(json.dumps(unknown).encode())
@@ -153,7 +179,9 @@ def test_every_problem_is_reported_up_to_twenty() -> None:
 )
 @pytest.mark.parametrize("name", ["compiler_options", "command_line_arguments"])
 def test_words_are_a_string_or_a_list(name: str, value: object, words: object) -> None:
-    """A string is split as a shell splits it, nothing is expanded; a list is taken as it stands."""
+    """
+    A string is split as a shell splits it, nothing is expanded; a list is taken as it stands.
+    """
     assert list(words) == list(getattr(take(**{name: value}), name))  # type: ignore[call-overload]
 
 
@@ -173,19 +201,25 @@ def test_words_are_a_string_or_a_list(name: str, value: object, words: object) -
 )
 @pytest.mark.parametrize("name", ["compiler_options", "command_line_arguments"])
 def test_words_beyond_their_bounds_are_refused(name: str, value: object, reason: str) -> None:
-    """The words are few and short, with a byte between them."""
+    """
+    The words are few and short, with a byte between them.
+    """
     assert Problem(f"/{name}", reason) == problem(body(**{name: value}))
 
 
 def test_words_of_a_megabyte_are_refused_before_they_are_split() -> None:
-    """Splitting takes its time."""
+    """
+    Splitting takes its time.
+    """
     reason = "16777216 bytes, at most 4096 are taken"
 
     assert Problem("/compiler_options", reason) == problem(body(compiler_options="a" * 16 * MIB))
 
 
 def test_words_that_fill_the_bounds_are_taken() -> None:
-    """The bounds themselves are inside."""
+    """
+    The bounds themselves are inside.
+    """
     words = ["a" * 63] * 63 + ["a" * 64]
 
     assert tuple(words) == take(command_line_arguments=words).command_line_arguments
@@ -203,7 +237,9 @@ def test_words_that_fill_the_bounds_are_taken() -> None:
     ],
 )
 def test_content_is_a_string_or_base64(name: str, value: object, content: bytes) -> None:
-    """Text is sent as it is, bytes in base64."""
+    """
+    Text is sent as it is, bytes in base64.
+    """
     assert content == getattr(take(**{name: value}), name)
 
 
@@ -223,13 +259,17 @@ def test_content_is_a_string_or_base64(name: str, value: object, content: bytes)
     ],
 )
 def test_content_of_another_shape_is_refused(name: str, value: object, reason: str) -> None:
-    """The standard alphabet, padded, without line breaks."""
+    """
+    The standard alphabet, padded, without line breaks.
+    """
     assert Problem(f"/{name}", reason) == problem(body(**{name: value}))
 
 
 @pytest.mark.parametrize("name", ["stdin", "expected_output"])
 def test_content_of_too_many_bytes_is_refused(name: str) -> None:
-    """Bytes of UTF-8 count, or those that the base64 stands for."""
+    """
+    Bytes of UTF-8 count, or those that the base64 stands for.
+    """
     model = submission_model(Limits(stdin_bytes=KIB, expected_output_bytes=KIB))
     full = b"\xc3\xa9" * (KIB // 2)
     reason = "1025 bytes, at most 1024 are taken"
@@ -240,14 +280,18 @@ def test_content_of_too_many_bytes_is_refused(name: str) -> None:
 
 
 def test_source_of_too_many_bytes_is_refused() -> None:
-    """Bytes of UTF-8 count, not characters."""
+    """
+    Bytes of UTF-8 count, not characters.
+    """
     assert "é" * (MIB // 2) == take(source_code="é" * (MIB // 2)).source_code
     reason = "1048578 bytes, at most 1048576 are taken"
     assert Problem("/source_code", reason) == problem(body(source_code="é" * (MIB // 2 + 1)))
 
 
 def test_files_are_a_list_with_text_or_base64() -> None:
-    """Each file says how its content is to be read."""
+    """
+    Each file says how its content is to be read.
+    """
     files = [
         {"name": "a.txt", "content": "é"},
         {"name": "d/b.bin", "content": "/w==", "encoding": "base64"},
@@ -289,12 +333,16 @@ def test_files_are_a_list_with_text_or_base64() -> None:
     ],
 )
 def test_files_that_cannot_be_placed_are_refused(files: object, path: str, reason: str) -> None:
-    """The pointer leads to the file, and to the field where there is one."""
+    """
+    The pointer leads to the file, and to the field where there is one.
+    """
     assert Problem(f"/additional_files{path}", reason) == problem(body(additional_files=files))
 
 
 def test_files_of_too_many_bytes_are_refused() -> None:
-    """Unpacked bytes count; an archive that is too large to be unpacked to so few is not even decoded."""
+    """
+    Unpacked bytes count; an archive that is too large to be unpacked to so few is not even decoded.
+    """
     one = [{"name": "a", "content": "x" * (10 * MIB + 1)}]
 
     reason = "10485761 bytes in all, at most 10485760 are taken"
@@ -304,7 +352,9 @@ def test_files_of_too_many_bytes_are_refused() -> None:
 
 
 def test_files_of_an_archive_are_taken() -> None:
-    """A ZIP archive travels as one string in base64."""
+    """
+    A ZIP archive travels as one string in base64.
+    """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("d/a.txt", "content")
@@ -314,7 +364,9 @@ def test_files_of_an_archive_are_taken() -> None:
 
 
 def test_id_is_that_of_the_body_then_the_message_id_then_new() -> None:
-    """The sender's key, wherever it stands, is what duplicates are told by."""
+    """
+    The sender's key, wherever it stands, is what duplicates are told by.
+    """
     assert "a" == decode(body(id="a"), MODEL, message_id="b").id
     assert "a" == decode(body(id="a"), MODEL, message_id="not an id").id
     assert "b" == decode(body(), MODEL, message_id="b").id
@@ -326,7 +378,9 @@ BAD_IDS = ["", "a b", "../a", "a\n", "a/b", "é", "x" * 129, "a\0"]
 
 @pytest.mark.parametrize("submission_id", BAD_IDS)
 def test_id_that_could_mislead_is_refused(submission_id: str) -> None:
-    """An id stands in logs, headers and file names: a few plain characters are enough."""
+    """
+    An id stands in logs, headers and file names: a few plain characters are enough.
+    """
     assert "/id" == problem(body(id=submission_id)).path
     assert ["/id"] == [found.path for found in problems(body(), message_id=submission_id)]
 
@@ -335,7 +389,9 @@ def test_id_that_could_mislead_is_refused(submission_id: str) -> None:
     "url", ["http://a", "https://user@example.org:8443/a?b=c#d", "http://127.0.0.1/", "http://[::1]:80/%20"]
 )
 def test_callback_url_with_a_host_is_taken(url: str) -> None:
-    """Which addresses it may lead to is decided where it is used."""
+    """
+    Which addresses it may lead to is decided where it is used.
+    """
     assert url == take(callback_url=url).callback_url
 
 
@@ -357,7 +413,9 @@ def test_callback_url_with_a_host_is_taken(url: str) -> None:
     ],
 )
 def test_callback_url_of_another_kind_is_refused(url: str, reason: str) -> None:
-    """http or https, a host, a port that exists, and nothing that could end a header line."""
+    """
+    http or https, a host, a port that exists, and nothing that could end a header line.
+    """
     assert Problem("/callback_url", reason) == problem(body(callback_url=url))
 
 
@@ -365,7 +423,9 @@ METADATA = {"user": 7, "é": [1.5, None, True, -(2**63), 2**64 - 1, {"": "\0"}]}
 
 
 def test_metadata_is_kept_as_it_is() -> None:
-    """What cannot be echoed unchanged is refused, everything else comes back."""
+    """
+    What cannot be echoed unchanged is refused, everything else comes back.
+    """
     assert METADATA == take(metadata=METADATA).metadata
 
 
@@ -381,12 +441,16 @@ def test_metadata_is_kept_as_it_is() -> None:
     ],
 )
 def test_metadata_that_cannot_be_echoed_is_refused(value: str, reason: str) -> None:
-    """The bound counts its JSON without white space and escapes, as the result carries it."""
+    """
+    The bound counts its JSON without white space and escapes, as the result carries it.
+    """
     assert Problem("/metadata", reason) == problem(raw("metadata", value))
 
 
 def test_time_flag_needs_the_memory_flag() -> None:
-    """Times of single processes are only known where the box runs without control groups."""
+    """
+    Times of single processes are only known where the box runs without control groups.
+    """
     name = "enable_per_process_and_thread_time_limit"
     both = take(enable_per_process_and_thread_memory_limit=True, **{name: True})
 
@@ -402,12 +466,16 @@ def test_time_flag_needs_the_memory_flag() -> None:
 def test_wall_time_is_the_larger_of_five_seconds_and_three_times_the_cpu_limit(
     fields: dict[str, float], wall_time_s: float
 ) -> None:
-    """Unless the submission says otherwise."""
+    """
+    Unless the submission says otherwise.
+    """
     assert wall_time_s == take(**fields).effective_limits().wall_time_limit
 
 
 def test_wall_time_stays_below_the_operators_bound() -> None:
-    """No default leads beyond what may be asked for."""
+    """
+    No default leads beyond what may be asked for.
+    """
     model = submission_model(Limits(wall_time_limit=Number(default=5, min=1, max=10)))
 
     assert 10 == decode(body(cpu_time_limit=60), model).effective_limits().wall_time_limit
@@ -432,11 +500,15 @@ def test_wall_time_stays_below_the_operators_bound() -> None:
 def test_invalid_message_is_answered_under_the_id_that_can_be_found(
     sent: bytes, message_id: str, known: str
 ) -> None:
-    """Its own where it has a usable one, else the message_id."""
+    """
+    Its own where it has a usable one, else the message_id.
+    """
     assert known == peek_id(sent, message_id)
 
 
 @pytest.mark.parametrize("message_id", [None, *BAD_IDS])
 def test_invalid_message_without_a_usable_id_is_answered_under_a_new_one(message_id: str | None) -> None:
-    """What the sender wrote is never an id unless it looks like one."""
+    """
+    What the sender wrote is never an id unless it looks like one.
+    """
     assert re.fullmatch(UUID, peek_id(b"{}", message_id))
