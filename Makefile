@@ -2,7 +2,7 @@
 # ARGS are passed to pytest: make test ARGS='tests/amqp -k confirm', make test ARGS='-m "not daemon"'.
 
 BIN := .venv/bin
-# As many tests at a time as there are processors; who has done his share takes over from others.
+# One process for each processor; one that has finished takes tests over from the others.
 PARALLEL := -n auto --dist worksteal
 QUICK := tests/unit tests/judging/test_statuses.py tests/judging/test_inputs.py
 

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Markers by folder, and the fixtures that all tests share."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,6 @@ settings.register_profile(
 )
 settings.register_profile("thorough", settings.get_profile("tests"), max_examples=2_000)
 settings.load_profile("tests")
-
 
 TESTS = Path(__file__).parent
 MARKERS = {"sandbox": "sandbox", "judging": "sandbox", "web": "daemon", "daemon": "daemon"}

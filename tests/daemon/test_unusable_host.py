@@ -91,8 +91,8 @@ async def test_other_hosts_judge_what_a_broken_one_cannot(
         faulty.vanish()
         other = BOXES | {"broker__url": amqp_url, "sandbox__isolate": "embedded"}
         async with daemon(tmp_path / "healthy", **other):
-            ids = await send(client, 40)
-            answers = await results(client, 40)
+            ids = await send(client, 20)
+            answers = await results(client, 20)
         tries = len(broken.logged("submission.not_judged"))
 
     assert dict.fromkeys(ids, "accepted") == {answer.id: str(answer.status) for answer in answers}

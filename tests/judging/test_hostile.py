@@ -37,10 +37,9 @@ async def neighbours(judge: Judge, host: Judgehost, canary: Path) -> AsyncIterat
     yield
     await wait_until(lambda: BoxState.RESETTING not in host.pool.states.values())
     assert {BoxState.FREE} == set(host.pool.states.values())
-    words = ["fine", "bad"] * len(host.pool.states)
+    words = ["fine", "bad"]  # one for each box
     results = await asyncio.gather(*(judge("bash", f"echo {word}", expected_output="fine") for word in words))
-    expected = [Status.ACCEPTED, Status.WRONG_ANSWER] * len(host.pool.states)
-    assert expected == [result.status for result in results]
+    assert [Status.ACCEPTED, Status.WRONG_ANSWER] == [result.status for result in results]
     assert set(host.pool.states) == {result.worker.box for result in results}
     assert BoxState.RETIRED not in host.pool.states.values()
     assert "the canary's secret" == canary.read_text()

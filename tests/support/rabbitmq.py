@@ -29,8 +29,6 @@ VHOST_BATCH: Final = 16
 SHOWN_LINES: Final = 60
 # Erlang's own channel between nodes stays on loopback too, and no machine-wide port mapper is started.
 ERLANG_FLAGS: Final = "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}"
-# A command has one thing to do, and leaves the processors to the tests.
-COMMAND_FLAGS: Final = "+S 1:1 +SDio 1 +sbwt none +sbwtdcpu none +sbwtdio none"
 
 
 class BrokerFailed(Exception):
@@ -205,7 +203,7 @@ class PrivateBroker:
             "RABBITMQ_LOG_BASE": str(self._folder),
             "RABBITMQ_LOGS": "-",  # to standard output, where the scripts and Erlang write too
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"+S 2:2 {ERLANG_FLAGS}",
-            "RABBITMQ_CTL_ERL_ARGS": f"{COMMAND_FLAGS} {ERLANG_FLAGS}",
+            "RABBITMQ_CTL_ERL_ARGS": ERLANG_FLAGS,
             "RUNNING_UNDER_SYSTEMD": "true",  # the script becomes the server, and does not watch over it
         }
 

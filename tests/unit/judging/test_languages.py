@@ -63,7 +63,9 @@ def test_sixteen_languages_are_packaged(packaged: Registry) -> None:
     ],
 )
 def test_language_is_found_by_name_alias_and_extension(packaged: Registry, word: str, name: str) -> None:
-    """A submission may ask for a language by its name, an alias or its file extension, in any case."""
+    """
+    A submission may ask for a language by its name, an alias or its file extension, in any case.
+    """
     language = packaged.get(word)
 
     assert language is not None
@@ -71,13 +73,17 @@ def test_language_is_found_by_name_alias_and_extension(packaged: Registry, word:
 
 
 def test_unknown_language_is_none(packaged: Registry) -> None:
-    """A language that is not declared is not found."""
+    """
+    What nobody declared is not found.
+    """
     assert packaged.get("cobol") is None
     assert packaged.get("") is None
 
 
 def test_file_of_the_prototype_works_as_it_stands(write: Write) -> None:
-    """The six keys of the prototype suffice; an empty compile_cmd means that nothing is compiled."""
+    """
+    The six keys of the prototype suffice; an empty compile_cmd means that nothing is compiled.
+    """
     file = write("""
         [[languages]]
         name = "Python"
@@ -108,7 +114,9 @@ def test_file_of_the_prototype_works_as_it_stands(write: Write) -> None:
 
 
 def test_table_of_tables_names_each_language_by_its_key(write: Write) -> None:
-    """`[languages.NAME]` is another way to write `[[languages]]`."""
+    """
+    `[languages.NAME]` is another way to write `[[languages]]`.
+    """
     file = write('[languages.shell2]\nsource_file = "main.sh"\nrun_cmd = "bash main.sh"')
     language = Registry.load(file).get("shell2")
 
@@ -117,7 +125,9 @@ def test_table_of_tables_names_each_language_by_its_key(write: Write) -> None:
 
 
 def test_table_without_run_cmd_changes_only_what_it_holds(packaged: Registry, write: Write) -> None:
-    """An operator changes one key of a packaged language without repeating the others."""
+    """
+    An operator changes one key of a packaged language without repeating the others.
+    """
     file = write("""
         [[language]]
         name = "Go"
@@ -159,7 +169,9 @@ def test_table_with_run_cmd_keeps_what_the_runtime_needs(packaged: Registry, wri
 
 
 def test_word_of_the_operator_is_taken_from_the_packaged_languages(write: Write) -> None:
-    """An alias moves to the operator's language; a packaged language whose name is taken is gone."""
+    """
+    An alias moves to the operator's language; a packaged language whose name is taken is gone.
+    """
     registry = Registry.load(write(f'[[language]]\n{NEW}aliases = ["PY", "cpp"]'))
     names = {word: language.name for word in ("py", "cpp", "python") if (language := registry.get(word))}
 
@@ -209,7 +221,9 @@ def test_word_of_the_operator_is_taken_from_the_packaged_languages(write: Write)
     ],
 )
 def test_wrong_file_names_itself_the_language_and_the_key(write: Write, text: str, message: str) -> None:
-    """A wrong file of languages ends the start; the message leads to the place."""
+    """
+    A wrong file of languages ends the start; the message leads to the place.
+    """
     with pytest.raises(LanguagesError) as caught:
         Registry.load(write(text))
 
@@ -217,13 +231,17 @@ def test_wrong_file_names_itself_the_language_and_the_key(write: Write, text: st
 
 
 def test_missing_file_is_an_error(tmp_path: Path) -> None:
-    """A file that the operator names must exist."""
+    """
+    A file that the operator names must exist.
+    """
     with pytest.raises(LanguagesError, match=r"absent\.toml"):
         Registry.load(tmp_path / "absent.toml")
 
 
 def test_commands_are_words_with_nothing_expanded(write: Write) -> None:
-    """Quotes group as in a shell; variables, globs, pipes and back quotes mean themselves."""
+    """
+    Quotes group as in a shell; variables, globs, pipes and back quotes mean themselves.
+    """
     file = write(f"[[language]]\n{NEW}".replace("bash main.new", "bash '$HOME' $HOME * | `id` 'a b'"))
     language = Registry.load(file).get("new")
 
@@ -232,7 +250,9 @@ def test_commands_are_words_with_nothing_expanded(write: Write) -> None:
 
 
 def test_compiler_options_stand_where_the_command_says(packaged: Registry, write: Write) -> None:
-    """{options} marks their place; without it they come last."""
+    """
+    {options} marks their place; without it they come last.
+    """
     go = packaged.get("go")
     file = write(f'[[language]]\n{NEW}compile_cmd = "gcc -o main main.c"')
     new = Registry.load(file).get("new")
@@ -244,7 +264,9 @@ def test_compiler_options_stand_where_the_command_says(packaged: Registry, write
 
 
 def test_runtime_is_told_the_limits_and_arguments_stay_untouched(write: Write) -> None:
-    """Placeholders in run_cmd become numbers; those in the submission's own arguments are text."""
+    """
+    Placeholders in run_cmd become numbers; those in the submission's own arguments are text.
+    """
     file = write(
         f"[[language]]\n{NEW}".replace("bash main.new", "bash -Xmx{memory_mib}m -Xss{stack_kib}k {source}")
     )
@@ -284,7 +306,9 @@ def test_runtime_is_told_the_limits_and_arguments_stay_untouched(write: Write) -
     ],
 )
 def test_usual_compiler_option_is_allowed(packaged: Registry, name: str, options: list[str]) -> None:
-    """The allow-lists contain the options that courses and contests use."""
+    """
+    What courses and contests pass to compilers is in the allow-lists.
+    """
     language = packaged.get(name)
 
     assert language is not None
@@ -327,7 +351,9 @@ def test_usual_compiler_option_is_allowed(packaged: Registry, name: str, options
     ],
 )
 def test_dangerous_compiler_option_is_refused(packaged: Registry, name: str, option: str) -> None:
-    """A word that does not match the allow-list as a whole is refused, wherever it stands."""
+    """
+    A word that does not match the allow-list as a whole is refused, wherever it stands.
+    """
     language = packaged.get(name)
 
     assert language is not None
@@ -335,7 +361,9 @@ def test_dangerous_compiler_option_is_refused(packaged: Registry, name: str, opt
 
 
 def test_language_without_allow_list_refuses_every_option(packaged: Registry) -> None:
-    """Without an allow-list nothing is allowed."""
+    """
+    What an operator did not allow is not allowed.
+    """
     python = packaged.get("python")
 
     assert python is not None
@@ -343,7 +371,9 @@ def test_language_without_allow_list_refuses_every_option(packaged: Registry) ->
 
 
 def test_environment_and_directories_have_a_base(packaged: Registry) -> None:
-    """Every language has PATH, a HOME that it can write to and the links through /etc/alternatives."""
+    """
+    Every language has PATH, a HOME that it can write to and the links through /etc/alternatives.
+    """
     assert {("/usr/local/bin:/usr/bin:/bin", "/tmp")} == {  # noqa: S108 - the box's own
         (language.environment["PATH"], language.environment["HOME"]) for language in packaged
     }
@@ -351,7 +381,9 @@ def test_environment_and_directories_have_a_base(packaged: Registry) -> None:
 
 
 def test_installed_program_is_named_by_its_path(packaged: Registry) -> None:
-    """The sandbox does not search PATH, so a bare program name becomes a path."""
+    """
+    The sandbox does not search PATH, so a bare program name becomes a path.
+    """
     bash = packaged.get("bash")
 
     assert bash is not None
@@ -360,7 +392,9 @@ def test_installed_program_is_named_by_its_path(packaged: Registry) -> None:
 
 
 def test_absent_program_is_named_and_its_language_not_available(write: Write) -> None:
-    """A language that is not installed is not offered; `missing` names its missing programs."""
+    """
+    What is not installed is not offered, and `missing` says what would have to be.
+    """
     registry = Registry.load(write(f'[[language]]\n{NEW}compile_cmd = "no-such-compiler x"'))
     language = registry.get("new")
 
@@ -373,7 +407,9 @@ def test_absent_program_is_named_and_its_language_not_available(write: Write) ->
 def test_program_outside_the_box_is_missing_unless_bound(
     tmp_path: Path, write: Write, *, bound: bool, missing: bool
 ) -> None:
-    """A program that no box can see counts as not installed, even where a visible link leads to it."""
+    """
+    A program that no box can see counts as not installed, even where a visible link leads to it.
+    """
     program = tmp_path / "interpreter"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
@@ -386,7 +422,9 @@ def test_program_outside_the_box_is_missing_unless_bound(
 
 
 async def test_version_is_the_line_that_names_it(packaged: Registry) -> None:
-    """The version command runs on the host; notes around the version are left out."""
+    """
+    The version command runs on the host; notes around the version are left out.
+    """
     bash = packaged.get("bash")
 
     assert bash is not None
@@ -414,7 +452,9 @@ async def test_version_of_other_shapes(write: Write, command: str, expected: str
 
 
 async def test_version_command_that_hangs_is_ended_with_its_children(tmp_path: Path, write: Write) -> None:
-    """A version is not worth waiting for, and nothing that its command started stays behind."""
+    """
+    A version is not worth waiting for, and nothing that its command started stays behind.
+    """
     note = tmp_path / "child"
     command = f"bash -c 'sleep 60 & echo $! > {note}; wait'"
     language = Registry.load(write(f'[[language]]\n{NEW}version_cmd = "{command}"')).get("new")
