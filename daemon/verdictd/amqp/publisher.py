@@ -27,6 +27,7 @@ DIRECT_REPLY_TO = "amq.rabbitmq.reply-to."
 # RabbitMQ takes no results. What waits is bounded by the capacity: nothing is taken in its place.
 PUBLISH_LIMIT_S = 86_400
 _HELD_S = 5
+_BLOCKED_S = 0.1
 
 MessageFactory = Callable[[], Awaitable[aio_pika.Message]]
 """Makes the message of each try."""
@@ -169,18 +170,21 @@ class Publisher:
             raise BrokerUnavailable(f"no confirm from {queue!r} in {self._limit_s:g} s") from error
 
     async def publish_now(self, queue: str, message: aio_pika.Message) -> None:
-        """Publish once; raises BrokerUnavailable, after which the message may be published or not."""
+        """Publish once; raises BrokerUnavailable, after which the message may be published or not.
+
+        Raises it at once where there is no connection, or where RabbitMQ is known to block it.
+        """
 
         async def make() -> aio_pika.Message:
             return message
 
-        settings = self.connection.settings
         if not self.connected:
             raise BrokerUnavailable("not connected to RabbitMQ")
-        problem = await publish_once(
-            self._channel.result(), queue, make, timeout_s=settings.publish_timeout_s
-        )
-        if problem is not None:
+        channel = self._channel.result()
+        with amqp_errors("RabbitMQ takes no messages now"):
+            async with asyncio.timeout(_BLOCKED_S):
+                await (await channel.get_underlay_channel()).connection.ready()
+        if await self._try(channel, queue, make) is not None:
             raise BrokerUnavailable(f"queue {queue!r} does not exist")
 
     async def _publish_to_own(self, queue: str, make: MessageFactory) -> None:
