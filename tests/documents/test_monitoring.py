@@ -65,8 +65,11 @@ def test_rules_are_valid() -> None:
 
 @needs_promtool
 def test_alerts_fire_when_they_should_and_not_before() -> None:
-    """Series of samples, and the alerts that they lead to."""
-    promtool("test", "rules", Path(__file__).with_name("alerts.test.yml"))
+    """Series of samples, and the alerts that they lead to; there is a case for each."""
+    cases = Path(__file__).with_name("alerts.test.yml")
+    promtool("test", "rules", cases)
+
+    assert [] == [rule["alert"] for rule in RULES if f'"{rule["alert"]}"' not in cases.read_text()]
 
 
 @needs_promtool
