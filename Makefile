@@ -29,11 +29,12 @@ chaos: setup ## break all that the daemon stands on, and balance the books: SCEN
 systemd-test: setup ## try the service in a virtual machine with systemd: ISOLATE_DIR=folder of a built isolate, ONLY=word
 	@cd tests && ../$(BIN)/python -m harness.vm $(if $(ISOLATE_DIR),--isolate $(abspath $(ISOLATE_DIR))) $(if $(ONLY),--only '$(ONLY)')
 
-lint: setup ## check style, formatting, types, the order of imports and spelling
+lint: setup ## check style, formatting, types, imports, dependencies and spelling
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry daemon
 	$(BIN)/codespell
 
 format: setup ## format the code, and correct what can be corrected by itself

@@ -6,14 +6,12 @@ import re
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     field_validator,
@@ -22,16 +20,13 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from verdictd.contract.limits import Limits
+from verdictd.contract.validation import Frozen
 
 PREFIX = "verdictd_"
 SEPARATOR = "__"
 """Of the environment variables: VERDICTD_BROKER__URL."""
 HTTP_REPLIES = "verdictd.reply.http."
 """Prefix of the queues on which HTTP requests wait for their results."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def _check_pattern(text: str) -> str:
@@ -79,7 +74,7 @@ Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
-class BrokerSettings(_Section):
+class BrokerSettings(Frozen):
     """Connection to RabbitMQ, and the names of its queues."""
 
     url: SecretStr = SecretStr("amqp://guest:guest@127.0.0.1:5672/")
@@ -128,7 +123,7 @@ def _is_broker_url(url: str) -> bool:
         return False
 
 
-class SandboxSettings(_Section):
+class SandboxSettings(Frozen):
     """Sandbox that runs the programs, and its boxes."""
 
     isolate: str = "auto"
@@ -150,7 +145,7 @@ class SandboxSettings(_Section):
         return self.boxes or len(os.sched_getaffinity(0))
 
 
-class JudgeSettings(_Section):
+class JudgeSettings(Frozen):
     """Bounds on judging one submission."""
 
     languages_file: Path | None = None
@@ -164,21 +159,15 @@ class JudgeSettings(_Section):
     Deliveries that this host sent back because it could not run any program do not count.
     """
 
-    compile_output_kib: ClassVar[int] = 64
-    fault_pause_s: ClassVar[float] = 1
-    """Wait before a message goes back to the queue for a fault of ours, so that it does not spin."""
 
-
-class ServiceSettings(_Section):
+class ServiceSettings(Frozen):
     """Life of the process, and what it remembers."""
 
     drain_timeout_s: Seconds = 60
     remembered_bytes: int = Field(default=32 * 1024 * 1024, ge=0)
 
-    remembered_results: ClassVar[int] = 1_000
 
-
-class CallbackSettings(_Section):
+class CallbackSettings(Frozen):
     """HTTP out: results posted to the `callback_url` of their submissions."""
 
     enabled: bool = False
@@ -212,7 +201,7 @@ class CallbackSettings(_Section):
         return 8 * self.per_host
 
 
-class HttpSettings(_Section):
+class HttpSettings(Frozen):
     """HTTP in: submissions, health, status."""
 
     enabled: bool = False
@@ -229,7 +218,7 @@ class HttpSettings(_Section):
     """For a client to send a request, or its next one over the same connection."""
 
 
-class LogSettings(_Section):
+class LogSettings(Frozen):
     """Level and format of the log."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"

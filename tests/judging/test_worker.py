@@ -93,6 +93,7 @@ def make_worker(host: Judgehost, settings: Settings, replies: Replies, **parts: 
         recent=Recent(count=10, size_bytes=1_000_000),
         history=History(),
         excuses=5,
+        fault_pause_s=0.1,
         **own,
     )
 

@@ -12,6 +12,7 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 from yarl import URL
 
 from verdictd import __version__
+from verdictd.contract.validation import explain
 from verdictd.monitoring.status import DaemonStatus
 from verdictd.settings import HttpSettings
 
@@ -56,7 +57,9 @@ class StatusClient:
         except aiohttp.ClientConnectorError as error:
             return DaemonReport(daemon, reason=f"cannot connect: {_why(error.os_error)}")
         except ValidationError as error:
-            return DaemonReport(daemon, reason=f"not the status of a verdictd {__version__}: {_first(error)}")
+            return DaemonReport(
+                daemon, reason=f"not the status of a verdictd {__version__}: {explain(error)[0]}"
+            )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return DaemonReport(daemon, reason=f"{type(error).__name__}: {error}")
 
@@ -116,9 +119,3 @@ def _why(error: OSError) -> str:
     if isinstance(error, ConnectionError) and error.errno is not None:
         return os.strerror(error.errno)
     return error.strerror or str(error)
-
-
-def _first(error: ValidationError) -> str:
-    problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(map(str, problem["loc"]))
-    return f"{where}: {problem['msg']}" if where else problem["msg"]

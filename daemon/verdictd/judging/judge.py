@@ -27,6 +27,8 @@ from verdictd.sandbox.model import BoxId, Report, Sandbox
 from verdictd.sandbox.pool import BoxPool
 from verdictd.settings import JudgeSettings
 
+_COMPILE_OUTPUT_BYTES = 64 * 1024  # in a result
+
 log = structlog.get_logger()
 
 
@@ -99,7 +101,7 @@ class Judge:
             box,
             admitted,
             artifact_bytes=self._settings.artifact_kib * 1024,
-            output_bytes=self._settings.compile_output_kib * 1024,
+            output_bytes=_COMPILE_OUTPUT_BYTES,
         )
         if compilation.artifact is None:
             failed = Verdict(Status.COMPILATION_ERROR, Cause.COMPILE, compilation.failure)

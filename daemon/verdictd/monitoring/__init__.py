@@ -1,4 +1,4 @@
-"""What the daemon says of itself: readiness, status, rates, systemd.
+"""Monitoring: readiness, status, rates, and notifications to systemd.
 
 May import judging, amqp and everything below them.
 """

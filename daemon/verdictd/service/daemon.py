@@ -128,7 +128,6 @@ def _worker(settings: Settings, host: Judgehost, publisher: Publisher, history: 
         # It is answered before RabbitMQ gives it up by itself.
         excuses=settings.broker.delivery_limit - settings.judge.max_attempts,
         recent=Recent(
-            count=settings.service.remembered_results,
             size_bytes=settings.service.remembered_bytes,
             at_least=settings.sandbox.box_count + settings.broker.prefetch_reserve,
         ),

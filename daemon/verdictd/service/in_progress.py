@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
+REMEMBERED_RESULTS = 1_000
 _ENTRY_BYTES = 1024  # what a remembered result takes beside its body, generously
 
 Key = tuple[str, bytes]
@@ -29,7 +30,7 @@ class Recent:
     them are delivered once more.
     """
 
-    def __init__(self, *, count: int, size_bytes: int, at_least: int = 1) -> None:
+    def __init__(self, *, size_bytes: int, count: int = REMEMBERED_RESULTS, at_least: int = 1) -> None:
         self._at_least = at_least
         self._count = count
         self._size_bytes = size_bytes

@@ -27,6 +27,8 @@ from verdictd.sandbox.pool import Draining
 from verdictd.service.in_progress import Key, Recent
 from verdictd.settings import JudgeSettings
 
+FAULT_PAUSE_S = 1
+"""Wait before a submission is requeued for a fault of ours, so that it does not spin."""
 _EXCUSED = 1_000  # submissions
 
 log = structlog.get_logger()
@@ -51,6 +53,7 @@ class Worker:
         history: History,
         callbacks: Jobs | None = None,
         excuses: int = 0,
+        fault_pause_s: float = FAULT_PAUSE_S,
     ) -> None:
         self._admission = admission
         self._judge = judge
@@ -61,6 +64,7 @@ class Worker:
         self._history = history
         self._callbacks = callbacks
         self._excuses = excuses
+        self._fault_pause_s = fault_pause_s
         self._in_work = KeyedLock()
         self._excused: LRUCache[Key, int] = LRUCache(_EXCUSED)
 
@@ -89,7 +93,7 @@ class Worker:
                 return Settlement.REQUEUE
             except SandboxBroken as error:
                 log.error("submission.not_judged", attempt=delivery.attempt, error=str(error))
-                await asyncio.sleep(self._settings.fault_pause_s)
+                await asyncio.sleep(self._fault_pause_s)
                 # A host fails in all its boxes, but not in all at the same moment.
                 if isinstance(error, SandboxUnusable) or not self._judge.usable:
                     self._excused[key] = self._excused.get(key, 0) + 1
