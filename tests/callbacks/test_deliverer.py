@@ -155,7 +155,7 @@ NOT_JOBS: list[tuple[bytes, dict[str, str | int], str]] = [
     (
         b"[]",
         {"url": "http://a/", "submission_id": "a", "webhook_id": "a\r\nb: c"},
-        "header webhook_id: Value error, must be printable ASCII",
+        "header webhook_id: must be printable ASCII",
     ),
     (
         b"0",

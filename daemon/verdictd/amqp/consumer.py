@@ -13,6 +13,7 @@ from verdictd import metrics
 from verdictd.amqp.delivery import TAKEN_BACK, Delivery, Settlement, received, settle
 from verdictd.amqp.inbox import Inbox
 from verdictd.amqp.reconnecting import ReconnectingConnection
+from verdictd.concurrency import finish
 from verdictd.errors import BrokerUnavailable
 
 FAULT_PAUSE_S = 1
@@ -123,9 +124,11 @@ class Consumer:
                 keeping = keepers.create_task(
                     self._connection.use(consume, liveness=self._liveness, on_failure=self._failed)
                 )
-                await stop.wait()
-                self._stopping = True
-                self._news.set()
+                try:
+                    await stop.wait()
+                finally:
+                    self._stopping = True
+                    self._news.set()
                 await self._resting.wait()
                 await self._drain(drain_timeout_s)
             keeping.cancel()
@@ -140,10 +143,12 @@ class Consumer:
             self._liveness.rest()
             try:
                 await self._take_all(inbox, handle, in_flight)
+                self._resting.set()
+                # After a stop the channel stays open: what is in flight is settled over it.
+                raise BrokerUnavailable(await inbox.end)
             finally:
                 self._resting.set()
-            # After a stop the channel stays open: what is in flight is settled over it.
-            raise BrokerUnavailable(await inbox.end)
+                await finish(inbox.close())
 
     async def _take_all(self, inbox: Inbox, handle: Handle, in_flight: asyncio.TaskGroup) -> None:
         """Take messages while there is capacity; return at a stop, or when no more come."""

@@ -11,7 +11,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.abc import DeliveredMessage
 from pamqp import commands
 
-from verdictd.amqp.connection import amqp_errors, end_of
+from verdictd.amqp.connection import CLOSE_TIMEOUT_S, amqp_errors, end_of
 from verdictd.errors import BrokerUnavailable
 
 # RabbitMQ 3.10 lets a consumer wait for ever whose quorum queue was deleted and at once declared again.
@@ -37,7 +37,7 @@ class Inbox:
         news: asyncio.Event,
         timeout_s: float,
     ) -> None:
-        self._channel = channel  # closes when nobody refers to it
+        self._channel = channel
         self._underlay = underlay
         self._queue = queue
         self._timeout_s = timeout_s
@@ -57,6 +57,12 @@ class Inbox:
                 underlay = await channel.get_underlay_channel()
                 await channel.set_qos(prefetch_count=1)
         return cls(channel, underlay, queue, news, timeout_s)
+
+    async def close(self) -> None:
+        """Close the channel: RabbitMQ takes back what was delivered over it and is not settled."""
+        with suppress(BrokerUnavailable), amqp_errors("cannot close a channel"):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._channel.close()
 
     async def take(self, unless: Callable[[], bool]) -> DeliveredMessage | None:
         """Return the next message, or None if `unless()` becomes true or nothing arrives in time."""
