@@ -97,7 +97,9 @@ READERS: Mapping[str, tuple[str, str]] = {
         "asyncio.run(main())"),
     ),
     "node /dev/stdin": ("javascript", "process.stdout.write(require('fs').readFileSync('/dev/stdin'))"),
-    "node /proc/self/fd/0": ("javascript", "const fs = require('fs')\nprocess.stdout.write(fs.readFileSync('/proc/self/fd/0'))"),
+    "node /proc/self/fd/0": ("javascript",
+        "const fs = require('fs')\nprocess.stdout.write(fs.readFileSync('/proc/self/fd/0'))",
+   ),
     "node 0": ("javascript", "process.stdout.write(require('fs').readFileSync(0, 'utf8'))"),
     "node stream of /dev/stdin": (
         "javascript",
