@@ -42,11 +42,15 @@ class FaultKind(StrEnum):
 
 
 class SandboxBroken(VerdictdError):
-    """The box cannot be trusted: retire it and requeue the message, a bounded number of times."""
+    """The box cannot be trusted: recover it, and begin again in another; then requeue the message.
+
+    Both happen a bounded number of times. `box_works`: the box has proved since then that programs run in it.
+    """
 
     def __init__(self, message: str, kind: FaultKind) -> None:
         super().__init__(message)
         self.kind = kind
+        self.box_works = False
 
 
 class SandboxUnusable(SandboxBroken):

@@ -170,7 +170,7 @@ async def test_retired_box_is_a_fault_of_its_kind(amqp_url: str, tmp_path: Path)
         faulty.do_instead('[[ "$*" == *--run* ]] && exit 2')
         sent = submission("bash", "echo 42")
         await client.publish(SUBMISSIONS, sent)
-        await reached(served, 1, "verdictd_sandbox_faults_total", kind="run")
+        await reached(served, 2, "verdictd_sandbox_faults_total", kind="run")  # the box's proof fails too
         faulty.work_again()
         result = Result.model_validate_json((await client.take(RESULTS)).body)
         found = await reached(served, 1, "verdictd_deliveries_total", settlement="ack")

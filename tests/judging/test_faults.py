@@ -4,17 +4,19 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.boxes import boxes
 from support.faulty import Faulty
 from support.waiting import wait_until
+from verdictd import metrics
 from verdictd.cli.check import check
-from verdictd.contract.result import Status
+from verdictd.contract.result import Result, Status
 from verdictd.contract.submission import submission_model
 from verdictd.errors import SandboxBroken, SandboxUnusable
 from verdictd.judging.judgehost import Judgehost, open_judgehost
@@ -61,9 +63,18 @@ def opened(settings: Settings) -> Open:
 
 
 async def judge(host: Judgehost, source: str = "echo fine", wall_time_limit: float = 10) -> Status:
-    model = submission_model(Settings().limits)
-    submission = model(language="bash", source_code=source, wall_time_limit=wall_time_limit)
-    return (await host.judge.judge(host.admission.admit(submission))).status
+    return (await result_of(host, "bash", source, wall_time_limit=wall_time_limit)).status
+
+
+async def result_of(host: Judgehost, language: str, source: str, **fields: Any) -> Result:
+    submission = submission_model(Settings().limits)(language=language, source_code=source, **fields)
+    return await host.judge.judge(host.admission.admit(submission))
+
+
+def faults() -> float:
+    """Return the number of faults that the metric has counted so far."""
+    samples = (sample for metric in metrics.SANDBOX_FAULTS.collect() for sample in metric.samples)
+    return sum(sample.value for sample in samples if sample.name.endswith("_total"))
 
 
 async def failure(host: Judgehost) -> type[SandboxBroken]:
@@ -160,6 +171,69 @@ async def test_box_that_proves_itself_is_used_again_at_once(opened: Open, faulty
 
         assert Status.ACCEPTED == await judge(host)
     assert (SandboxBroken, {BoxState.FREE}) == (type(failure.value), states)
+
+
+CHILDREN = "Error parsing /proc/7/task/7/children: unexpected children found"
+
+
+def fails_for(file: str, times: int, counted: Path, *, after: int = 0) -> str:
+    """Let the sandbox fail so often for commands with this file, after as many that it runs."""
+    return f"""[[ "$*" == *{file}* ]] && echo >> {counted} && count=$(wc -l < {counted}) &&
+        (( count > {after} && count <= {after + times} )) && {{ echo "{CHILDREN}" >&2; exit 2; }}"""
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("boxes_in_use", [0, 1], ids=["another box", "the same box"])
+async def test_run_that_could_not_begin_is_begun_again(
+    opened: Open, faulty: Faulty, tmp_path: Path, times: int, boxes_in_use: int
+) -> None:
+    """A passing fault of the sandbox costs a box, not an attempt; it is counted as a fault."""
+    before = faults()
+    async with opened() as host, AsyncExitStack() as leases:
+        for _ in range(boxes_in_use):
+            await leases.enter_async_context(host.pool.lease())
+        faulty.do_instead(fails_for("main.sh", times, tmp_path / "count"))
+
+        assert Status.ACCEPTED == await judge(host)
+    assert times == faults() - before
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+async def test_steps_before_a_fault_are_not_repeated(
+    opened: Open, faulty: Faulty, tmp_path: Path, after: int
+) -> None:
+    """One compilation and three runs are done once each, whichever of them the sandbox fails to begin."""
+    counted = tmp_path / "count"
+    async with opened() as host:
+        faulty.do_instead(fails_for("main", 2, counted, after=after))
+        result = await result_of(host, "c", "int main(void) { return 0; }", number_of_runs=3)
+
+    assert (Status.ACCEPTED, 3) == (result.status, result.runs and result.runs.count)
+    assert 4 + 2 == len(counted.read_text().splitlines())
+
+
+async def test_faults_of_several_runs_do_not_add_up(opened: Open, faulty: Faulty, tmp_path: Path) -> None:
+    """Every second run cannot begin, and still twenty of them come to their end."""
+    counted = tmp_path / "count"
+    async with opened() as host:
+        faulty.do_instead(
+            f'[[ "$*" == *main.sh* ]] && echo >> {counted} && (( $(wc -l < {counted}) % 2 )) && exit 2'
+        )
+        result = await result_of(host, "bash", "echo fine", number_of_runs=20)
+
+    assert (Status.ACCEPTED, 20) == (result.status, result.runs and result.runs.count)
+
+
+async def test_run_that_never_begins_is_a_fault(opened: Open, faulty: Faulty, tmp_path: Path) -> None:
+    """After three boxes it is raised, so that the submission goes back to the queue; no box is lost."""
+    counted = tmp_path / "count"
+    before = faults()
+    async with opened() as host:
+        faulty.do_instead(fails_for("main.sh", 99, counted))
+        with pytest.raises(SandboxBroken, match="unexpected children found"):
+            await judge(host)
+        await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
+    assert 3 == len(counted.read_text().splitlines()) == faults() - before
 
 
 async def test_full_disk_is_our_fault(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:

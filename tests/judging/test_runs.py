@@ -54,3 +54,17 @@ async def test_out_of_memory_in_compiling_does_not_mark_the_run(judge: Judge) ->
     assert (Status.ACCEPTED, "small\n") == (result.status, result.stdout)
     assert result.memory is not None
     assert result.memory < 65_536
+
+
+async def test_static_program_whose_parent_ends_at_once_is_judged(judge: Judge) -> None:
+    """Isolate does not expect a second process so soon, and fails; such a run is begun again."""
+    source = """
+        #include <unistd.h>
+        int main(void) { return fork() ? 0 : pause(); }
+    """
+    results = [
+        await judge("c", source, compiler_options="-static", number_of_runs=20, wall_time_limit=10)
+        for _ in range(3)
+    ]
+
+    assert [Status.ACCEPTED] * 3 == [result.status for result in results]

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from verdictd.contract.result import Cause, LanguageUsed, Result, Status, Worker
 from verdictd.errors import FaultKind, Problem, SandboxBroken
 from verdictd.judging import languages
 from verdictd.judging.admission import Admitted
-from verdictd.judging.compile import compile_submission
+from verdictd.judging.compile import Compilation, compile_submission
 from verdictd.judging.execution import memory_floor_kib, run_artifact, run_command
 from verdictd.judging.languages import Language
 from verdictd.judging.results import Judged, judged_result, unjudged_result
@@ -28,6 +28,9 @@ from verdictd.sandbox.pool import BoxPool
 from verdictd.settings import JudgeSettings
 
 _COMPILE_OUTPUT_BYTES = 64 * 1024  # in a result
+_BEGINNINGS = 3
+"""Boxes in which a compilation or a run is begun, before the submission goes back to the queue."""
+_BEGUN_AGAIN = {FaultKind.START, FaultKind.MANAGE, FaultKind.RUN}
 
 log = structlog.get_logger()
 
@@ -39,6 +42,16 @@ class Running:
     id: str
     language: str
     since: AwareDatetime
+
+
+@dataclass(slots=True)
+class _Progress:
+    """The steps of a submission that are done, in whatever box; `faults` of the sandbox in the next step."""
+
+    started_at: datetime | None = None
+    compilation: Compilation | None = None
+    reports: list[Report] = field(default_factory=list)
+    faults: int = 0
 
 
 class Judge:
@@ -66,55 +79,75 @@ class Judge:
         return self._pool.usable > 0
 
     async def judge(self, admitted: Admitted) -> Result:
-        """Judge a submission in a box of its own.
+        """Judge a submission in a box of its own; if the sandbox fails, go on in another.
 
-        Raises SandboxBroken if the sandbox failed, Draining if no more boxes are leased.
+        Raises SandboxBroken if the sandbox fails again and again, or its box does not work any more, Draining
+        if no more boxes are leased.
         """
+        progress = _Progress()
+        while True:
+            try:
+                return await self._go_on(admitted, progress)
+            except SandboxBroken as error:
+                progress.faults += 1
+                if not error.box_works or error.kind not in _BEGUN_AGAIN or progress.faults >= _BEGINNINGS:
+                    raise
+                log.warning("run.begun_again", kind=error.kind, error=str(error))
+
+    async def _go_on(self, admitted: Admitted, progress: _Progress) -> Result:
+        """Do the steps that are left in one box."""
         submission, language = admitted.submission, admitted.language
         async with self._pool.lease() as box:
-            started_at = datetime.now(UTC)
+            since = datetime.now(UTC)
+            started_at = progress.started_at = progress.started_at or since
             # Bound for the rest of the caller's task and the tasks it starts, the one that retires a box too.
             structlog.contextvars.bind_contextvars(language=language.name, box=box.number)
-            self._running[box.number] = Running(submission.id, language.name, started_at)
+            self._running[box.number] = Running(submission.id, language.name, since)
             log.debug("submission.started", id=submission.id)
             try:
-                judged = await self._within_time(box, admitted)
+                spent_s = (since - started_at).total_seconds()
+                judged = await self._within_time(box, admitted, progress, spent_s=spent_s)
             finally:
                 del self._running[box.number]
             worker = self.identity(box.number)
         used = LanguageUsed(name=language.name, version=await self.version(language))
         return judged_result(admitted, judged, language=used, worker=worker, started_at=started_at)
 
-    async def _within_time(self, box: Box, admitted: Admitted) -> Judged:
+    async def _within_time(
+        self, box: Box, admitted: Admitted, progress: _Progress, *, spent_s: float
+    ) -> Judged:
         timeout_s = self._settings.submission_timeout_s
         try:
-            async with asyncio.timeout(timeout_s):
-                return await self._judge(box, admitted)
+            async with asyncio.timeout(timeout_s - spent_s):
+                return await self._judge(box, admitted, progress)
         except TimeoutError:
             message = (
                 f"judging in box {box.number} took longer than {timeout_s:g} s (judge.submission_timeout_s)"
             )
             raise SandboxBroken(message, FaultKind.DEADLINE) from None
 
-    async def _judge(self, box: Box, admitted: Admitted) -> Judged:
-        compilation = await compile_submission(
-            box,
-            admitted,
-            artifact_bytes=self._settings.artifact_kib * 1024,
-            output_bytes=_COMPILE_OUTPUT_BYTES,
-        )
+    async def _judge(self, box: Box, admitted: Admitted, progress: _Progress) -> Judged:
+        compilation = progress.compilation
+        if compilation is None:
+            compilation = progress.compilation = await compile_submission(
+                box,
+                admitted,
+                artifact_bytes=self._settings.artifact_kib * 1024,
+                output_bytes=_COMPILE_OUTPUT_BYTES,
+            )
+            progress.faults = 0
         if compilation.artifact is None:
             failed = Verdict(Status.COMPILATION_ERROR, Cause.COMPILE, compilation.failure)
             return Judged(failed, compilation.output, ())
         command = run_command(admitted, self._sandbox, open_files=self._open_files)
         floor_kib = memory_floor_kib(command, self._sandbox)
-        reports: list[Report] = []
-        for _ in range(admitted.limits.number_of_runs):
-            reports.append(await run_artifact(box, compilation.artifact, command))
-            decided = await _verdict(reports[-1], admitted, floor_kib)
-            if decided.status is not Status.ACCEPTED:
-                break
-        return Judged(decided, compilation.output, reports)
+        while True:
+            progress.reports.append(await run_artifact(box, compilation.artifact, command))
+            progress.faults = 0
+            decided = await _verdict(progress.reports[-1], admitted, floor_kib)
+            is_last = len(progress.reports) == admitted.limits.number_of_runs
+            if is_last or decided.status is not Status.ACCEPTED:
+                return Judged(decided, compilation.output, progress.reports)
 
     async def version(self, language: Language) -> str | None:
         """Return the version of a compiler or interpreter, or None if it is unknown; it is asked for once."""

@@ -2,13 +2,17 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from verdictd.concurrency import finish
 from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.files import File
+from verdictd.sandbox.embedded.guest import HOST_NAME
+from verdictd.sandbox.etc import Etc
 from verdictd.sandbox.files import place, take
 from verdictd.sandbox.isolate import cleanup_argv, init_argv, report, run_argv
 from verdictd.sandbox.model import BoxId, Command, Report, Sandbox
@@ -22,7 +26,7 @@ _LEAST_FREE_FILES = 1_000
 
 
 class Box:
-    """A numbered box of one sandbox.
+    """A numbered box of one sandbox; `meta_directory` also holds its /etc.
 
     After SandboxBroken the box must not be used until `recover` has succeeded. A box belongs to one task at a
     time. State: the root directory, whether it was initialised with control groups, and whether it was used.
@@ -32,6 +36,9 @@ class Box:
         self.sandbox = sandbox
         self.number = number
         self._meta = meta_directory / f"meta-{number}"
+        # Isolate's boxes share the name of the host.
+        host_name = HOST_NAME.decode() if sandbox.name == "embedded" else socket.gethostname()
+        self.etc = Etc(meta_directory / f"etc-{number}", host_name)
         self._root: Path | None = None
         self._with_groups = sandbox.control_groups
         self.used = False
@@ -101,8 +108,11 @@ class Box:
         self.used = True
         try:
             self._meta.unlink(missing_ok=True)
+            rules = self.etc.rules(command)
         except OSError as error:
-            raise SandboxBroken(f"cannot remove {self._meta}: {error}", FaultKind.FILES) from error
+            message = f"cannot prepare a run in {self._meta.parent}: {error}"
+            raise SandboxBroken(message, FaultKind.FILES) from error
+        command = replace(command, directories=(*rules, *command.directories))
         argv = run_argv(self.sandbox, self.number, self._meta, command)
         constraints = command.constraints
         in_group = self.sandbox.control_groups and command.control_groups

@@ -110,8 +110,8 @@ class BoxPool:
     async def lease(self) -> AsyncIterator[Box]:
         """Lease a clean box for as long as the block lasts; raises Draining once `drain` was called.
 
-        A box whose block ends with SandboxBroken must prove that it works before it is leased again. If no
-        box is usable any more, SandboxUnusable is raised.
+        A box whose block ends with SandboxBroken must prove that it works before it is leased again: the
+        error's `box_works` tells. If no box is usable any more, SandboxUnusable is raised.
         """
         async with self._available:
             with metrics.STAGES.labels(metrics.Stage.WAIT).time():
@@ -129,7 +129,8 @@ class BoxPool:
             self._states[box.number] = BoxState.RESETTING
             # The task belongs to the pool, so that a caller who is cancelled meanwhile does not wait for it.
             proof = self._tasks.create_task(self._recover(box), name=f"prove-{box.number}")
-            if not await asyncio.shield(proof) and not self.usable:
+            error.box_works = await asyncio.shield(proof)
+            if not error.box_works and not self.usable:
                 raise SandboxUnusable(str(error), error.kind) from error
             raise
         except BaseException:

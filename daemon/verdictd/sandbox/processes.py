@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import signal
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -23,6 +23,11 @@ _GRACE_S = 3.0  # for a child that was asked to end, and for its output once it 
 _KILL_GRACE_S = 5.0
 _LARGE_BYTES = 256 * 1024
 
+# Programs have another user id than the daemon, and open their streams again by name.
+_READABLE_BY_ALL = 0o444
+_WRITABLE_BY_ALL = 0o666
+_SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessResult:
@@ -39,10 +44,11 @@ async def execute(
 ) -> ProcessResult:
     """Run a child process to its end.
 
-    The child gets descriptors opened here: an unlinked file to read, and for each output stream a pipe, of
-    which `output_bytes` are kept. If it writes more, or the deadline passes, it is terminated.
+    The child gets descriptors opened here: a file without a name to read, and for each output stream a pipe,
+    of which `output_bytes` are kept. If it writes more, or the deadline passes, it is terminated. Processes
+    that hold one of them can open it again, also as another user: /dev/stdin, /dev/stdout, /proc/self/fd/2.
     Raises SandboxBroken if the deadline passed, if the child or a process of its own outlives the end, and if
-    the host has no disk space, process or open file left for it.
+    the host has no memory, process or open file left for it.
     """
     try:
         return await _execute(argv, stdin, output_bytes, deadline_s, grace_s)
@@ -163,6 +169,7 @@ def _capture(limit: int, on_overflow: Callable[[], None]) -> Iterator[tuple[_Pip
     """Open a pipe: yield our end, and the end for the child, to be closed once the child has it."""
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(read_fd, False)
+    os.fchmod(write_fd, _WRITABLE_BY_ALL)
     pipe = _Pipe(read_fd, limit, on_overflow)
     try:
         with FileIO(write_fd, "wb") as written:
@@ -185,20 +192,21 @@ async def _drained(*pipes: _Pipe, limit_s: float) -> None:
 
 @asynccontextmanager
 async def _readable(content: bytes) -> AsyncIterator[int]:
-    """Open a read-only descriptor with this content: of /dev/null, or of a file without a name."""
-    if not content:
-        fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    else:
-        fd = await offload(partial(_unlinked, content), len(content), large_bytes=_LARGE_BYTES)
+    """Open a read-only descriptor of a file in memory with this content, which nobody can change."""
+    fd = await offload(partial(_sealed, content), len(content), large_bytes=_LARGE_BYTES)
     try:
         yield fd
     finally:
         os.close(fd)
 
 
-def _unlinked(content: bytes) -> int:
-    with tempfile.TemporaryFile(buffering=0) as file:
+def _sealed(content: bytes) -> int:
+    # Seals also bind the owner of a file, who could give himself the right to write: in the embedded sandbox
+    # of an ordinary user, programs have the user id of the daemon.
+    with FileIO(os.memfd_create("stdin", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "r+b") as file:
         view = memoryview(content)
         while view:
             view = view[file.write(view) :]
+        os.fchmod(file.fileno(), _READABLE_BY_ALL)
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
         return os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from verdictd.sandbox.processes import children
 _PASSES = 60
 _PAUSE_S = 0.05
 _ORDINARY_UIDS = range(1_000, 2**31)
-_PRINT_UID = Command(argv=("/usr/bin/id", "-u"), constraints=PROBE_LIMITS)
+_PRINT_IDS = Command(argv=("/usr/bin/id",), constraints=PROBE_LIMITS)
 
 
 async def end_keepers(executable: Sequence[str], boxes: Collection[BoxId]) -> None:
@@ -89,13 +90,15 @@ def _empty(root: Path) -> None:
 
 
 async def _uid(box: Box) -> int:
-    report = await box.run(_PRINT_UID)
-    text = report.stdout.data.decode(errors="replace").strip()
-    if report.ending is not Ending.EXITED or report.exit_code != 0 or not text.isdigit():
+    report = await box.run(_PRINT_IDS)
+    found = re.match(rb"uid=(\d+)\S* gid=(\d+)", report.stdout.data)
+    if report.ending is not Ending.EXITED or report.exit_code != 0 or found is None:
         raise SandboxBroken(f"cannot find out the user id of box {box.number}: {report}", FaultKind.RUN)
-    if int(text) == 0:
+    uid, gid = int(found[1]), int(found[2])
+    if uid == 0:
         raise SandboxBroken(f"programs in box {box.number} run as root", FaultKind.RUN)
-    return int(text)
+    box.etc.ids = (uid, gid)
+    return uid
 
 
 async def _kill_all(uid: int) -> int:

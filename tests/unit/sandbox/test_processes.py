@@ -48,11 +48,21 @@ async def test_input_of_any_size_is_read_whole(size: int) -> None:
     assert name.endswith("(deleted)")
 
 
-async def test_input_cannot_be_written_to() -> None:
-    """The child's descriptor can only read."""
-    outcome = await shell("echo x >&0 || echo refused", stdin=b"in")
+@pytest.mark.parametrize(
+    "attempt", ["echo x >&0", "echo x > /dev/stdin", "chmod 666 /dev/stdin; echo x > /dev/stdin"]
+)
+async def test_input_cannot_be_written_to(attempt: str) -> None:
+    """The child's descriptor can only read, and seals stop even the owner of the file."""
+    outcome = await shell(f"{attempt} || echo refused; cat /dev/stdin", stdin=b"in")
 
-    assert b"refused\n" == outcome.stdout.data
+    assert b"refused\nin" == outcome.stdout.data
+
+
+async def test_streams_can_be_opened_again_by_every_user() -> None:
+    """A program has another user id than the daemon; what it opens by name are its own streams."""
+    outcome = await shell("stat -L -c %a /dev/stdin /dev/stdout /dev/stderr", stdin=b"in")
+
+    assert b"444\n666\n666\n" == outcome.stdout.data
 
 
 async def test_child_that_writes_too_much_is_ended() -> None:

@@ -1,0 +1,139 @@
+"""The /etc of a box: files that programs expect there, made here. Nothing of the host's own /etc is in it.
+
+With the network, the name servers of the host and the certificates of public authorities are there too.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+from pathlib import Path
+
+from verdictd.sandbox.model import Command
+
+HOME = "/tmp"  # noqa: S108 - the box's own
+USER = "box"
+
+_FILES = {
+    "hosts": "127.0.0.1 localhost {host}\n::1 localhost ip6-localhost ip6-loopback {host}\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files{dns}\nservices: files\nprotocols: files\n",
+    "protocols": "ip 0 IP\nicmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\nipv6 41 IPv6\nipv6-icmp 58 IPv6-ICMP\n",
+    "services": "ssh 22/tcp\nsmtp 25/tcp\ndomain 53/tcp\ndomain 53/udp\nhttp 80/tcp\nhttps 443/tcp\n",
+    "timezone": "Etc/UTC\n",
+    "passwd": "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\n{user}"
+    "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    "group": "root:x:0:\n{group}nogroup:x:65534:\n",
+    "resolv.conf": "{servers}",
+}
+_LINKS = {"localtime": "/usr/share/zoneinfo/Etc/UTC", "os-release": "../usr/lib/os-release"}
+
+_RESOLVER = Path("/etc/resolv.conf")
+_CERTIFICATES = Path("/etc/ssl/certs")
+_BUNDLES = (_CERTIFICATES / "ca-certificates.crt", Path("/etc/pki/tls/certs/ca-bundle.crt"))
+_JAVA_BUNDLE = Path("java/cacerts")
+_HASHED = "[0-9a-f]" * 8 + ".[0-9]"  # the names by which OpenSSL finds an authority
+_CERTIFICATE, _PRIVATE = b"-----BEGIN CERTIFICATE-----", b"PRIVATE KEY-----"
+
+
+class Etc:
+    """Directory of the daemon that one box sees, read-only, as its /etc.
+
+    State: the user of the box, once it is known, and the files as they were written last.
+    """
+
+    def __init__(self, directory: Path, host_name: str) -> None:
+        self._directory = directory
+        self._host_name = host_name
+        self._written: dict[str, str] = {}
+        self.ids: tuple[int, int] | None = None
+        """User and group id of the programs in the box."""
+
+    def rules(self, command: Command) -> list[str]:
+        """Write what this command needs; return the directory rules that come before those of the command."""
+        files = {name: text.format(**self._values(network=command.network)) for name, text in _FILES.items()}
+        # Whoever cleans old files from temporary directories may have removed them.
+        if files != self._written or not (self._directory / "passwd").exists():
+            self._write(files)
+        for rule in command.directories:
+            inside = rule.removesuffix(":maybe")
+            if inside.startswith("/etc/") and (inside == rule or Path(inside).is_dir()):
+                _make_directory(self._directory, *inside.split("/")[2:])
+        rules = [f"etc={self._directory}"]
+        if command.network:
+            rules.append(f"etc/ssl={_authorities(self._directory.parent / 'ssl')}")
+            _make_directory(self._directory, "ssl")
+        return rules
+
+    def _values(self, *, network: bool) -> dict[str, str]:
+        uid, gid = self.ids or (None, None)
+        return {
+            "host": self._host_name,
+            "dns": " dns" if network else "",
+            "user": "" if uid is None else f"{USER}:x:{uid}:{gid}:{USER}:{HOME}:/bin/bash\n",
+            "group": "" if gid is None else f"{USER}:x:{gid}:\n",
+            "servers": _name_servers() if network else "",
+        }
+
+    def _write(self, files: dict[str, str]) -> None:
+        _make_directory(self._directory)
+        for name, text in files.items():
+            _write(self._directory / name, text.encode())
+        for name, target in _LINKS.items():
+            with contextlib.suppress(FileExistsError):
+                (self._directory / name).symlink_to(target)
+        self._written = files
+
+
+def _name_servers() -> str:
+    """Return the part of the host's configuration that a resolver needs."""
+    try:
+        lines = _RESOLVER.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return "".join(f"{line}\n" for line in lines if re.match(r"(nameserver|search|options)\s", line))
+
+
+def _authorities(directory: Path) -> Path:
+    """Return a directory with the certificates of the host's authorities; it is made once."""
+    if not directory.exists():
+        unfinished = directory.with_name("ssl-unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        _make_directory(unfinished, "certs", "java")
+        certs = unfinished / "certs"
+        for source in sorted(_CERTIFICATES.glob(_HASHED)):
+            _copy(source, certs / source.name)
+        for bundle in _BUNDLES:
+            _copy(bundle, certs / "ca-certificates.crt")
+        _copy(_CERTIFICATES / _JAVA_BUNDLE, certs / _JAVA_BUNDLE, text=False)
+        (unfinished / "cert.pem").symlink_to("certs/ca-certificates.crt")
+        unfinished.rename(directory)
+    return directory
+
+
+def _copy(source: Path, target: Path, *, text: bool = True) -> None:
+    """Copy a file that all may read and that holds certificates only, if it exists."""
+    try:
+        content = source.read_bytes()
+        public = source.stat().st_mode & 0o004
+    except OSError:
+        return
+    if public and (not text or (_CERTIFICATE in content and _PRIVATE not in content)):
+        _write(target, content)
+
+
+def _make_directory(top: Path, *names: str) -> None:
+    """Make directories that every user can enter, whatever the umask of the service."""
+    for directory in (top, *(top.joinpath(*names[: end + 1]) for end in range(len(names)))):
+        if not directory.exists():
+            directory.mkdir()
+            directory.chmod(0o755)
+
+
+def _write(path: Path, content: bytes) -> None:
+    unfinished = path.with_name(f"{path.name}.new")
+    unfinished.unlink(missing_ok=True)
+    fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
+        os.fchmod(fd, 0o644)
+    unfinished.rename(path)
