@@ -64,7 +64,7 @@ class Submission(Wire):
     )
     memory_limit: int = Field(
         default=DEFAULT_LIMITS.memory_limit.default,
-        description="Memory in KiB, of all processes together if control groups are used.",
+        description="Memory of all processes together, in KiB.",
     )
     stack_limit: int = Field(
         default=DEFAULT_LIMITS.stack_limit.default, description="Stack of each process, in KiB."

@@ -42,7 +42,7 @@ async def compile_submission(
         await box.ready()
         with metrics.STAGES.labels(metrics.Stage.BUILD).time():
             await box.place(sources)
-            return await box.run(_command(box, admitted))
+            return await box.run(_command(admitted))
 
     report = await retry_if_killed(compile_once)
     output = _cut(report.stdout, output_bytes)
@@ -68,10 +68,9 @@ def _not_replaced(submission: Submission, executables: Sequence[File]) -> Sequen
     return [file for file in submission.additional_files if file.name not in replaced]
 
 
-def _command(box: Box, admitted: Admitted) -> Command:
+def _command(admitted: Admitted) -> Command:
     language = admitted.language
     limits = language.compile_limits
-    in_groups = box.sandbox.control_groups
     return Command(
         argv=tuple(compile_argv(language, admitted.submission.compiler_options)),
         constraints=Constraints(
@@ -79,7 +78,7 @@ def _command(box: Box, admitted: Admitted) -> Command:
             cpu_extra_time_s=0.5,
             wall_time_s=limits.wall_time_s,
             memory_kib=limits.memory_kib,
-            address_space_kib=limits.memory_kib if language.address_space and not in_groups else None,
+            address_space_kib=None,
             stack_kib=limits.stack_kib,
             file_size_kib=limits.file_size_kib,
             processes=limits.processes,

@@ -13,6 +13,7 @@ from verdictd.sandbox.files import place, take
 from verdictd.sandbox.isolate import cleanup_argv, init_argv, report, run_argv
 from verdictd.sandbox.model import BoxId, Command, Report, Sandbox
 from verdictd.sandbox.processes import execute
+from verdictd.sandbox.watcher import Watcher
 
 _MANAGE_DEADLINE_S = 60.0
 _RUN_ALLOWANCE_S = 30.0  # beyond the wall limit: set-up before, and the walk through the files afterwards
@@ -106,11 +107,13 @@ class Box:
         argv = run_argv(self.sandbox, self.number, self._meta, command)
         constraints = command.constraints
         in_group = self.sandbox.control_groups and command.control_groups
+        watcher = Watcher(constraints, floor_kib=self.sandbox.resident_floor_kib)
         ended = await execute(
             argv,
             stdin=command.stdin,
             output_bytes=constraints.output_bytes,
             deadline_s=constraints.wall_time_s + _RUN_ALLOWANCE_S,
+            watch=None if in_group else watcher.watch,
         )
         self._check_space()
         return report(
@@ -118,7 +121,9 @@ class Box:
             self._read_meta(),
             ended.stdout,
             ended.stderr,
-            output_exceeded=ended.overflowed,
+            ended_for=ended.ended_for,
+            watched=watcher.watched,
+            cpu_limit_s=constraints.cpu_time_s,
             group_kib=constraints.memory_kib if in_group else None,
         )
 

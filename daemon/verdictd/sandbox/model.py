@@ -13,7 +13,8 @@ BoxId = NewType("BoxId", int)
 class Constraints:
     """Limits of one command.
 
-    `memory_kib` limits all processes together, `address_space_kib` each process; None means no such limit.
+    `memory_kib` limits all processes together, by a control group or else by watching them;
+    `address_space_kib` limits each process; None means no such limit.
     """
 
     cpu_time_s: float
@@ -81,6 +82,15 @@ class Captured:
 
 
 @dataclass(frozen=True, slots=True)
+class Watched:
+    """Figures of a run that the daemon watched; 0 if it did not, or if the run ended too early."""
+
+    memory_kib: int = 0
+    """Largest sum over several processes; the sandbox measures the largest of a single one."""
+    cpu_time_s: float = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Measurements and output of one run."""
 
@@ -90,7 +100,7 @@ class Report:
     cpu_time_s: float
     wall_time_s: float
     memory_kib: int
-    """Peak of the control group, or without one the largest resident set of a process."""
+    """Peak of the control group, or without one the largest of what was watched."""
     stdout: Captured
     stderr: Captured
 
