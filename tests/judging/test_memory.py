@@ -1,54 +1,14 @@
 """Memory, CPU time and processes of a program, with control groups and without: the same verdicts."""
 
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
-
 import pytest
 
 from judging.conftest import Judge
-from support.boxes import boxes
-from verdictd.contract.result import Cause, Result, Status
-from verdictd.contract.submission import submission_model
-from verdictd.judging.judgehost import Judgehost, open_judgehost
-from verdictd.sandbox.discovery import NoSandbox
-from verdictd.settings import SandboxSettings, Settings
+from verdictd.contract.result import Cause, Status
 
 pytestmark = pytest.mark.anyio
 
 MIB = 1024
 """In KiB, the unit of all sizes."""
-
-
-@pytest.fixture(scope="module", params=["always", "never"])
-def settings(request: pytest.FixtureRequest, isolate: str) -> Iterator[Settings]:
-    """Settings with control groups, and without."""
-    with boxes(1) as numbers:
-        yield Settings(
-            sandbox=SandboxSettings(
-                isolate=isolate, boxes=1, first_box=numbers.start, control_groups=request.param
-            )
-        )
-
-
-@pytest.fixture(scope="module")
-async def host(settings: Settings) -> AsyncIterator[Judgehost]:
-    """A judgehost in each mode that this machine has."""
-    try:
-        async with open_judgehost(settings) as host:
-            yield host
-    except NoSandbox as error:
-        pytest.skip(f"control groups do not work here: {error}")
-
-
-@pytest.fixture
-def judge(host: Judgehost, settings: Settings) -> Judge:
-    """Judge a submission given by its fields."""
-
-    async def judge(language: str, source_code: str, **fields: Any) -> Result:
-        submission = submission_model(settings.limits)(language=language, source_code=source_code, **fields)
-        return await host.judge.judge(host.admission.admit(submission))
-
-    return judge
 
 
 HEAD = """
@@ -126,19 +86,21 @@ TOO_MUCH = {
 
 
 @pytest.mark.parametrize("source", TOO_MUCH.values(), ids=TOO_MUCH)
-async def test_too_much_memory_is_memory_limit_exceeded(judge: Judge, source: str) -> None:
+async def test_too_much_memory_is_memory_limit_exceeded(judge_by_mode: Judge, source: str) -> None:
     """Memory of all processes together counts, whatever kind it is; the program is ended in time."""
-    result = await judge("c", c(source), memory_limit=256 * MIB, cpu_time_limit=20, wall_time_limit=60)
+    result = await judge_by_mode(
+        "c", c(source), memory_limit=256 * MIB, cpu_time_limit=20, wall_time_limit=60
+    )
 
     assert (Status.MEMORY_LIMIT_EXCEEDED, Cause.MEMORY) == (result.status, result.cause)
     assert result.memory is not None
     assert 256 * MIB - 64 <= result.memory < 512 * MIB
 
 
-async def test_shell_pipeline_counts_together(judge: Judge) -> None:
+async def test_shell_pipeline_counts_together(judge_by_mode: Judge) -> None:
     """Four children of a script, each below the limit, are above it together."""
     child = "python3 -c 'import time; x = bytearray(48 << 20); time.sleep(3)' &\n"
-    result = await judge("bash", child * 4 + "wait", memory_limit=128 * MIB, wall_time_limit=60)
+    result = await judge_by_mode("bash", child * 4 + "wait", memory_limit=128 * MIB, wall_time_limit=60)
 
     assert (Status.MEMORY_LIMIT_EXCEEDED, Cause.MEMORY) == (result.status, result.cause)
 
@@ -198,10 +160,10 @@ FINE: dict[str, tuple[str, str, list[str], str]] = {
 
 @pytest.mark.parametrize(("language", "source", "options", "printed"), FINE.values(), ids=FINE)
 async def test_memory_that_is_not_used_is_no_fault(
-    judge: Judge, language: str, source: str, options: list[str], printed: str
+    judge_by_mode: Judge, language: str, source: str, options: list[str], printed: str
 ) -> None:
     """Address space is not memory, and what processes share is there once."""
-    result = await judge(
+    result = await judge_by_mode(
         language, source, compiler_options=options, memory_limit=256 * MIB, cpu_time_limit=10
     )
 
@@ -227,19 +189,19 @@ TOO_SLOW = {
 
 
 @pytest.mark.parametrize("body", TOO_SLOW.values(), ids=TOO_SLOW)
-async def test_cpu_time_of_all_processes_counts(judge: Judge, body: str) -> None:
+async def test_cpu_time_of_all_processes_counts(judge_by_mode: Judge, body: str) -> None:
     """A limit of 1 s is one for all processes together, and the time in the result is theirs."""
-    result = await judge("c", c(body), cpu_time_limit=1, cpu_extra_time=0, wall_time_limit=60)
+    result = await judge_by_mode("c", c(body), cpu_time_limit=1, cpu_extra_time=0, wall_time_limit=60)
 
     assert (Status.TIME_LIMIT_EXCEEDED, Cause.CPU_TIME) == (result.status, result.cause)
     assert result.time is not None
     assert 1 <= result.time < 4
 
 
-async def test_cpu_time_of_an_orphan_is_in_the_result(judge: Judge) -> None:
+async def test_cpu_time_of_an_orphan_is_in_the_result(judge_by_mode: Judge) -> None:
     """Time below the limit is told too."""
     source = c("if (!fork()) { burn(0.6); _exit(0); } sleep(2);")
-    result = await judge("c", source, cpu_time_limit=5, wall_time_limit=60)
+    result = await judge_by_mode("c", source, cpu_time_limit=5, wall_time_limit=60)
 
     assert Status.ACCEPTED == result.status
     assert result.time is not None

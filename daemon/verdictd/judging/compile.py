@@ -15,6 +15,8 @@ from verdictd.sandbox.files import UnusableFile
 from verdictd.sandbox.model import Captured, Command, Constraints, Ending, Report
 
 _KEPT_BYTES = 4 * 1024 * 1024  # more than is published; a compiler that writes more than this is stopped
+_DISK_KIB = 1_048_576
+_DISK_FILES = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ def _command(admitted: Admitted) -> Command:
             processes=limits.processes,
             open_files=limits.open_files,
             output_bytes=_KEPT_BYTES,
+            disk_kib=_DISK_KIB,
+            disk_files=_DISK_FILES,
         ),
         environment=language.environment,
         directories=language.directories,
@@ -108,6 +112,8 @@ def _failure(report: Report, language: Language) -> str | None:
             return f"The compiler used more than {limits.memory_kib} KiB of memory."
         case Ending.OUTPUT:
             return f"The compiler wrote more than {_KEPT_BYTES} bytes of messages."
+        case Ending.DISK:
+            return f"The compiler wrote more than {_DISK_KIB} KiB, or more than {_DISK_FILES} files."
         case Ending.NOT_EXECUTED:
             return "The compiler could not be executed."
         case _ as unreachable:

@@ -49,6 +49,7 @@ def run_command(admitted: Admitted, *, open_files: int) -> Command:
             processes=limits.max_processes_and_or_threads + language.extra_processes,
             open_files=open_files,
             output_bytes=limits.max_output_size * 1024,
+            disk_kib=limits.max_disk_usage,
         ),
         environment=language.environment,
         directories=language.directories,

@@ -9,6 +9,7 @@ from pathlib import Path
 from verdictd.concurrency import finish
 from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.files import File
+from verdictd.sandbox.disk import DiskWatch
 from verdictd.sandbox.files import place, take
 from verdictd.sandbox.isolate import cleanup_argv, init_argv, report, run_argv
 from verdictd.sandbox.model import BoxId, Command, Report, Sandbox
@@ -108,12 +109,15 @@ class Box:
         constraints = command.constraints
         in_group = self.sandbox.control_groups and command.control_groups
         watcher = Watcher(constraints, floor_kib=self.sandbox.resident_floor_kib)
+        disk = DiskWatch(self._initialised_root(), constraints)
+        # A command that asked for limits of each process has no limits of all of them.
+        watches = [watcher.watch] if command.control_groups and not in_group else []
         ended = await execute(
             argv,
             stdin=command.stdin,
             output_bytes=constraints.output_bytes,
             deadline_s=constraints.wall_time_s + _RUN_ALLOWANCE_S,
-            watch=None if in_group else watcher.watch,
+            watches=[*watches, disk.watch],
         )
         self._check_space()
         return report(
@@ -122,16 +126,14 @@ class Box:
             ended.stdout,
             ended.stderr,
             ended_for=ended.ended_for,
+            exceeded=await disk.exceeded() or watcher.exceeded,
             watched=watcher.watched,
-            cpu_limit_s=constraints.cpu_time_s,
             group_kib=constraints.memory_kib if in_group else None,
         )
 
     def _check_space(self) -> None:
         """Raise SandboxBroken if the disk is full: that may be why the program failed."""
-        if self._root is None:
-            return
-        disk = os.statvfs(self._root)
+        disk = os.statvfs(self._initialised_root())
         has_files = disk.f_files == 0 or disk.f_favail >= _LEAST_FREE_FILES  # 0: without a limit of inodes
         if disk.f_bavail * disk.f_frsize < _LEAST_FREE_BYTES or not has_files:
             raise SandboxBroken(f"the disk of box {self.number} is full", FaultKind.FILES)
@@ -154,14 +156,18 @@ class Box:
                     f"cannot read from box {self.number}: {error}", FaultKind.FILES
                 ) from error
 
+    def _initialised_root(self) -> Path:
+        if self._root is None:
+            raise SandboxBroken(f"box {self.number} was not initialised", FaultKind.FILES)
+        return self._root
+
     @contextmanager
     def _directory(self) -> Iterator[int]:
         """Open the working directory. Its parents belong to the sandbox, and it must not be a link."""
-        if self._root is None:
-            raise SandboxBroken(f"box {self.number} was not initialised", FaultKind.FILES)
+        root = self._initialised_root()
         try:
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            directory = os.open(self._root / "box", flags)
+            directory = os.open(root / "box", flags)
         except OSError as error:
             raise SandboxBroken(f"cannot open box {self.number}: {error}", FaultKind.FILES) from error
         try:

@@ -1,6 +1,5 @@
 """Isolate's command line and meta file: the only place that uses its vocabulary."""
 
-import math
 from pathlib import Path
 
 from verdictd.errors import FaultKind, SandboxBroken
@@ -43,9 +42,9 @@ def run_argv(sandbox: Sandbox, box: BoxId, meta: Path, command: Command) -> list
         argv.append(f"--mem={_positive(constraints.address_space_kib)}")
     if control_groups and constraints.memory_kib is not None:
         argv.append(f"--cg-mem={_positive(constraints.memory_kib)}")
-    if not control_groups:
-        # Nobody counts a file system in memory: without a group, /dev/shm lies on disk, beside /tmp.
-        argv.append("--dir=dev/shm:tmp")
+    # A file system in memory has no bound in isolate, and without a group nobody counts it. So /dev/shm lies
+    # on disk beside /tmp, and what is written there counts with it.
+    argv.append("--dir=dev/shm:tmp")
     if command.stderr_to_stdout:
         argv.append("--stderr-to-stdout")
     if command.network:
@@ -97,15 +96,15 @@ def report(
     stderr: Captured,
     *,
     ended_for: Ending | None = None,
+    exceeded: Ending | None = None,
     watched: Watched = _UNWATCHED,
-    cpu_limit_s: float = math.inf,
     group_kib: int | None = None,
 ) -> Report:
     """Interpret a finished `--run`; raises SandboxBroken if it says nothing about the program.
 
-    `ended_for`: the limit for which the daemon ended the run. `watched`: figures that it saw, and that may be
-    above those of the sandbox; `cpu_limit_s` is the limit for them. `group_kib`: memory limit of the control
-    group; None without one.
+    `ended_for`: the limit for which the daemon ended the run. `exceeded`: the limit that a program was found
+    to have exceeded after it had ended by itself. `watched`: figures that the daemon saw, and that may be
+    above those of the sandbox. `group_kib`: memory limit of the control group; None without one.
     """
     meta = read_meta(meta_text)
     if exit_code not in {0, 1}:
@@ -117,8 +116,8 @@ def report(
         ending, exit_status, signal = _ending(meta, ended_for)
         if ending is Ending.EXITED and exit_status == 127 and _execution_failed(stdout, stderr):
             ending = Ending.NOT_EXECUTED
-        if watched.cpu_time_s > cpu_limit_s and ending in {Ending.EXITED, Ending.SIGNALLED}:
-            ending = Ending.CPU_TIME
+        if exceeded is not None and ending in {Ending.EXITED, Ending.SIGNALLED}:
+            ending = exceeded
         return Report(
             ending=ending,
             exit_code=exit_status,

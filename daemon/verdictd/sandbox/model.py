@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NewType
 
 BoxId = NewType("BoxId", int)
+DISK_FILES = 10_000
+"""Files, directories included, that a program may have on disk, whatever their size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,10 @@ class Constraints:
     open_files: int
     output_bytes: int
     """Limit of standard output, and the same again of standard error."""
+    disk_kib: int = 262_144
+    """Space of all files that the program adds to the box, to its /tmp and its /dev/shm."""
+    disk_files: int = DISK_FILES
+    """Number of these files; a directory is one."""
 
 
 PROBE_LIMITS = Constraints(
@@ -71,6 +77,7 @@ class Ending(StrEnum):
     WALL_TIME = "wall_time"
     OUT_OF_MEMORY = "out_of_memory"
     OUTPUT = "output"
+    DISK = "disk"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -43,18 +43,18 @@ async def execute(
     output_bytes: int,
     deadline_s: float,
     grace_s: float = _GRACE_S,
-    watch: Watch | None = None,
+    watches: Sequence[Watch] = (),
 ) -> ProcessResult:
     """Run a child process to its end.
 
     The child gets descriptors opened here: an unlinked file to read, and for each output stream a pipe, of
-    which `output_bytes` are kept. If it writes more, if `watch` returns, or the deadline passes, it is
-    terminated.
+    which `output_bytes` are kept. If it writes more, if one of `watches` returns, or the deadline passes, it
+    is terminated.
     Raises SandboxBroken if the deadline passed, if the child or a process of its own outlives the end, and if
     the host has no disk space, process or open file left for it.
     """
     try:
-        return await _execute(argv, stdin, output_bytes, deadline_s, grace_s, watch=watch)
+        return await _execute(argv, stdin, output_bytes, deadline_s, grace_s, watches=watches)
     except OSError as error:
         raise SandboxBroken(f"cannot start {argv[0]}: {error}", FaultKind.START) from error
 
@@ -66,7 +66,7 @@ async def _execute(
     deadline_s: float,
     grace_s: float,
     *,
-    watch: Watch | None,
+    watches: Sequence[Watch],
 ) -> ProcessResult:
     overflow = asyncio.Event()
     async with _readable(stdin) as stdin_fd:
@@ -79,7 +79,7 @@ async def _execute(
             finally:
                 out.close()
                 err.close()
-            reasons = [_overflowed(overflow), *([watch(process.pid)] if watch else [])]
+            reasons = [_overflowed(overflow), *(watch(process.pid) for watch in watches)]
             ended_for = await _wait(process, reasons, deadline_s, grace_s)
             returncode = _exit_code(process)
             if overflow.is_set():
@@ -102,19 +102,19 @@ async def _wait(
 ) -> Ending | None:
     """Wait for the child; terminate it if there is a reason to, which is returned, or the deadline passes."""
     ended = asyncio.ensure_future(process.wait())
-    watches = [asyncio.ensure_future(reason) for reason in reasons]
+    ending = [asyncio.ensure_future(reason) for reason in reasons]
     try:
         done, _ = await asyncio.wait(
-            {ended, *watches}, timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED
+            {ended, *ending}, timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED
         )
     finally:
-        for watch in watches:
-            watch.cancel()
+        for reason in ending:
+            reason.cancel()
         if not ended.done():
             await finish(_end(process, ended, grace_s))
     if not done:
         raise SandboxBroken(f"the sandbox did not end within {deadline_s:.1f} s", FaultKind.DEADLINE)
-    return next((watch.result() for watch in watches if watch in done), None)
+    return next((reason.result() for reason in ending if reason in done), None)
 
 
 def _exit_code(process: asyncio.subprocess.Process) -> int:

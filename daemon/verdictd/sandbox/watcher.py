@@ -24,8 +24,17 @@ class Watcher:
     def __init__(self, constraints: Constraints, *, floor_kib: int = 0) -> None:
         limit_kib = constraints.memory_kib
         self._memory_kib = None if limit_kib is None else max(limit_kib, floor_kib)
-        self._cpu_time_s = constraints.cpu_time_s + constraints.cpu_extra_time_s
+        self._cpu_time_s = constraints.cpu_time_s
+        self._killed_at_s = constraints.cpu_time_s + constraints.cpu_extra_time_s
         self.watched = Watched()
+
+    def __repr__(self) -> str:
+        return f"Watcher({self.watched})"
+
+    @property
+    def exceeded(self) -> Ending | None:
+        """The limit that a program exceeded which ended by itself."""
+        return Ending.CPU_TIME if self.watched.cpu_time_s > self._cpu_time_s else None
 
     async def watch(self, keeper: int) -> Ending:
         """Return the limit that the processes below this keeper exceeded, as soon as they do."""
@@ -43,7 +52,7 @@ class Watcher:
             used_kib = self._take(tree)
             if self._memory_kib is not None and used_kib > self._memory_kib:
                 return Ending.OUT_OF_MEMORY
-            if self.watched.cpu_time_s > self._cpu_time_s:
+            if self.watched.cpu_time_s > self._killed_at_s:
                 return Ending.CPU_TIME
             pause_s = (time.thread_time() - began_s) / _SHARE
 
@@ -59,9 +68,8 @@ class Watcher:
         used_kib = tree.at_most_kib
         peak_kib = self.watched.memory_kib
         limit_kib = self._memory_kib
-        exceeds = limit_kib is not None and used_kib > limit_kib
-        if exceeds or (len(tree) > 1 and used_kib > peak_kib):
-            used_kib = tree.memory_kib(limit_kib if limit_kib is not None else used_kib)
+        if limit_kib is not None and (used_kib > limit_kib or (len(tree) > 1 and used_kib > peak_kib)):
+            used_kib = tree.memory_kib(limit_kib)
             peak_kib = max(peak_kib, used_kib)
         self.watched = Watched(peak_kib, max(self.watched.cpu_time_s, tree.cpu_time_s))
         return used_kib

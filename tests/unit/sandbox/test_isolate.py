@@ -6,7 +6,7 @@ import pytest
 
 from verdictd.errors import SandboxBroken
 from verdictd.sandbox.isolate import cleanup_argv, init_argv, report, run_argv
-from verdictd.sandbox.model import BoxId, Captured, Command, Constraints, Ending, Sandbox
+from verdictd.sandbox.model import BoxId, Captured, Command, Constraints, Ending, Sandbox, Watched
 
 ISOLATE = Sandbox(("isolate",), "isolate", "2.6", control_groups=True, box_root=Path("/boxes"))
 PLAIN = Sandbox(("isolate",), "isolate", "2.6", control_groups=False, box_root=Path("/boxes"))
@@ -32,7 +32,8 @@ def test_run_line_has_every_limit() -> None:
     assert [
         "isolate", "--box-id=7", "--cg", "--meta=/run/meta", "--silent", "--time=2.000", "--extra-time=2.500",
         "--wall-time=6.000", "--stack=65536", "--fsize=16384", "--processes=60", "--open-files=256",
-        "--cg-mem=262144", "--dir=/etc/x:maybe", "--env=A=b", "--run", "--", "./main", "-x",
+        "--cg-mem=262144", "--dir=dev/shm:tmp", "--dir=/etc/x:maybe", "--env=A=b", "--run", "--", "./main",
+        "-x",
     ] == run_argv(ISOLATE, BoxId(7), Path("/run/meta"), command)  # fmt: skip
 
 
@@ -206,6 +207,41 @@ def test_words_of_a_program_are_not_those_of_the_sandbox(code: int, meta: str, s
 
     assert said in str(raised.value)
     assert "secret" not in str(raised.value)
+
+
+INTERRUPTED = TIMES + "exitsig:15\nstatus:SG\nmessage:Interrupted\nkilled:1\n"
+
+
+@pytest.mark.parametrize("ended_for", [Ending.OUT_OF_MEMORY, Ending.CPU_TIME, Ending.DISK, Ending.OUTPUT])
+@pytest.mark.parametrize("meta", [INTERRUPTED, TIMES + "exitcode:3\nstatus:RE\n"])
+def test_run_that_the_daemon_ended_has_its_reason(meta: str, ended_for: Ending) -> None:
+    """The reason counts, also if the program ended by itself a moment before the signal."""
+    found = report(1, meta, Captured(), Captured(), ended_for=ended_for)
+
+    assert (ended_for, None) == (found.ending, found.signal)
+
+
+@pytest.mark.parametrize(
+    ("meta", "ending"),
+    [
+        ("exitcode:0\n", Ending.DISK),
+        ("exitcode:3\nstatus:RE\n", Ending.DISK),
+        ("exitsig:11\nstatus:SG\n", Ending.DISK),
+        ("status:TO\nmessage:Time limit exceeded\nkilled:1\n", Ending.CPU_TIME),
+    ],
+)
+def test_limit_that_was_found_exceeded_counts_unless_another_did_before(meta: str, ending: Ending) -> None:
+    """A program that ended by itself can have exceeded a limit all the same."""
+    found = report(meta != "exitcode:0\n", TIMES + meta, Captured(), Captured(), exceeded=Ending.DISK)
+
+    assert ending == found.ending
+
+
+def test_larger_figure_counts() -> None:
+    """The sandbox measures the largest process, the daemon watches all of them; either may see more."""
+    found = report(0, TIMES + "exitcode:0\n", Captured(), Captured(), watched=Watched(5_000, 0.001))
+
+    assert (5_000, 0.002) == (found.memory_kib, found.cpu_time_s)
 
 
 def test_lines_in_a_message_forge_nothing() -> None:
