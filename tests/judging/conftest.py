@@ -10,6 +10,7 @@ from support.boxes import boxes
 from verdictd.contract.result import Result
 from verdictd.contract.submission import submission_model
 from verdictd.judging.judgehost import Judgehost, open_judgehost
+from verdictd.sandbox.discovery import NoSandbox
 from verdictd.settings import JudgeSettings, SandboxSettings, Settings
 
 Judge = Callable[..., Awaitable[Result]]
@@ -60,7 +61,26 @@ async def host(settings: Settings) -> AsyncIterator[Judgehost]:
 @pytest.fixture
 def judge(host: Judgehost, settings: Settings) -> Judge:
     """Judge a submission given by its fields, as if they had come in a message."""
+    return _judge(host, settings)
 
+
+@pytest.fixture(scope="module", params=["always", "never"])
+async def judge_by_mode(request: pytest.FixtureRequest, isolate: str) -> AsyncIterator[Judge]:
+    """The same on a judgehost with control groups, where they work, and on one without."""
+    with boxes(1) as numbers:
+        settings = Settings(
+            sandbox=SandboxSettings(
+                isolate=isolate, boxes=1, first_box=numbers.start, control_groups=request.param
+            )
+        )
+        try:
+            async with open_judgehost(settings) as host:
+                yield _judge(host, settings)
+        except NoSandbox as error:
+            pytest.skip(f"control groups do not work here: {error}")
+
+
+def _judge(host: Judgehost, settings: Settings) -> Judge:
     async def judge(language: str, source_code: str, **fields: Any) -> Result:
         model = submission_model(settings.limits)
         submission = model(language=language, source_code=source_code, **fields)

@@ -25,6 +25,7 @@ async def test_limits_in_force_are_in_the_result(judge: Judge) -> None:
         enable_per_process_and_thread_memory_limit=False,
         enable_per_process_and_thread_time_limit=False,
         max_file_size=16_384,
+        max_disk_usage=262_144,
         max_output_size=4_096,
         enable_network=False,
         number_of_runs=1,

@@ -90,7 +90,9 @@ async def _broker(settings: Settings) -> Check:
 async def _host(settings: Settings, host: Judgehost) -> AsyncIterator[Check]:
     sandbox = host.sandbox
     groups = (
-        "with control groups" if sandbox.control_groups else "without control groups: limits hold per process"
+        "with control groups"
+        if sandbox.control_groups
+        else "without control groups: memory and CPU time are watched"
     )
     yield Check("sandbox", f"{sandbox.name} {sandbox.version}, {groups}")
     states = host.pool.states

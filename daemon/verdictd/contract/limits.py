@@ -40,6 +40,7 @@ class Limits(Frozen):
     stack_limit: Bound[int] = Bound[int](default=65_536, min=64, max=1_048_576)
     max_processes_and_or_threads: Bound[int] = Bound[int](default=60, min=1, max=512)
     max_file_size: Bound[int] = Bound[int](default=16_384, min=1, max=1_048_576)
+    max_disk_usage: Bound[int] = Bound[int](default=262_144, min=1, max=4_194_304)
     max_output_size: Bound[int] = Bound[int](default=4_096, min=1, max=65_536)
     number_of_runs: Bound[int] = Bound[int](default=1, min=1, max=20)
 

@@ -60,6 +60,7 @@ class Cause(StrEnum):
     MEMORY = "memory"
     OUTPUT = "output"
     FILE_SIZE = "file_size"
+    DISK = "disk"
     SIGNAL = "signal"
     EXIT_CODE = "exit_code"
     COMPILE = "compile"

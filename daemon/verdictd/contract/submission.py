@@ -64,7 +64,7 @@ class Submission(Wire):
     )
     memory_limit: int = Field(
         default=DEFAULT_LIMITS.memory_limit.default,
-        description="Memory in KiB, of all processes together if control groups are used.",
+        description="Memory of all processes together, in KiB.",
     )
     stack_limit: int = Field(
         default=DEFAULT_LIMITS.stack_limit.default, description="Stack of each process, in KiB."
@@ -84,6 +84,10 @@ class Submission(Wire):
     max_file_size: int = Field(
         default=DEFAULT_LIMITS.max_file_size.default,
         description="Size of each file that the program writes, in KiB.",
+    )
+    max_disk_usage: int = Field(
+        default=DEFAULT_LIMITS.max_disk_usage.default,
+        description="Size of all files that the program writes, /tmp and /dev/shm included, in KiB.",
     )
     max_output_size: int = Field(
         default=DEFAULT_LIMITS.max_output_size.default,
@@ -160,6 +164,7 @@ class Submission(Wire):
             enable_per_process_and_thread_memory_limit=self.enable_per_process_and_thread_memory_limit,
             enable_per_process_and_thread_time_limit=self.enable_per_process_and_thread_time_limit,
             max_file_size=self.max_file_size,
+            max_disk_usage=self.max_disk_usage,
             max_output_size=self.max_output_size,
             enable_network=self.enable_network,
             number_of_runs=self.number_of_runs,
@@ -199,6 +204,7 @@ class EffectiveLimits(Wire):
     enable_per_process_and_thread_memory_limit: bool
     enable_per_process_and_thread_time_limit: bool
     max_file_size: int
+    max_disk_usage: int
     max_output_size: int
     enable_network: bool
     number_of_runs: int

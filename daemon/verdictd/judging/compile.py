@@ -15,6 +15,8 @@ from verdictd.sandbox.files import UnusableFile
 from verdictd.sandbox.model import Captured, Command, Constraints, Ending, Report
 
 _KEPT_BYTES = 4 * 1024 * 1024  # more than is published; a compiler that writes more than this is stopped
+_DISK_KIB = 1_048_576
+_DISK_FILES = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ async def compile_submission(
         await box.ready()
         with metrics.STAGES.labels(metrics.Stage.BUILD).time():
             await box.place(sources)
-            return await box.run(_command(box, admitted))
+            return await box.run(_command(admitted))
 
     report = await retry_if_killed(compile_once)
     output = _cut(report.stdout, output_bytes)
@@ -68,10 +70,9 @@ def _not_replaced(submission: Submission, executables: Sequence[File]) -> Sequen
     return [file for file in submission.additional_files if file.name not in replaced]
 
 
-def _command(box: Box, admitted: Admitted) -> Command:
+def _command(admitted: Admitted) -> Command:
     language = admitted.language
     limits = language.compile_limits
-    in_groups = box.sandbox.control_groups
     return Command(
         argv=tuple(compile_argv(language, admitted.submission.compiler_options)),
         constraints=Constraints(
@@ -79,12 +80,14 @@ def _command(box: Box, admitted: Admitted) -> Command:
             cpu_extra_time_s=0.5,
             wall_time_s=limits.wall_time_s,
             memory_kib=limits.memory_kib,
-            address_space_kib=limits.memory_kib if language.address_space and not in_groups else None,
+            address_space_kib=None,
             stack_kib=limits.stack_kib,
             file_size_kib=limits.file_size_kib,
             processes=limits.processes,
             open_files=limits.open_files,
             output_bytes=_KEPT_BYTES,
+            disk_kib=_DISK_KIB,
+            disk_files=_DISK_FILES,
         ),
         environment=language.environment,
         directories=language.directories,
@@ -109,6 +112,8 @@ def _failure(report: Report, language: Language) -> str | None:
             return f"The compiler used more than {limits.memory_kib} KiB of memory."
         case Ending.OUTPUT:
             return f"The compiler wrote more than {_KEPT_BYTES} bytes of messages."
+        case Ending.DISK:
+            return f"The compiler wrote more than {_DISK_KIB} KiB, or more than {_DISK_FILES} files."
         case Ending.NOT_EXECUTED:
             return "The compiler could not be executed."
         case _ as unreachable:

@@ -14,9 +14,6 @@ from verdictd.judging.languages import Language, run_argv
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.model import Command, Constraints, Ending, Report, Sandbox
 
-# Address space of a program that runs without a control group, beyond twice its memory limit.
-_UNTOUCHED_KIB = 131_072
-
 log = structlog.get_logger()
 
 
@@ -28,7 +25,7 @@ class Artifact:
     executables: Sequence[File] = ()
 
 
-def run_command(admitted: Admitted, sandbox: Sandbox, *, open_files: int) -> Command:
+def run_command(admitted: Admitted, *, open_files: int) -> Command:
     """Return the command that runs the program within the submission's limits."""
     submission, language, limits = admitted.submission, admitted.language, admitted.limits
     per_process = _per_process_memory(limits, language)
@@ -46,12 +43,13 @@ def run_command(admitted: Admitted, sandbox: Sandbox, *, open_files: int) -> Com
             cpu_extra_time_s=limits.cpu_extra_time,
             wall_time_s=limits.wall_time_limit,
             memory_kib=None if per_process else limits.memory_limit,
-            address_space_kib=_address_space_kib(limits, language, sandbox),
+            address_space_kib=limits.memory_limit if per_process else None,
             stack_kib=limits.stack_limit,
             file_size_kib=limits.max_file_size,
             processes=limits.max_processes_and_or_threads + language.extra_processes,
             open_files=open_files,
             output_bytes=limits.max_output_size * 1024,
+            disk_kib=limits.max_disk_usage,
         ),
         environment=language.environment,
         directories=language.directories,
@@ -97,13 +95,3 @@ def memory_floor_kib(command: Command, sandbox: Sandbox) -> int:
 def _per_process_memory(limits: EffectiveLimits, language: Language) -> bool:
     # A runtime that reserves more than it uses cannot run under such a limit: it keeps its control group.
     return limits.enable_per_process_and_thread_memory_limit and language.address_space
-
-
-def _address_space_kib(limits: EffectiveLimits, language: Language, sandbox: Sandbox) -> int | None:
-    if _per_process_memory(limits, language):
-        return limits.memory_limit
-    if language.address_space and not sandbox.control_groups:
-        # Without a control group the resident set decides, after the run. This bound only protects the host,
-        # and leaves room for memory that a program maps and never touches.
-        return 2 * limits.memory_limit + _UNTOUCHED_KIB
-    return None

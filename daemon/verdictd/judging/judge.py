@@ -139,7 +139,7 @@ class Judge:
         if compilation.artifact is None:
             failed = Verdict(Status.COMPILATION_ERROR, Cause.COMPILE, compilation.failure)
             return Judged(failed, compilation.output, ())
-        command = run_command(admitted, self._sandbox, open_files=self._open_files)
+        command = run_command(admitted, open_files=self._open_files)
         floor_kib = memory_floor_kib(command, self._sandbox)
         while True:
             progress.reports.append(await run_artifact(box, compilation.artifact, command))

@@ -53,7 +53,7 @@ async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
             log.warning(
                 "sandbox.without_control_groups",
                 sandbox=sandbox.name,
-                effect="limits hold per process; memory is the largest resident set",
+                effect="memory and CPU time are watched while a program runs",
             )
         async with open_pool(sandbox, numbers, retire_s=settings.sandbox.retire_s) as pool:
             judge = Judge(

@@ -7,7 +7,7 @@ from typing import Literal, assert_never
 from verdictd.contract.result import Cause, Status
 from verdictd.contract.submission import EffectiveLimits
 from verdictd.judging.checkers.comparison import same_output
-from verdictd.sandbox.model import Ending, Report
+from verdictd.sandbox.model import DISK_FILES, Ending, Report
 
 _SIGNALS: dict[int, tuple[Status, Cause]] = {
     signal.SIGSEGV: (Status.RUNTIME_ERROR_SIGSEGV, Cause.SIGNAL),
@@ -45,7 +45,7 @@ def verdict(
     if report.memory_kib > max(limits.memory_limit, memory_floor_kib):
         return _exceeded(Ending.OUT_OF_MEMORY, limits)
     match report.ending:
-        case Ending.OUT_OF_MEMORY | Ending.OUTPUT | Ending.CPU_TIME | Ending.WALL_TIME:
+        case Ending.OUT_OF_MEMORY | Ending.OUTPUT | Ending.DISK | Ending.CPU_TIME | Ending.WALL_TIME:
             return _exceeded(report.ending, limits)
         case Ending.NOT_EXECUTED:
             return Verdict(Status.EXEC_FORMAT_ERROR, Cause.EXEC, "The program could not be executed.")
@@ -58,7 +58,7 @@ def verdict(
 
 
 def _exceeded(
-    ending: Literal[Ending.OUT_OF_MEMORY, Ending.OUTPUT, Ending.CPU_TIME, Ending.WALL_TIME],
+    ending: Literal[Ending.OUT_OF_MEMORY, Ending.OUTPUT, Ending.DISK, Ending.CPU_TIME, Ending.WALL_TIME],
     limits: EffectiveLimits,
 ) -> Verdict:
     match ending:
@@ -68,6 +68,9 @@ def _exceeded(
         case Ending.OUTPUT:
             status, cause = Status.OUTPUT_LIMIT_EXCEEDED, Cause.OUTPUT
             message = f"Wrote more than {limits.max_output_size} KiB of output."
+        case Ending.DISK:
+            status, cause = Status.OUTPUT_LIMIT_EXCEEDED, Cause.DISK
+            message = f"Wrote more than {limits.max_disk_usage} KiB, or more than {DISK_FILES} files."
         case Ending.CPU_TIME:
             status, cause = Status.TIME_LIMIT_EXCEEDED, Cause.CPU_TIME
             message = f"Used more than {limits.cpu_time_limit:g} s of CPU time."

@@ -11,12 +11,14 @@ from pathlib import Path
 from verdictd.concurrency import finish
 from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.files import File
+from verdictd.sandbox.disk import DiskWatch
 from verdictd.sandbox.embedded.guest import HOST_NAME
 from verdictd.sandbox.etc import Etc
 from verdictd.sandbox.files import place, take
 from verdictd.sandbox.isolate import cleanup_argv, init_argv, report, run_argv
 from verdictd.sandbox.model import BoxId, Command, Report, Sandbox
 from verdictd.sandbox.processes import execute
+from verdictd.sandbox.watcher import Watcher
 
 _MANAGE_DEADLINE_S = 60.0
 _RUN_ALLOWANCE_S = 30.0  # beyond the wall limit: set-up before, and the walk through the files afterwards
@@ -116,11 +118,16 @@ class Box:
         argv = run_argv(self.sandbox, self.number, self._meta, command)
         constraints = command.constraints
         in_group = self.sandbox.control_groups and command.control_groups
+        watcher = Watcher(constraints, floor_kib=self.sandbox.resident_floor_kib)
+        disk = DiskWatch(self._initialised_root(), constraints)
+        # A command that asked for limits of each process has no limits of all of them.
+        watches = [watcher.watch] if command.control_groups and not in_group else []
         ended = await execute(
             argv,
             stdin=command.stdin,
             output_bytes=constraints.output_bytes,
             deadline_s=constraints.wall_time_s + _RUN_ALLOWANCE_S,
+            watches=[*watches, disk.watch],
         )
         self._check_space()
         return report(
@@ -128,15 +135,15 @@ class Box:
             self._read_meta(),
             ended.stdout,
             ended.stderr,
-            output_exceeded=ended.overflowed,
+            ended_for=ended.ended_for,
+            exceeded=await disk.exceeded() or watcher.exceeded,
+            watched=watcher.watched,
             group_kib=constraints.memory_kib if in_group else None,
         )
 
     def _check_space(self) -> None:
         """Raise SandboxBroken if the disk is full: that may be why the program failed."""
-        if self._root is None:
-            return
-        disk = os.statvfs(self._root)
+        disk = os.statvfs(self._initialised_root())
         has_files = disk.f_files == 0 or disk.f_favail >= _LEAST_FREE_FILES  # 0: without a limit of inodes
         if disk.f_bavail * disk.f_frsize < _LEAST_FREE_BYTES or not has_files:
             raise SandboxBroken(f"the disk of box {self.number} is full", FaultKind.FILES)
@@ -159,14 +166,18 @@ class Box:
                     f"cannot read from box {self.number}: {error}", FaultKind.FILES
                 ) from error
 
+    def _initialised_root(self) -> Path:
+        if self._root is None:
+            raise SandboxBroken(f"box {self.number} was not initialised", FaultKind.FILES)
+        return self._root
+
     @contextmanager
     def _directory(self) -> Iterator[int]:
         """Open the working directory. Its parents belong to the sandbox, and it must not be a link."""
-        if self._root is None:
-            raise SandboxBroken(f"box {self.number} was not initialised", FaultKind.FILES)
+        root = self._initialised_root()
         try:
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            directory = os.open(self._root / "box", flags)
+            directory = os.open(root / "box", flags)
         except OSError as error:
             raise SandboxBroken(f"cannot open box {self.number}: {error}", FaultKind.FILES) from error
         try:

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from verdictd.errors import FaultKind, SandboxBroken
-from verdictd.sandbox.model import BoxId, Captured, Command, Ending, Report, Sandbox
+from verdictd.sandbox.model import BoxId, Captured, Command, Ending, Report, Sandbox, Watched
+
+_UNWATCHED = Watched()
 
 
 def init_argv(sandbox: Sandbox, box: BoxId, *, control_groups: bool) -> list[str]:
@@ -40,6 +42,9 @@ def run_argv(sandbox: Sandbox, box: BoxId, meta: Path, command: Command) -> list
         argv.append(f"--mem={_positive(constraints.address_space_kib)}")
     if control_groups and constraints.memory_kib is not None:
         argv.append(f"--cg-mem={_positive(constraints.memory_kib)}")
+    # A file system in memory has no bound in isolate, and without a group nobody counts it. So /dev/shm lies
+    # on disk beside /tmp, and what is written there counts with it.
+    argv.append("--dir=dev/shm:tmp")
     if command.stderr_to_stdout:
         argv.append("--stderr-to-stdout")
     if command.network:
@@ -90,13 +95,16 @@ def report(
     stdout: Captured,
     stderr: Captured,
     *,
-    output_exceeded: bool,
+    ended_for: Ending | None = None,
+    exceeded: Ending | None = None,
+    watched: Watched = _UNWATCHED,
     group_kib: int | None = None,
 ) -> Report:
     """Interpret a finished `--run`; raises SandboxBroken if it says nothing about the program.
 
-    `output_exceeded`: the daemon ended the run because the program wrote too much. `group_kib`: memory limit
-    of all its processes together; None if only each process was limited.
+    `ended_for`: the limit for which the daemon ended the run. `exceeded`: the limit that a program was found
+    to have exceeded after it had ended by itself. `watched`: figures that the daemon saw, and that may be
+    above those of the sandbox. `group_kib`: memory limit of the control group; None without one.
     """
     meta = read_meta(meta_text)
     if exit_code not in {0, 1}:
@@ -105,16 +113,18 @@ def report(
     if "cg-oom-killed" in meta:
         _check_whose_memory(meta, group_kib)
     try:
-        ending, exit_status, signal = _ending(meta, output_exceeded=output_exceeded)
+        ending, exit_status, signal = _ending(meta, ended_for)
         if ending is Ending.EXITED and exit_status == 127 and _execution_failed(stdout, stderr):
             ending = Ending.NOT_EXECUTED
+        if exceeded is not None and ending in {Ending.EXITED, Ending.SIGNALLED}:
+            ending = exceeded
         return Report(
             ending=ending,
             exit_code=exit_status,
             signal=signal,
-            cpu_time_s=float(meta["time"]),
+            cpu_time_s=max(float(meta["time"]), watched.cpu_time_s),
             wall_time_s=float(meta["time-wall"]),
-            memory_kib=int((meta.get("cg-mem") if group_kib is not None else None) or meta["max-rss"]),
+            memory_kib=max(_memory_kib(meta, in_group=group_kib is not None), watched.memory_kib),
             stdout=stdout,
             stderr=stderr,
         )
@@ -146,16 +156,20 @@ def _check_whose_memory(meta: dict[str, str], group_kib: int | None) -> None:
         )
 
 
-def _ending(meta: dict[str, str], *, output_exceeded: bool) -> tuple[Ending, int | None, int | None]:
+def _memory_kib(meta: dict[str, str], *, in_group: bool) -> int:
+    return int((meta.get("cg-mem") if in_group else None) or meta["max-rss"])
+
+
+def _ending(meta: dict[str, str], ended_for: Ending | None) -> tuple[Ending, int | None, int | None]:
     """Return ending, exit code and signal; raises KeyError or ValueError if the meta file makes no sense."""
     exit_status = int(meta["exitcode"]) if "exitcode" in meta else None
     signal = int(meta["exitsig"]) if "exitsig" in meta else None
     status, message = meta.get("status"), meta.get("message", "")
     if "cg-oom-killed" in meta:  # checked first: it occurs beside any status, even with exit code 0
         return Ending.OUT_OF_MEMORY, exit_status, signal
-    if output_exceeded:
+    if ended_for is not None:
         # The signal, if any, is the one with which the daemon ended the run.
-        return Ending.OUTPUT, exit_status, None
+        return ended_for, exit_status, None
     match status:
         case "TO":
             return (Ending.WALL_TIME if "wall clock" in message else Ending.CPU_TIME), exit_status, signal

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import NewType
 
 BoxId = NewType("BoxId", int)
+DISK_FILES = 10_000
+"""Files, directories included, that a program may have on disk, whatever their size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
     """Limits of one command.
 
-    `memory_kib` limits all processes together, `address_space_kib` each process; None means no such limit.
+    `memory_kib` limits all processes together, by a control group or else by watching them;
+    `address_space_kib` limits each process; None means no such limit.
     """
 
     cpu_time_s: float
@@ -27,6 +30,10 @@ class Constraints:
     open_files: int
     output_bytes: int
     """Limit of standard output, and the same again of standard error."""
+    disk_kib: int = 262_144
+    """Space of all files that the program adds to the box, to its /tmp and its /dev/shm."""
+    disk_files: int = DISK_FILES
+    """Number of these files; a directory is one."""
 
 
 PROBE_LIMITS = Constraints(
@@ -70,6 +77,7 @@ class Ending(StrEnum):
     WALL_TIME = "wall_time"
     OUT_OF_MEMORY = "out_of_memory"
     OUTPUT = "output"
+    DISK = "disk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,15 @@ class Captured:
 
     data: bytes = field(default=b"", repr=False)
     truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Figures of a run that the daemon watched; 0 if it did not, or if the run ended too early."""
+
+    memory_kib: int = 0
+    """Largest sum over several processes; the sandbox measures the largest of a single one."""
+    cpu_time_s: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +107,7 @@ class Report:
     cpu_time_s: float
     wall_time_s: float
     memory_kib: int
-    """Peak of the control group, or without one the largest resident set of a process."""
+    """Peak of the control group, or without one the largest of what was watched."""
     stdout: Captured
     stderr: Captured
 

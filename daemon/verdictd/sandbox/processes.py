@@ -5,19 +5,21 @@ import contextlib
 import fcntl
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from verdictd.concurrency import finish, offload
 from verdictd.errors import FaultKind, SandboxBroken
-from verdictd.sandbox.model import Captured
+from verdictd.sandbox.model import Captured, Ending
 
 T = TypeVar("T")
+Watch = Callable[[int], Coroutine[Any, Any, Ending]]
+"""Watches the child with this pid; returns when it has to be ended, with the reason."""
 
 _GRACE_S = 3.0  # for a child that was asked to end, and for its output once it has ended
 _KILL_GRACE_S = 5.0
@@ -31,33 +33,46 @@ _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_
 
 @dataclass(frozen=True, slots=True)
 class ProcessResult:
-    """Exit code and output of a child. `overflowed`: the child was ended because it wrote too much."""
+    """Exit code and output of a child. `ended_for`: the limit for which it was ended here, if it was."""
 
     returncode: int
     stdout: Captured
     stderr: Captured
-    overflowed: bool
+    ended_for: Ending | None
 
 
 async def execute(
-    argv: list[str], *, stdin: bytes, output_bytes: int, deadline_s: float, grace_s: float = _GRACE_S
+    argv: list[str],
+    *,
+    stdin: bytes,
+    output_bytes: int,
+    deadline_s: float,
+    grace_s: float = _GRACE_S,
+    watches: Sequence[Watch] = (),
 ) -> ProcessResult:
     """Run a child process to its end.
 
     The child gets descriptors opened here: a file without a name to read, and for each output stream a pipe,
-    of which `output_bytes` are kept. If it writes more, or the deadline passes, it is terminated. Processes
-    that hold one of them can open it again, also as another user: /dev/stdin, /dev/stdout, /proc/self/fd/2.
+    of which `output_bytes` are kept. If it writes more, if one of `watches` returns, or the deadline passes, it
+    is terminated. Processes that hold one of the descriptors can open it again, also as another user:
+    /dev/stdin, /dev/stdout, /proc/self/fd/2.
     Raises SandboxBroken if the deadline passed, if the child or a process of its own outlives the end, and if
     the host has no memory, process or open file left for it.
     """
     try:
-        return await _execute(argv, stdin, output_bytes, deadline_s, grace_s)
+        return await _execute(argv, stdin, output_bytes, deadline_s, grace_s, watches=watches)
     except OSError as error:
         raise SandboxBroken(f"cannot start {argv[0]}: {error}", FaultKind.START) from error
 
 
 async def _execute(
-    argv: list[str], stdin: bytes, output_bytes: int, deadline_s: float, grace_s: float
+    argv: list[str],
+    stdin: bytes,
+    output_bytes: int,
+    deadline_s: float,
+    grace_s: float,
+    *,
+    watches: Sequence[Watch],
 ) -> ProcessResult:
     overflow = asyncio.Event()
     async with _readable(stdin) as stdin_fd:
@@ -70,28 +85,45 @@ async def _execute(
             finally:
                 out.close()
                 err.close()
-            returncode = await _wait(process, overflow, deadline_s, grace_s)
-            if not overflow.is_set():
+            reasons = [_overflowed(overflow), *(watch(process.pid) for watch in watches)]
+            ended_for = await _wait(process, reasons, deadline_s, grace_s)
+            returncode = _exit_code(process)
+            if overflow.is_set():
+                ended_for = ended_for or Ending.OUTPUT
+            else:
                 await _drained(stdout, stderr, limit_s=grace_s)
-            return ProcessResult(returncode, stdout.captured(), stderr.captured(), overflow.is_set())
+            return ProcessResult(returncode, stdout.captured(), stderr.captured(), ended_for)
+
+
+async def _overflowed(overflow: asyncio.Event) -> Ending:
+    await overflow.wait()
+    return Ending.OUTPUT
 
 
 async def _wait(
-    process: asyncio.subprocess.Process, overflow: asyncio.Event, deadline_s: float, grace_s: float
-) -> int:
-    """Wait for the child; terminate it if it writes too much or the deadline passes."""
+    process: asyncio.subprocess.Process,
+    reasons: list[Coroutine[Any, Any, Ending]],
+    deadline_s: float,
+    grace_s: float,
+) -> Ending | None:
+    """Wait for the child; terminate it if there is a reason to, which is returned, or the deadline passes."""
     ended = asyncio.ensure_future(process.wait())
-    overflowed = asyncio.ensure_future(overflow.wait())
+    ending = [asyncio.ensure_future(reason) for reason in reasons]
     try:
         done, _ = await asyncio.wait(
-            {ended, overflowed}, timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED
+            {ended, *ending}, timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED
         )
     finally:
-        overflowed.cancel()
+        for reason in ending:
+            reason.cancel()
         if not ended.done():
             await finish(_end(process, ended, grace_s))
     if not done:
         raise SandboxBroken(f"the sandbox did not end within {deadline_s:.1f} s", FaultKind.DEADLINE)
+    return next((reason.result() for reason in ending if reason in done), None)
+
+
+def _exit_code(process: asyncio.subprocess.Process) -> int:
     if process.returncode is None:
         raise SandboxBroken(
             f"process {process.pid} of the sandbox does not end, even after SIGKILL", FaultKind.SURVIVORS

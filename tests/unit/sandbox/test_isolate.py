@@ -6,7 +6,7 @@ import pytest
 
 from verdictd.errors import SandboxBroken
 from verdictd.sandbox.isolate import cleanup_argv, init_argv, report, run_argv
-from verdictd.sandbox.model import BoxId, Captured, Command, Constraints, Ending, Sandbox
+from verdictd.sandbox.model import BoxId, Captured, Command, Constraints, Ending, Sandbox, Watched
 
 ISOLATE = Sandbox(("isolate",), "isolate", "2.6", control_groups=True, box_root=Path("/boxes"))
 PLAIN = Sandbox(("isolate",), "isolate", "2.6", control_groups=False, box_root=Path("/boxes"))
@@ -32,7 +32,8 @@ def test_run_line_has_every_limit() -> None:
     assert [
         "isolate", "--box-id=7", "--cg", "--meta=/run/meta", "--silent", "--time=2.000", "--extra-time=2.500",
         "--wall-time=6.000", "--stack=65536", "--fsize=16384", "--processes=60", "--open-files=256",
-        "--cg-mem=262144", "--dir=/etc/x:maybe", "--env=A=b", "--run", "--", "./main", "-x",
+        "--cg-mem=262144", "--dir=dev/shm:tmp", "--dir=/etc/x:maybe", "--env=A=b", "--run", "--", "./main",
+        "-x",
     ] == run_argv(ISOLATE, BoxId(7), Path("/run/meta"), command)  # fmt: skip
 
 
@@ -121,7 +122,7 @@ def test_ending_is_what_the_meta_file_says(
     code: int, meta: str, stderr: bytes, expected: tuple[Ending, int | None, int | None]
 ) -> None:
     """Each way to end has its own marks, and memory comes before all others."""
-    found = report(code, meta, Captured(), Captured(stderr), output_exceeded=False, group_kib=65_536)
+    found = report(code, meta, Captured(), Captured(stderr), group_kib=65_536)
 
     assert expected == (found.ending, found.exit_code, found.signal)
     assert (0.002, 0.001) == (found.cpu_time_s, found.wall_time_s)
@@ -130,7 +131,7 @@ def test_ending_is_what_the_meta_file_says(
 def test_program_that_wrote_too_much_was_ended_by_us() -> None:
     """Then the signal in the meta file is ours and not shown as the program's."""
     meta = "exitsig:15\nstatus:SG\nmessage:Interrupted\nkilled:1\n" + TIMES
-    found = report(1, meta, Captured(b"x", truncated=True), Captured(), output_exceeded=True)
+    found = report(1, meta, Captured(b"x", truncated=True), Captured(), ended_for=Ending.OUTPUT)
 
     assert (Ending.OUTPUT, None) == (found.ending, found.signal)
 
@@ -157,7 +158,7 @@ def test_program_that_wrote_too_much_was_ended_by_us() -> None:
 def test_anything_else_is_a_fault_of_the_sandbox(code: int, meta: str) -> None:
     """Exit codes from 2, a signal, an interruption, an unusable meta file: never the program's fault."""
     with pytest.raises(SandboxBroken):
-        report(code, meta, Captured(), Captured(), output_exceeded=False)
+        report(code, meta, Captured(), Captured())
 
 
 KILLED = "exitsig:9\nstatus:SG\nmessage:Caught fatal signal 9\n"
@@ -174,7 +175,6 @@ def test_memory_that_the_host_lacks_is_no_fault_of_the_program(group_kib: int | 
             TIMES + peak + "cg-oom-killed:1\n" + KILLED,
             Captured(),
             Captured(),
-            output_exceeded=False,
             group_kib=group_kib,
         )
 
@@ -183,8 +183,7 @@ def test_memory_is_that_of_all_only_where_all_share_a_limit() -> None:
     """Else it is that of the largest process, which is what its own limit is about."""
     meta = TIMES.replace("max-rss:", "cg-mem:90000\nmax-rss:") + "exitcode:0\n"
     shared, own = (
-        report(0, meta, Captured(), Captured(), output_exceeded=False, group_kib=group_kib)
-        for group_kib in (65_536, None)
+        report(0, meta, Captured(), Captured(), group_kib=group_kib) for group_kib in (65_536, None)
     )
 
     assert 90_000 == shared.memory_kib
@@ -204,15 +203,50 @@ def test_words_of_a_program_are_not_those_of_the_sandbox(code: int, meta: str, s
     """They share a stream; only the sandbox's own last line may reach a log."""
     stderr = Captured(b"secret of the program\nCannot run proxy, clone failed\n")
     with pytest.raises(SandboxBroken) as raised:
-        report(code, meta, Captured(), stderr, output_exceeded=False)
+        report(code, meta, Captured(), stderr)
 
     assert said in str(raised.value)
     assert "secret" not in str(raised.value)
 
 
+INTERRUPTED = TIMES + "exitsig:15\nstatus:SG\nmessage:Interrupted\nkilled:1\n"
+
+
+@pytest.mark.parametrize("ended_for", [Ending.OUT_OF_MEMORY, Ending.CPU_TIME, Ending.DISK, Ending.OUTPUT])
+@pytest.mark.parametrize("meta", [INTERRUPTED, TIMES + "exitcode:3\nstatus:RE\n"])
+def test_run_that_the_daemon_ended_has_its_reason(meta: str, ended_for: Ending) -> None:
+    """The reason counts, also if the program ended by itself a moment before the signal."""
+    found = report(1, meta, Captured(), Captured(), ended_for=ended_for)
+
+    assert (ended_for, None) == (found.ending, found.signal)
+
+
+@pytest.mark.parametrize(
+    ("meta", "ending"),
+    [
+        ("exitcode:0\n", Ending.DISK),
+        ("exitcode:3\nstatus:RE\n", Ending.DISK),
+        ("exitsig:11\nstatus:SG\n", Ending.DISK),
+        ("status:TO\nmessage:Time limit exceeded\nkilled:1\n", Ending.CPU_TIME),
+    ],
+)
+def test_limit_that_was_found_exceeded_counts_unless_another_did_before(meta: str, ending: Ending) -> None:
+    """A program that ended by itself can have exceeded a limit all the same."""
+    found = report(meta != "exitcode:0\n", TIMES + meta, Captured(), Captured(), exceeded=Ending.DISK)
+
+    assert ending == found.ending
+
+
+def test_larger_figure_counts() -> None:
+    """The sandbox measures the largest process, the daemon watches all of them; either may see more."""
+    found = report(0, TIMES + "exitcode:0\n", Captured(), Captured(), watched=Watched(5_000, 0.001))
+
+    assert (5_000, 0.002) == (found.memory_kib, found.cpu_time_s)
+
+
 def test_lines_in_a_message_forge_nothing() -> None:
     """File names of the program can reach the message, new lines included: the first occurrence counts."""
     meta = TIMES + "exitcode:1\nstatus:RE\nmessage:x\nexitcode:0\ntime:0.000\ncolour:red\n"
-    found = report(1, meta, Captured(), Captured(), output_exceeded=False)
+    found = report(1, meta, Captured(), Captured())
 
     assert (1, 0.002) == (found.exit_code, found.cpu_time_s)

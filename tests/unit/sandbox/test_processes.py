@@ -13,6 +13,7 @@ import pytest
 from support.processes import alive
 from support.waiting import wait_until
 from verdictd.errors import SandboxBroken
+from verdictd.sandbox.model import Ending
 from verdictd.sandbox.processes import ProcessResult, execute
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +36,7 @@ async def test_streams_and_exit_code_are_kept() -> None:
     outcome = await shell("cat; echo err >&2; exit 3", stdin=b"in")
 
     assert (3, b"in", b"err\n") == (outcome.returncode, outcome.stdout.data, outcome.stderr.data)
-    assert not outcome.overflowed
+    assert outcome.ended_for is None
 
 
 @pytest.mark.parametrize("size", [1, 300_000, 5_000_000])
@@ -70,7 +71,7 @@ async def test_child_that_writes_too_much_is_ended() -> None:
     started = time.monotonic()
     outcome = await shell("yes")
 
-    assert outcome.overflowed
+    assert Ending.OUTPUT is outcome.ended_for
     assert (1_000, True) == (len(outcome.stdout.data), outcome.stdout.truncated)
     assert time.monotonic() - started < 30
 
@@ -79,7 +80,7 @@ async def test_output_at_the_limit_is_not_too_much() -> None:
     """The limit itself is allowed."""
     outcome = await shell("head -c 1000 /dev/zero")
 
-    assert (False, 1_000, False) == (outcome.overflowed, len(outcome.stdout.data), outcome.stdout.truncated)
+    assert (None, 1_000, False) == (outcome.ended_for, len(outcome.stdout.data), outcome.stdout.truncated)
 
 
 async def test_child_that_outlives_its_deadline_is_asked_to_end() -> None:

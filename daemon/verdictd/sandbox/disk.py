@@ -1,0 +1,162 @@
+"""Files of a program: watch how much of the disk they take, and end the program that takes too much."""
+
+import asyncio
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from verdictd.sandbox.model import Constraints, Ending
+
+_INTERVAL_S = 0.1
+_SHARE = 0.05  # of the time, for walks: while neighbours write, each box is suspected again and again
+_BLOCK_BYTES = 512  # of st_blocks, whatever the file system
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_SHARED = ("dev:shm", "dev%2Fshm")
+"""Names that the two sandboxes give, below tmp, to what is /dev/shm inside."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUsage:
+    """Space and number of files. `shared_kib`: the part of the space that lies in /dev/shm."""
+
+    kib: int = 0
+    files: int = 0
+    shared_kib: int = 0
+
+    def exceeded_by(self, used: "DiskUsage") -> Ending | None:
+        """Return the limit that is exceeded: files in /dev/shm are shared memory."""
+        if used.shared_kib > self.shared_kib:
+            return Ending.OUT_OF_MEMORY
+        return Ending.DISK if used.kib > self.kib or used.files > self.files else None
+
+
+class DiskWatch:
+    """Bounds the files that one run adds to a box.
+
+    A walk through the files is expensive. So they are walked only when the file system has lost as much, to
+    whomever, as is missing to the bound. State: what it has lost, and what the last walk found.
+    """
+
+    def __init__(self, root: Path, constraints: Constraints) -> None:
+        self._root = root
+        self._used = _measure(root, None)
+        shared_kib = constraints.disk_kib if constraints.memory_kib is None else constraints.memory_kib
+        self._bound = DiskUsage(
+            kib=self._used.kib + constraints.disk_kib,
+            files=self._used.files + constraints.disk_files,
+            shared_kib=self._used.shared_kib + shared_kib,
+        )
+        self._free = self._read_free()
+        self._lost = (0, 0)
+        self._rest_until = 0.0
+
+    async def watch(self, _keeper: int) -> Ending:
+        """Return the limit that the files exceeded, as soon as they do."""
+        while True:
+            await asyncio.sleep(_INTERVAL_S)
+            if self._is_suspected() and (exceeded := await self.exceeded()):
+                return exceeded
+
+    async def exceeded(self) -> Ending | None:
+        """Walk through the files; return the limit that they exceed."""
+        began = time.monotonic()
+        self._lost = (0, 0)
+        self._used = await asyncio.to_thread(_measure, self._root, self._bound)
+        now = time.monotonic()
+        self._rest_until = now + (now - began) / _SHARE
+        return self._bound.exceeded_by(self._used)
+
+    def _is_suspected(self) -> bool:
+        """Return True if the file system lost so much since the last walk that the bound may be exceeded."""
+        before, self._free = self._free, self._read_free()
+        # What a neighbour frees meanwhile must not hide what this program takes.
+        self._lost = (
+            self._lost[0] + max(0, before[0] - self._free[0]),
+            self._lost[1] + max(0, before[1] - self._free[1]),
+        )
+        missing_kib = min(self._bound.kib - self._used.kib, self._bound.shared_kib - self._used.shared_kib)
+        suspected = self._lost[0] > missing_kib or self._lost[1] > self._bound.files - self._used.files
+        return suspected and time.monotonic() >= self._rest_until
+
+    def _read_free(self) -> tuple[int, int]:
+        disk = os.statvfs(self._root)
+        return disk.f_bfree * disk.f_frsize // 1024, disk.f_ffree
+
+
+def _measure(root: Path, bound: DiskUsage | None) -> DiskUsage:
+    """Return the space and the files in a box, or as much of them as exceeds the bound already."""
+    walk = _Walk(bound)
+    for place in _places(root):
+        with contextlib.suppress(OSError):
+            walk.measure(os.open(place, _DIRECTORY), shared=place.name in _SHARED)
+    return walk.used
+
+
+def _places(root: Path) -> list[Path]:
+    """Return the directories in which a program can write; their parents belong to the sandbox."""
+    try:
+        return [root / "box", *(root / "tmp").iterdir()]
+    except FileNotFoundError:
+        return [root / "box"]
+
+
+class _Walk:
+    """A walk through trees of any depth, by descriptor; links are not followed. State: what it found so far.
+
+    The program may move its directories meanwhile, and make them unreadable for a daemon that is not root:
+    these do not count. After the run nothing moves any more.
+    """
+
+    def __init__(self, bound: DiskUsage | None) -> None:
+        self._bound = bound
+        self.used = DiskUsage()
+
+    @property
+    def _enough(self) -> bool:
+        return self._bound is not None and self._bound.exceeded_by(self.used) is not None
+
+    def measure(self, here: int, *, shared: bool) -> None:
+        """Add everything below an open directory, which is closed. `shared`: it is /dev/shm of the box."""
+        trail: list[tuple[os.stat_result, list[str]]] = []
+        try:
+            folders = self._add(here, shared=shared)
+            while (folders or trail) and not self._enough:
+                if folders:
+                    name, above = folders.pop(), os.fstat(here)
+                    try:
+                        here = _move(here, name)
+                    except OSError:
+                        continue
+                    trail.append((above, folders))
+                    folders = self._add(here, shared=shared)
+                else:
+                    above, folders = trail.pop()
+                    here = _move(here, "..")
+                    if not os.path.samestat(os.fstat(here), above):
+                        return
+        finally:
+            os.close(here)
+
+    def _add(self, here: int, *, shared: bool) -> list[str]:
+        """Add the entries of a directory; return the names of the directories among them."""
+        folders = []
+        with contextlib.suppress(OSError), os.scandir(here) as entries:
+            for entry in entries:
+                if self._enough:
+                    break
+                with contextlib.suppress(FileNotFoundError):
+                    kib = entry.stat(follow_symlinks=False).st_blocks * _BLOCK_BYTES // 1024
+                    used = self.used
+                    shared_kib = used.shared_kib + (kib if shared else 0)
+                    self.used = DiskUsage(used.kib + kib, used.files + 1, shared_kib)
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.name)
+        return folders
+
+
+def _move(here: int, name: str) -> int:
+    there = os.open(name, _DIRECTORY, dir_fd=here)
+    os.close(here)
+    return there

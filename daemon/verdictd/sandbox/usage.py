@@ -1,0 +1,164 @@
+"""Memory and CPU time of the processes in a box, read from /proc while they run.
+
+No figure that decides is more than what was used, but for one exception: a daemon that may not read
+`smaps_rollup` of the box's user (an isolate that is set-uid) counts shared memory once for each process.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from verdictd.sandbox.processes import children
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
+_MAPPED_BY_TABLES = 500  # bytes that one byte of page tables maps: 512, less the tables above the lowest
+_KIB_FIELD = re.compile(rb"^(\w+):\s+(\d+) kB$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stat:
+    """Fields of /proc/PID/stat. CPU time in ticks; that of children counts those that were waited for."""
+
+    started: int
+    own_ticks: int
+    children_ticks: int
+    threads: int
+    resident_kib: int
+    mapped_kib: int
+
+
+class ProcessTree:
+    """The processes of one run: all that descend from process 1 of the sandbox, which is not one of them.
+
+    Orphans become children of process 1, so the tree is whole. State: the last reading of each process that
+    is alive, and the CPU time of those that are not.
+    """
+
+    def __init__(self, keeper: int) -> None:
+        self._keeper = keeper
+        self._first: int | None = None
+        self._first_children_ticks = 0
+        self._alive: dict[int, _Stat] = {}
+        self._ended_ticks = 0
+
+    def __len__(self) -> int:
+        return len(self._alive)
+
+    def refresh(self, *, all_threads: bool = True) -> None:
+        """Read the processes again; without `all_threads`, new children of other threads are not seen."""
+        if self._first is None:
+            self._first = next(iter(children(self._keeper)), None)
+        if self._first is None:
+            return
+        first = _stat(self._first)
+        if first is not None:
+            self._first_children_ticks = first.children_ticks
+        pending = [*self._alive, *children(self._first)]
+        seen = set(pending)
+        while pending:
+            pid = pending.pop()
+            known, now = self._alive.get(pid), _stat(pid)
+            if known is not None and (now is None or now.started != known.started):
+                self._ended_ticks += self._alive.pop(pid).own_ticks
+            if now is None or (known is not None and now.started != known.started):
+                continue
+            self._alive[pid] = now
+            for child in _children(pid, all_threads=all_threads and now.threads > 1):
+                if child not in seen:
+                    seen.add(child)
+                    pending.append(child)
+
+    @property
+    def cpu_time_s(self) -> float:
+        """CPU time of all processes, those that have ended included.
+
+        A process that ended is counted by the parent that waited for it, or else by its last reading: nobody
+        waits for the children of a process that ignores SIGCHLD.
+        """
+        own = sum(stat.own_ticks for stat in self._alive.values())
+        waited_for = self._first_children_ticks + sum(stat.children_ticks for stat in self._alive.values())
+        return (own + max(waited_for, self._ended_ticks)) / _TICKS_PER_S
+
+    @property
+    def at_most_kib(self) -> int:
+        """Upper bound of the memory in use: resident sets, and page tables of everything that is mapped."""
+        return sum(stat.resident_kib + stat.mapped_kib // _MAPPED_BY_TABLES for stat in self._alive.values())
+
+    def memory_kib(self, enough_kib: int) -> int:
+        """Return the memory in use, or a quick upper bound of it if that is at most `enough_kib`.
+
+        Memory is what belongs to processes: anonymous and shared pages and page tables; and the file pages
+        of the one that has most of them, as pages of programs and libraries are the same for all.
+        """
+        used = [_status(pid) for pid in self._alive]
+        files_kib = max((each.get(b"RssFile", 0) for each in used), default=0)
+        tables_kib = sum(each.get(b"VmPTE", 0) for each in used)
+        owned_kib = sum(each.get(b"RssAnon", 0) + each.get(b"RssShmem", 0) for each in used)
+        if len(used) > 1 and owned_kib + files_kib + tables_kib > enough_kib:
+            with contextlib.suppress(PermissionError):
+                owned_kib = sum(_proportional_kib(pid) for pid in self._alive)
+        return owned_kib + files_kib + tables_kib
+
+
+def _stat(pid: int) -> _Stat | None:
+    """Read the figures of a process; None if it is gone."""
+    text = _read(f"/proc/{pid}/stat")
+    # The name of the program, in parentheses, may hold any character.
+    fields = text.rpartition(b")")[2].split()
+    if not fields:
+        return None
+    own, of_children = int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
+    return _Stat(
+        started=int(fields[19]),
+        own_ticks=own,
+        children_ticks=of_children,
+        threads=int(fields[17]),
+        resident_kib=int(fields[21]) * _PAGE_KIB,
+        mapped_kib=int(fields[20]) // 1024,
+    )
+
+
+def _children(pid: int, *, all_threads: bool) -> Iterator[int]:
+    threads = [str(pid)]
+    if all_threads:
+        with contextlib.suppress(OSError):
+            threads = [task.name for task in Path(f"/proc/{pid}/task").iterdir()]
+    for thread in threads:
+        yield from map(int, _read(f"/proc/{pid}/task/{thread}/children").split())
+
+
+def _status(pid: int) -> dict[bytes, int]:
+    return _sizes(_read(f"/proc/{pid}/status"))
+
+
+def _proportional_kib(pid: int) -> int:
+    """Return the anonymous and shared memory of a process, each page divided by those who have it."""
+    try:
+        sizes = _sizes(_read(f"/proc/{pid}/smaps_rollup", denied=True))
+    except ProcessLookupError:
+        return 0
+    return sizes.get(b"Pss_Anon", 0) + sizes.get(b"Pss_Shmem", 0)
+
+
+def _sizes(text: bytes) -> dict[bytes, int]:
+    return {name: int(kib) for name, kib in _KIB_FIELD.findall(text)}
+
+
+def _read(path: str, *, denied: bool = False) -> bytes:
+    """Read a file of a process, empty once that is gone; `denied`: let a PermissionError through."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(fd, 16_384)
+        finally:
+            os.close(fd)
+    except PermissionError:
+        if denied:
+            raise
+        return b""
+    except OSError:
+        return b""

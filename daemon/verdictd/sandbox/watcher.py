@@ -1,0 +1,75 @@
+"""Watch a run that no control group limits: end it when its processes together use too much."""
+
+import asyncio
+import time
+
+from verdictd.sandbox.model import Constraints, Ending, Watched
+from verdictd.sandbox.usage import ProcessTree
+
+# A program that takes memory at full speed is to be found before it has 256 MiB more than its limit.
+_SPEED_KIB_S = 5 * 1024 * 1024
+_OVERSHOOT_KIB = 128 * 1024  # half of that: the other half is for the time in which it is killed
+_LONGEST_S = 0.1
+_LONGEST_FOR_COST_S = 0.25
+_SHARE = 0.01  # of one processor, for watching
+_THREADS_S = 0.25  # between two looks for processes that others than the first thread of a process started
+
+
+class Watcher:
+    """Watches one run. State: the largest figures so far.
+
+    `floor_kib`: memory up to which a figure says nothing about the program.
+    """
+
+    def __init__(self, constraints: Constraints, *, floor_kib: int = 0) -> None:
+        limit_kib = constraints.memory_kib
+        self._memory_kib = None if limit_kib is None else max(limit_kib, floor_kib)
+        self._cpu_time_s = constraints.cpu_time_s
+        self._killed_at_s = constraints.cpu_time_s + constraints.cpu_extra_time_s
+        self.watched = Watched()
+
+    def __repr__(self) -> str:
+        return f"Watcher({self.watched})"
+
+    @property
+    def exceeded(self) -> Ending | None:
+        """The limit that a program exceeded which ended by itself."""
+        return Ending.CPU_TIME if self.watched.cpu_time_s > self._cpu_time_s else None
+
+    async def watch(self, keeper: int) -> Ending:
+        """Return the limit that the processes below this keeper exceeded, as soon as they do."""
+        tree = ProcessTree(keeper)
+        look_at_threads_at = 0.0
+        used_kib = 0
+        pause_s = 0.0
+        while True:
+            await asyncio.sleep(max(self._pause_s(used_kib), min(pause_s, _LONGEST_FOR_COST_S)))
+            began_s = time.thread_time()
+            all_threads = time.monotonic() >= look_at_threads_at
+            if all_threads:
+                look_at_threads_at = time.monotonic() + _THREADS_S
+            tree.refresh(all_threads=all_threads)
+            used_kib = self._take(tree)
+            if self._memory_kib is not None and used_kib > self._memory_kib:
+                return Ending.OUT_OF_MEMORY
+            if self.watched.cpu_time_s > self._killed_at_s:
+                return Ending.CPU_TIME
+            pause_s = (time.thread_time() - began_s) / _SHARE
+
+    def _pause_s(self, used_kib: int) -> float:
+        """Return the time that memory can grow unseen."""
+        if self._memory_kib is None:
+            return _LONGEST_S
+        left_kib = max(0, self._memory_kib - used_kib) + _OVERSHOOT_KIB
+        return min(left_kib / _SPEED_KIB_S, _LONGEST_S)
+
+    def _take(self, tree: ProcessTree) -> int:
+        """Keep the largest figures; return the memory in use, or an upper bound below the limit."""
+        used_kib = tree.at_most_kib
+        peak_kib = self.watched.memory_kib
+        limit_kib = self._memory_kib
+        if limit_kib is not None and (used_kib > limit_kib or (len(tree) > 1 and used_kib > peak_kib)):
+            used_kib = tree.memory_kib(limit_kib)
+            peak_kib = max(peak_kib, used_kib)
+        self.watched = Watched(peak_kib, max(self.watched.cpu_time_s, tree.cpu_time_s))
+        return used_kib

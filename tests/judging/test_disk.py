@@ -1,0 +1,123 @@
+"""Files of a program: /box, /tmp and /dev/shm together have one bound, with control groups and without."""
+
+from typing import Any
+
+import pytest
+
+from judging.conftest import Judge
+from verdictd.contract.result import Cause, Status
+
+pytestmark = pytest.mark.anyio
+
+MIB = 1024
+"""In KiB, the unit of all sizes."""
+
+WRITE = """
+write() { for i in $(seq $2); do head -c 16M /dev/zero > $1/$i || exit; done; }
+"""
+TOO_MUCH: dict[str, tuple[str, dict[str, Any]]] = {
+    "640 MiB in 40 files": ("write /box 40", {}),
+    "in /tmp": ("write /tmp 40", {}),
+    "in /dev/shm": ("write /dev/shm 40", {"memory_limit": 1024 * MIB}),
+    "in three places": (
+        "write /box 3; write /tmp 3; write /dev/shm 3",
+        {"max_disk_usage": 128 * MIB, "memory_limit": 1024 * MIB},
+    ),
+    "in one deep directory": (
+        "for i in $(seq 200); do mkdir d; cd d; done; write . 9",
+        {"max_disk_usage": 128 * MIB},
+    ),
+    "until the program sleeps": ("write /tmp 9; sleep 50", {"max_disk_usage": 128 * MIB}),
+    "behind a child": ("write /tmp 9 & sleep 50", {"max_disk_usage": 128 * MIB}),
+    "small": ("head -c 100K /dev/zero > file", {"max_disk_usage": 64}),
+    "11,000 folders": ("mkdir $(seq 11000)", {}),
+    "11,000 empty files in /tmp": ("cd /tmp; touch $(seq 11000)", {}),
+    "11,000 links": (
+        "python3 -c \"import os; [os.symlink('x', str(i)) for i in range(11000)]; input()\"",
+        {},
+    ),
+    "whatever the exit code is": ("write /box 9; exit 3", {"max_disk_usage": 128 * MIB}),
+}
+
+
+@pytest.mark.parametrize(("source", "fields"), TOO_MUCH.values(), ids=TOO_MUCH)
+async def test_too_many_files_are_output_limit_exceeded(
+    judge_by_mode: Judge, source: str, fields: dict[str, Any]
+) -> None:
+    """Bytes and number of files are bounded, and a program beyond the bound is ended."""
+    result = await judge_by_mode("bash", WRITE + source, wall_time_limit=60, cpu_time_limit=30, **fields)
+
+    assert (Status.OUTPUT_LIMIT_EXCEEDED, Cause.DISK) == (result.status, result.cause)
+    assert result.wall_time is not None
+    assert result.wall_time < 45
+
+
+FINE: dict[str, tuple[str, dict[str, Any]]] = {
+    "240 MiB": ("write /tmp 15", {}),
+    "files that are replaced": ("for n in 1 2 3; do write /tmp 6; done", {"max_disk_usage": 100 * MIB}),
+    "a file with a hole": ("truncate -s 15M hole", {"max_disk_usage": 64}),
+    "9,000 files": ("touch $(seq 9000)", {}),
+    "none": ("true", {"max_disk_usage": 1}),
+    "a link out of the box": ("ln -s /usr usr", {"max_disk_usage": 64}),
+}
+
+
+@pytest.mark.parametrize(("source", "fields"), FINE.values(), ids=FINE)
+async def test_files_within_the_bound_are_fine(
+    judge_by_mode: Judge, source: str, fields: dict[str, Any]
+) -> None:
+    """Only what is on the disk at one time counts."""
+    result = await judge_by_mode("bash", WRITE + source, wall_time_limit=60, cpu_time_limit=30, **fields)
+
+    assert (Status.ACCEPTED, "") == (result.status, result.stderr)
+
+
+async def test_files_of_the_submission_do_not_count(judge_by_mode: Judge) -> None:
+    """The source and additional files were there before the program ran."""
+    files = [{"name": "data/large.txt", "content": "x" * 1_000_000}]
+    result = await judge_by_mode("bash", "true", additional_files=files, max_disk_usage=4)
+
+    assert Status.ACCEPTED == result.status
+
+
+async def test_shared_memory_beyond_the_memory_limit_is_memory_limit_exceeded(judge_by_mode: Judge) -> None:
+    """What lies in /dev/shm is memory of the program, whether or not a process maps it."""
+    result = await judge_by_mode(
+        "bash", WRITE + "write /dev/shm 40", memory_limit=64 * MIB, wall_time_limit=60, cpu_time_limit=30
+    )
+
+    assert (Status.MEMORY_LIMIT_EXCEEDED, Cause.MEMORY) == (result.status, result.cause)
+
+
+async def test_shared_memory_works(judge_by_mode: Judge) -> None:
+    """POSIX shared memory and semaphores are files in /dev/shm."""
+    source = """
+from multiprocessing import Process, Semaphore, shared_memory
+
+def work(name, done):
+    memory = shared_memory.SharedMemory(name)
+    memory.buf[0] = 42
+    memory.close()
+    done.release()
+
+memory = shared_memory.SharedMemory(create=True, size=1_000_000)
+done = Semaphore(0)
+child = Process(target=work, args=(memory.name, done))
+child.start()
+done.acquire()
+child.join()
+print(memory.buf[0])
+memory.close()
+memory.unlink()
+"""
+    result = await judge_by_mode("python", source)
+
+    assert (Status.ACCEPTED, "42\n") == (result.status, result.stdout)
+
+
+async def test_compiler_is_bounded_too(judge_by_mode: Judge) -> None:
+    """A source that makes the compiler write without end gives no program."""
+    source = '__asm__(".rept 100\\n.section .text.\\\\@\\n.zero 200000000\\n.endr");\nint main(void) {}'
+    result = await judge_by_mode("c", source)
+
+    assert Status.COMPILATION_ERROR == result.status

@@ -1,0 +1,93 @@
+"""Figures of processes that are not in a box: children of this test."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from support.waiting import wait_until
+from verdictd.sandbox.usage import ProcessTree
+
+MIB = 1024
+KEEPER = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+"""Stands for a keeper: its child stands for process 1 of a sandbox."""
+
+
+@contextmanager
+def tree(script: str) -> Iterator[ProcessTree]:
+    """Run a script below a keeper and a first process, and end all of them with the block."""
+    keeper = subprocess.Popen(
+        [sys.executable, "-c", KEEPER, sys.executable, "-c", KEEPER, sys.executable, "-c", script],
+        start_new_session=True,
+        stdin=subprocess.PIPE,
+    )
+    try:
+        yield ProcessTree(keeper.pid)
+    finally:
+        os.killpg(keeper.pid, signal.SIGKILL)
+        keeper.communicate()
+
+
+def count(tree: ProcessTree) -> int:
+    tree.refresh()
+    return len(tree)
+
+
+@pytest.mark.anyio
+async def test_memory_of_a_process_is_what_it_touched() -> None:
+    """Mapped memory that was not touched is not in use."""
+    script = "import mmap; x = bytearray(b'x' * (40 << 20)); y = mmap.mmap(-1, 1 << 30); input()"
+    with tree(script) as processes:
+        await wait_until(lambda: count(processes) == 1 and processes.at_most_kib > 40 * MIB)
+
+        assert 40 * MIB < processes.memory_kib(0) < 64 * MIB
+
+
+@pytest.mark.anyio
+async def test_name_of_a_program_cannot_forge_figures() -> None:
+    """A program may name itself like the fields that follow its name."""
+    name = "a) S 1 1 1 1"
+    script = f"open('/proc/self/comm', 'w').write({name!r}); x = b'x' * (40 << 20); input()"
+    with tree(script) as processes:
+        await wait_until(lambda: count(processes) == 1 and processes.at_most_kib > 40 * MIB)
+
+
+@pytest.mark.anyio
+async def test_time_of_a_process_that_ended_is_kept() -> None:
+    """Nobody waits for the children of a process that ignores SIGCHLD: what was seen of them counts."""
+    script = (
+        "import os, signal, time; signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "if not os.fork():\n while time.process_time() < 0.6: pass\n os._exit(0)\n"
+        "input()"
+    )
+    with tree(script) as processes:
+        await wait_until(lambda: count(processes) == 2 and processes.cpu_time_s > 0.4)
+        await wait_until(lambda: count(processes) == 1)
+
+        assert 0.4 < processes.cpu_time_s < 1
+
+
+@pytest.mark.anyio
+async def test_child_of_any_thread_is_seen() -> None:
+    """Children belong to the thread that started them."""
+    script = (
+        "import subprocess, threading\n"
+        "run = threading.Thread(target=subprocess.run, args=(['sleep', '60'],)); run.start()\n"
+        "input()"
+    )
+    with tree(script) as processes:
+        await wait_until(lambda: count(processes) == 2)
+
+
+def test_tree_without_a_keeper_is_empty() -> None:
+    """A run may have ended before the first look."""
+    ended = subprocess.Popen(["/bin/true"])
+    ended.wait()
+    processes = ProcessTree(ended.pid)
+    processes.refresh()
+
+    assert (0, 0, 0) == (len(processes), processes.at_most_kib, processes.cpu_time_s)
