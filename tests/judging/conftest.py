@@ -61,9 +61,10 @@ async def host(settings: Settings) -> AsyncIterator[Judgehost]:
 def judge(host: Judgehost, settings: Settings) -> Judge:
     """Judge a submission given by its fields, as if they had come in a message."""
 
-    async def judge(language: str, source_code: str, **fields: Any) -> Result:
+    async def judge(language: str, source_code: str | bytes, **fields: Any) -> Result:
         model = submission_model(settings.limits)
-        submission = model(language=language, source_code=source_code, **fields)
+        source = source_code.encode() if isinstance(source_code, str) else source_code
+        submission = model(language=language, source_code=source, **fields)
         return await host.judge.judge(host.admission.admit(submission))
 
     return judge

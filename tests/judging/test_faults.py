@@ -62,7 +62,7 @@ def opened(settings: Settings) -> Open:
 
 async def judge(host: Judgehost, source: str = "echo fine", wall_time_limit: float = 10) -> Status:
     model = submission_model(Settings().limits)
-    submission = model(language="bash", source_code=source, wall_time_limit=wall_time_limit)
+    submission = model(language="bash", source_code=source.encode(), wall_time_limit=wall_time_limit)
     return (await host.judge.judge(host.admission.admit(submission))).status
 
 
