@@ -65,6 +65,7 @@ class Cause(StrEnum):
     COMPILE = "compile"
     EXEC = "exec"
     SANDBOX = "sandbox"
+    QUEUE = "queue"
     VALIDATION = "validation"
 
 
