@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 LARGE_BYTES = 64 * 1024
+_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 async def offload(work: Callable[[], T], size_bytes: int, *, large_bytes: int = LARGE_BYTES) -> T:
@@ -83,17 +84,19 @@ async def finish(cleanup: Coroutine[Any, Any, T]) -> T:
 
 @contextmanager
 def on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` on SIGTERM and on SIGINT for as long as the block lasts.
+    """Call `stop` on SIGTERM, SIGINT and SIGHUP for as long as the block lasts.
+
+    SIGHUP is what a terminal sends when it is closed.
 
     The process is about to end when the block does, so signals that come later are ignored.
     """
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOPPING:
         loop.add_signal_handler(number, stop)
     try:
         yield
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOPPING:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
 

@@ -12,6 +12,7 @@ class File:
 
     name: str
     content: bytes = field(repr=False)
+    executable: bool = False
 
 
 def check_name(name: str) -> str:

@@ -77,15 +77,17 @@ Port = Annotated[int, Field(ge=1, le=65_535)]
 class BrokerSettings(Frozen):
     """Connection to RabbitMQ, and the names of its queues."""
 
-    url: SecretStr = SecretStr("amqp://guest:guest@127.0.0.1:5672/")
+    url: SecretStr = SecretStr("amqp://guest:guest@127.0.0.1:5672")
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
     declare: bool = True
     submissions_queue: QueueName = "verdictd.submissions"
     results_queue: QueueName = "verdictd.results"
+    unanswered_queue: QueueName = "verdictd.unanswered"
+    """Dead letters on their way to `dead_queue`: daemons answer those that RabbitMQ gave up by itself."""
     dead_queue: QueueName = "verdictd.dead"
-    reply_to_pattern: Pattern = r"verdictd\.results|verdictd\.reply\..+"
+    reply_to_pattern: Pattern = r"verdictd\.results|verdictd\.reply\..+|amq\.gen-.+"
     delivery_limit: int = Field(default=20, ge=1, le=1_000)
     prefetch_reserve: int = Field(default=2, ge=0, le=1_000)
     ack_timeout_s: Seconds = 1_800
@@ -109,9 +111,16 @@ class BrokerSettings(Frozen):
     def _consistent(self) -> Self:
         if (self.cert_file is None) is not (self.key_file is None):
             raise ValueError("cert_file and key_file go together")
-        if len({self.submissions_queue, self.results_queue, self.dead_queue}) < 3:
-            raise ValueError("submissions_queue, results_queue and dead_queue must be three different queues")
+        if len(self.own_queues) < 4:
+            raise ValueError(
+                "submissions_queue, results_queue, unanswered_queue and dead_queue must be four queues"
+            )
         return self
+
+    @property
+    def own_queues(self) -> frozenset[str]:
+        """Names of the queues of submissions, results and dead letters."""
+        return frozenset({self.submissions_queue, self.results_queue, self.unanswered_queue, self.dead_queue})
 
 
 def _is_broker_url(url: str) -> bool:
@@ -268,10 +277,9 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             f"broker.ack_timeout_s ({broker.ack_timeout_s:g}): RabbitMQ would deliver a submission again "
             "that is still being judged; raise consumer_timeout in RabbitMQ, and broker.ack_timeout_s with it"
         )
-    shared = {broker.submissions_queue, broker.results_queue, broker.dead_queue}
-    shared &= {callbacks.queue, callbacks.dead_queue}
+    shared = broker.own_queues & {callbacks.queue, callbacks.dead_queue}
     if shared:
-        yield f"callbacks.queue and callbacks.dead_queue must not be queues of broker, got {shared.pop()!r}"
+        yield f"callbacks.queue and callbacks.dead_queue must not be queues of broker, got {min(shared)!r}"
     if settings.http.enabled and not re.fullmatch(broker.reply_to_pattern, f"{HTTP_REPLIES}1-2"):
         yield (
             f"http.enabled needs a broker.reply_to_pattern that allows {HTTP_REPLIES}*, "

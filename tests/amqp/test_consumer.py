@@ -15,6 +15,7 @@ from support.amqp import (
     DEAD,
     RESULTS,
     SUBMISSIONS,
+    UNANSWERED,
     accept,
     broker_settings,
     connect_once,
@@ -33,7 +34,7 @@ from verdictd.errors import BrokerUnavailable
 pytestmark = pytest.mark.anyio
 
 
-async def test_connect_declares_three_quorum_queues(broker: PrivateBroker, amqp_url: str) -> None:
+async def test_connect_declares_four_quorum_queues(broker: PrivateBroker, amqp_url: str) -> None:
     """Nothing is lost with a node; a submission given up goes to the dead queue, and surely arrives there."""
     async with connected(broker_settings(amqp_url)):
         listing = await asyncio.to_thread(
@@ -53,14 +54,19 @@ async def test_connect_declares_three_quorum_queues(broker: PrivateBroker, amqp_
     }
 
     quorum = {"x-queue-type": "quorum"}
-    dead_letters = {
-        "x-delivery-limit": 20,
+    on = {
         "x-dead-letter-exchange": "",
-        "x-dead-letter-routing-key": DEAD,
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
     }
-    assert {SUBMISSIONS: quorum | dead_letters, RESULTS: quorum, DEAD: quorum} == declared
+    submissions = quorum | on | {"x-dead-letter-routing-key": UNANSWERED, "x-delivery-limit": 20}
+    unanswered = quorum | on | {"x-dead-letter-routing-key": DEAD}
+    assert {
+        SUBMISSIONS: submissions,
+        UNANSWERED: unanswered,
+        RESULTS: quorum,
+        DEAD: quorum,
+    } == declared
 
 
 async def test_declare_false_makes_no_queue_and_names_the_missing_one(amqp_url: str) -> None:
@@ -74,7 +80,7 @@ async def test_declare_false_makes_no_queue_and_names_the_missing_one(amqp_url: 
 async def test_declare_false_takes_queues_with_other_arguments(amqp_url: str) -> None:
     """Where the operator declares, the arguments are the operator's."""
     async with peer(amqp_url) as operator:
-        for queue in (SUBMISSIONS, RESULTS, DEAD):
+        for queue in (SUBMISSIONS, UNANSWERED, RESULTS, DEAD):
             await operator.channel.declare_queue(queue, durable=True)
         async with connected(broker_settings(amqp_url, declare=False)) as broker, consuming(broker, accept):
             consumes = broker.consuming

@@ -13,6 +13,7 @@ from support.amqp import (
     DEAD,
     RESULTS,
     SUBMISSIONS,
+    UNANSWERED,
     broker_settings,
     connected,
     make_delivery,
@@ -178,7 +179,7 @@ async def test_reply_waits_for_a_queue_that_only_the_operator_may_declare(amqp_u
         ("verdictd.reply.a", None),
         ("amq.rabbitmq.reply-to.g1h2AA5yZXBseUA2OTYxMTI2OAAAAxoAAAAAawN0DA==", None),
         ("amq.rabbitmq.reply-to", "does not match"),
-        ("amq.gen-JzTY20BRgKO-HjmUJj0wLg", "does not match"),
+        ("amq.gen-JzTY20BRgKO-HjmUJj0wLg", None),
         ("verdictd.reply.", "does not match"),
         ("other tenant", "does not match"),
         (f"x{RESULTS}", "does not match"),
@@ -187,6 +188,7 @@ async def test_reply_waits_for_a_queue_that_only_the_operator_may_declare(amqp_u
         pytest.param("verdictd.reply." + "\N{SNOWMAN}" * 81, "longer than 255 bytes", id="96 characters"),
         pytest.param("amq.rabbitmq.reply-to." + "a" * 240, "longer than 255 bytes", id="long direct"),
         (SUBMISSIONS, "a queue of the daemon itself"),
+        (UNANSWERED, "a queue of the daemon itself"),
         (DEAD, "a queue of the daemon itself"),
     ],
 )
@@ -197,7 +199,7 @@ async def test_reply_to_is_held_against_the_pattern(reply_to: str | None, proble
     assert (problem or "None") in str(found)
 
 
-@pytest.mark.parametrize("reply_to", [SUBMISSIONS, DEAD])
+@pytest.mark.parametrize("reply_to", [SUBMISSIONS, UNANSWERED, DEAD])
 async def test_own_queues_are_refused_whatever_the_pattern(reply_to: str) -> None:
     """A pattern that is too wide opens no loop of results that are taken for submissions."""
     settings = broker_settings("amqp://localhost/", reply_to_pattern=".*")

@@ -198,10 +198,10 @@ async def test_invalid_messages_are_answered_and_cost_nobody_else_anything(user:
     assert sorted(body for body, _ in INVALID.values()) == sorted(dead)
 
 
-async def test_compressed_message_is_invalid(user: Peer) -> None:
-    """What is not plain JSON says so in its properties, and is not guessed at."""
-    await send(user, bash("true"), content_encoding="gzip")
-    await send(user, bash("true"), content_type="text/plain")
+async def test_body_in_another_encoding_is_invalid(user: Peer) -> None:
+    """Its properties say so, and it is not guessed at."""
+    await send(user, bash("true"), content_encoding="br")
+    await send(user, bash("true"), content_type="application/json; charset=latin-1")
     await send(user, bash("true"), type="something.else")
     answers = await results(user, 3)
     for _ in answers:

@@ -78,6 +78,22 @@ async def test_second_signal_ends_at_once_and_loses_nothing(
     assert took_s < 30
 
 
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+async def test_first_signal_finishes_what_is_in_a_box(
+    own: dict[str, str], client: Peer, tmp_path: Path, first: int
+) -> None:
+    """From a service manager, from a keyboard, and from a terminal that is closed."""
+    program = long_lived()
+    async with daemon(tmp_path / "log", **own) as running:
+        await send(client, f"{' '.join(program)} & sleep 1; kill $!; echo done")
+        await wait_until(lambda: alive(program))
+        code = await running.end(first)
+        text = running.text
+    answer = await result(client)
+
+    assert (0, "done\n") == (code, answer.stdout), text
+
+
 async def test_first_signal_runs_nothing_twice(own: dict[str, str], client: Peer, tmp_path: Path) -> None:
     """What is in a box is finished and answered once; all else was never started."""
     async with daemon(tmp_path / "one", **own) as first:

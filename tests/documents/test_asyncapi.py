@@ -120,7 +120,8 @@ def test_message_says_its_type(name: str, word: str) -> None:
         message["bindings"]["amqp"]["messageType"],
         properties["type"]["const"],
     }
-    assert "application/json" == message["contentType"] == properties["content_type"]["const"]
+    assert "application/json" == message["contentType"]
+    assert properties["content_type"].get("const", "application/json") == "application/json"
 
 
 @pytest.mark.parametrize("name", DOCUMENT["components"]["schemas"])

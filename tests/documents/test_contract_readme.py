@@ -91,7 +91,7 @@ def test_table_has_every_field_of_a_file() -> None:
     """
     Names, defaults and what is required.
     """
-    (files, _) = SUBMISSION["properties"]["additional_files"]["anyOf"]
+    files, *_ = SUBMISSION["properties"]["additional_files"]["anyOf"]
     rows = table("Files")
 
     assert list(files["items"]["properties"]) == list(rows)
@@ -126,7 +126,7 @@ def test_table_has_every_cause() -> None:
 
     assert set(Cause) == causes
     assert f"`{INVALID.cause}`" == rows[INVALID.status]["causes"]
-    assert f"`{internal_error('').cause}`" == rows[internal_error("").status]["causes"]
+    assert "`sandbox`, `queue`" == rows[internal_error("").status]["causes"]
 
 
 @pytest.mark.parametrize(

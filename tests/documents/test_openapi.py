@@ -95,7 +95,7 @@ async def test_document_has_every_route_and_the_bounds_in_force(shared: Site) ->
     _, document = await shared.get("/openapi.json")
     schemas = document["components"]["schemas"]
     references = set(re.findall(r'"\$ref": "([^"]*)"', json.dumps(document)))
-    needs_token = {path for path, (operation,) in operations(document).items() if "security" in operation}
+    needs_token = {path for path, (operation,) in operations(document).items() if operation["security"]}
 
     assert "3.1.0" == document["openapi"]
     assert set(document["paths"]) == PATHS
@@ -109,6 +109,29 @@ def operations(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     return {path: list(methods.values()) for path, methods in document["paths"].items()}
 
 
+async def test_examples_are_valid(shared: Site) -> None:
+    """The submission, and the result that it leads to."""
+    _, document = await shared.get("/openapi.json")
+    submit = document["paths"]["/submissions/new"]["post"]
+    sent = submit["requestBody"]["content"]["application/json"]["example"]
+    answer = submit["responses"]["200"]["content"]["application/json"]["example"]
+
+    assert {"source_code", "language"} <= set(sent)
+    assert ("accepted", sent["expected_output"]) == (answer["status"], answer["stdout"].rstrip())
+    for name, example in ("Submission", sent), ("Result", answer):
+        schema = json.loads(json.dumps(document["components"]).replace("#/components/schemas/", "#/schemas/"))
+        Draft202012Validator(schema | {"$ref": f"#/schemas/{name}"}).validate(example)
+
+
+async def test_root_leads_to_the_page(shared: Site) -> None:
+    """Without a token, as the page itself."""
+    async with shared.client.get("/") as response:
+        page = await response.text()
+
+    assert (200, "/docs") == (response.status, response.url.path)
+    assert "<title>verdictd" in page
+
+
 async def test_page_loads_nothing_from_elsewhere(shared: Site) -> None:
     """One file; the policy lets its own script and style run, and nothing be fetched from other hosts."""
     async with shared.client.get("/docs") as response:
@@ -116,8 +139,8 @@ async def test_page_loads_nothing_from_elsewhere(shared: Site) -> None:
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
 
     assert "text/html" == response.content_type
-    assert ["/openapi.json"] == re.findall(r'(?:src|href|action)="([^"]*)"', page)
-    assert ["/openapi.json"] == re.findall(r'fetch\("([^"]*)"', page)
+    assert ["openapi.json"] == re.findall(r'(?:src|href|action)="([^"]*)"', page)
+    assert ["openapi.json"] == re.findall(r'fetch\("([^"]*)"', page)
     assert [] == re.findall(r"://|@import|(?<!c)url\(", page)
     assert ["'none'"] * 4 == [
         rules[f"{name}"] for name in ("default-src", "base-uri", "form-action", "frame-ancestors")
@@ -139,6 +162,8 @@ async def test_page_shows_every_route(shared: Site, tmp_path: Path) -> None:
           constructor() { this.parts = []; }
           set textContent(text) { this.parts = [String(text)]; }
           append(...parts) { this.parts.push(...parts); }
+          links() { return [this.href, ...this.parts.flatMap((part) => part.links ? part.links() : [])]; }
+          ids() { return [this.id, ...this.parts.flatMap((part) => part.ids ? part.ids() : [])]; }
           text() { return this.parts.map((part) => part.text ? part.text() : part).join("\\n"); }
         }
         const known = {};
@@ -146,19 +171,27 @@ async def test_page_shows_every_route(shared: Site, tmp_path: Path) -> None:
           createElement: () => new Element(),
           getElementById: (id) => known[id] ??= new Element(),
         };
-        globalThis.location = { origin: "http://127.0.0.1:8080" };
+        globalThis.location = { href: "http://127.0.0.1:8080/docs" };
         globalThis.fetch = async () => ({ json: async () => (DOCUMENT) });
     """.replace("DOCUMENT", json.dumps(document))
-    show = "\nsetTimeout(() => console.log(Object.values(known).map((one) => one.text()).join('\\n')));"
+    show = """
+        setTimeout(() => {
+          const all = Object.values(known);
+          const ids = new Set(all.flatMap((one) => one.ids()));
+          const dangling = all.flatMap((one) => one.links()).filter((to) => to && !ids.has(to.slice(1)));
+          console.log([...all.map((one) => one.text()), `${dangling.length} links lead nowhere`].join("\\n"));
+        });
+    """
     (tmp_path / "page.js").write_text(browser + script + show)
     code, text, err = await run("node", str(tmp_path / "page.js"), cwd=tmp_path)
 
     assert 0 == code, err
     assert set() == {path for path in PATHS if path not in text.splitlines()}
     assert set() == {name for name in document["components"]["schemas"] if name not in text.splitlines()}
-    assert (
-        "curl -X POST http://127.0.0.1:8080/submissions/new -H 'Content-Type: application/json' -d '{" in text
-    )
+    assert "0 links lead nowhere" in text.splitlines()
+    assert ["Submission", "Result"] == list(document["components"]["schemas"])[:2]
+    command = text[text.index("curl -X POST") :]
+    assert command.startswith("curl -X POST 'http://127.0.0.1:8080/submissions/new?wait=true'")
 
 
 def test_readmes_show_how_to_publish_over_http() -> None:

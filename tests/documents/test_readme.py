@@ -66,8 +66,8 @@ async def test_run_line_is_accepted(line: str) -> None:
 async def test_publisher_in_python_gets_its_verdict(amqp_url: str, tmp_path: Path) -> None:
     """The client that the README prints, unchanged but for the address; its time in the queue is known."""
     source = blocks("python", README)[0]
-    assert "amqp://guest:guest@127.0.0.1:5672/" in source
-    client = source.replace("amqp://guest:guest@127.0.0.1:5672/", amqp_url)
+    assert "amqp://guest:guest@127.0.0.1:5672" in source
+    client = source.replace("amqp://guest:guest@127.0.0.1:5672", amqp_url)
     async with daemon(tmp_path / "daemon.log", broker__url=amqp_url, **OWN_BOXES) as running:
         code, out = await run([sys.executable, "-c", client])
         await wait_until(lambda: running.logged("submission.answered"))

@@ -79,7 +79,7 @@ async def direct_reply(url: str) -> dict[str, Any]:
 async def readme_client(url: str) -> str:
     """What the client prints that README.md has, as the user of this URL."""
     source = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0]
-    source = source.replace("amqp://guest:guest@127.0.0.1:5672/", url)
+    source = source.replace("amqp://guest:guest@127.0.0.1:5672", url)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", source, stdout=asyncio.subprocess.PIPE
     )

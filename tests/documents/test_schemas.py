@@ -99,7 +99,8 @@ def test_there_is_a_submission_with_every_field() -> None:
         {"memory_limit": 1.5},
         {"number_of_runs": True},
         {"enable_network": 1},
-        {"stdin": None},
+        {"source_code": None},
+        {"language": None},
         {"stdin": {"base64": "", "x": ""}},
         {"expected_output": []},
         {"compiler_options": ["a"] * 65},
@@ -134,10 +135,11 @@ NUMBERS = st.integers(-1, 5_000) | st.floats(0, 70) | st.none()
 FIELDS = st.fixed_dictionaries(
     {},
     optional={
-        "stdin": CONTENTS,
+        "source_code": CONTENTS,
+        "stdin": CONTENTS | st.none(),
         "expected_output": CONTENTS | st.none(),
-        "compiler_options": WORDS,
-        "additional_files": FILES,
+        "compiler_options": WORDS | st.none(),
+        "additional_files": FILES | st.none(),
         "cpu_time_limit": NUMBERS,
         "wall_time_limit": NUMBERS,
         "memory_limit": NUMBERS,
@@ -175,6 +177,21 @@ def test_schema_and_daemon_agree_on_file_names(name: str) -> None:
 
     files = [{"name": name, "content": ""}]
     assert taken == (faults(SUBMISSION, MINIMAL | {"additional_files": files}) == [])
+
+
+def test_null_is_taken_in_every_optional_field() -> None:
+    """By the schema as by the daemon: generated models publish it."""
+    nulls = dict.fromkeys(MODEL.model_fields.keys() - {"language", "source_code"})
+
+    assert [] == problems(body(**nulls))
+    assert [] == faults(SUBMISSION, MINIMAL | nulls)
+
+
+def test_every_field_of_a_result_is_required() -> None:
+    """Every field is always there, so that generated types are not all optional."""
+    schema = schemas()["result.schema.json"]
+    for part in (schema, *(part for part in schema["$defs"].values() if part["type"] == "object")):
+        assert set(part["properties"]) == set(part["required"])
 
 
 def test_defaults_in_the_schema_are_those_of_the_daemon() -> None:

@@ -81,9 +81,10 @@ async def judge_by_mode(request: pytest.FixtureRequest, isolate: str) -> AsyncIt
 
 
 def _judge(host: Judgehost, settings: Settings) -> Judge:
-    async def judge(language: str, source_code: str, **fields: Any) -> Result:
+    async def judge(language: str, source_code: str | bytes, **fields: Any) -> Result:
         model = submission_model(settings.limits)
-        submission = model(language=language, source_code=source_code, **fields)
+        source = source_code.encode() if isinstance(source_code, str) else source_code
+        submission = model(language=language, source_code=source, **fields)
         return await host.judge.judge(host.admission.admit(submission))
 
     return judge

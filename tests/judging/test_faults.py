@@ -67,7 +67,8 @@ async def judge(host: Judgehost, source: str = "echo fine", wall_time_limit: flo
 
 
 async def result_of(host: Judgehost, language: str, source: str, **fields: Any) -> Result:
-    submission = submission_model(Settings().limits)(language=language, source_code=source, **fields)
+    model = submission_model(Settings().limits)
+    submission = model(language=language, source_code=source.encode(), **fields)
     return await host.judge.judge(host.admission.admit(submission))
 
 

@@ -20,6 +20,7 @@ from verdictd.amqp.replies import ReplyRouter
 from verdictd.settings import BrokerSettings
 
 SUBMISSIONS, RESULTS, DEAD = "verdictd.submissions", "verdictd.results", "verdictd.dead"
+UNANSWERED = "verdictd.unanswered"
 
 
 class Peer:
@@ -99,6 +100,11 @@ class DaemonSide:
         self.consumer = Consumer(self.connection, queue, capacity=FixedCapacity(prefetch))
         return self.consumer
 
+    def unanswered(self) -> Consumer:
+        """A consumer of dead letters on their way."""
+        queue = self.connection.settings.unanswered_queue
+        return Consumer(self.connection, queue, capacity=FixedCapacity(2), isolate_suspects=False)
+
     @property
     def connected(self) -> bool:
         return self.connection.connected and self.publisher.connected
@@ -126,14 +132,22 @@ async def consuming(
 ) -> AsyncIterator[asyncio.Event]:
     """Consume until the block ends, or the event is set that it gets; leaving waits for what is in flight."""
     stop = asyncio.Event()
-    consumer = side.consumer_of(prefetch)
-    task = asyncio.create_task(consumer.run(handle, stop=stop, drain_timeout_s=drain_timeout_s))
-    await wait_until(lambda: consumer.consuming)
+    consumer, unanswered = side.consumer_of(prefetch), side.unanswered()
+    tasks = [
+        asyncio.create_task(consumer.run(handle, stop=stop, drain_timeout_s=drain_timeout_s)),
+        asyncio.create_task(unanswered.run(move_on, stop=stop, drain_timeout_s=LIMIT_S)),
+    ]
+    await wait_until(lambda: consumer.consuming and unanswered.consuming)
     try:
         yield stop
     finally:
         stop.set()
-        await asyncio.wait_for(task, drain_timeout_s + LIMIT_S)
+        await asyncio.wait_for(asyncio.gather(*tasks), drain_timeout_s + LIMIT_S)
+
+
+async def move_on(_: Delivery) -> Settlement:
+    """Take a dead letter as one that has been answered."""
+    return Settlement.DEAD_LETTER
 
 
 @asynccontextmanager

@@ -4,11 +4,12 @@ import json
 from typing import Any
 
 from verdictd.contract.codec import decode
-from verdictd.contract.limits import Limits
+from verdictd.contract.limits import MIB, Limits
 from verdictd.contract.submission import Submission, submission_model
 from verdictd.errors import InvalidSubmission, Problem
 
-MODEL = submission_model(Limits())
+MODEL = submission_model(Limits(message_bytes=64 * MIB))
+"""The default bounds, but for that on the whole message, which would hide those on large fields."""
 MINIMAL = {"language": "python", "source_code": "print(42)"}
 PROTOTYPE_SAMPLE = rb"""{"source_code": "print(\"hello world\")", "language": "py", "stdin": "",
     "expected_output": "hello world", "cpu_time_limit": 1, "memory_limit": 1000000,

@@ -172,7 +172,7 @@ def test_variables_of_others_are_let_through(monkeypatch: pytest.MonkeyPatch, na
         ('[broker]\ncert_file = "/c"', "broker: cert_file and key_file go together"),
         (
             '[broker]\ndead_queue = "verdictd.results"',
-            "broker: submissions_queue, results_queue and dead_queue",
+            "broker: submissions_queue, results_queue, unanswered_queue and dead_queue must be four queues",
         ),
         ('[broker]\ndead_queue = "a b"', "broker.dead_queue: must match pattern"),
         ('[broker]\nreply_to_pattern = "("', "broker.reply_to_pattern: must be a regular expression"),

@@ -109,6 +109,23 @@ async def test_large_submission_is_judged(shared: Site) -> None:
     assert (200, "150000\n") == (status, said["stdout"])
 
 
+@pytest.mark.parametrize("wait", ["?wait", "?wait=1", "?wait=True", "?wait=TRUE", "?wait=yes"])
+async def test_wait_is_taken_as_languages_write_it(shared: Site, wait: str) -> None:
+    """Python writes True, PHP 1."""
+    status, said = await shared.get(f"/submissions/new{wait}", "POST", json=bash("echo 42"))
+
+    assert (200, "42\n") == (status, said["stdout"])
+
+
+@pytest.mark.parametrize("wait", ["?wait=0", "?wait=False", "?wait=no", "?"])
+async def test_wait_that_is_false_is_none(shared: Site, client: Peer, wait: str) -> None:
+    """The result comes on the results queue."""
+    status, said = await shared.get(f"/submissions/new{wait}", "POST", json=bash("echo 42"))
+    answer = await result(client)
+
+    assert (202, said["id"]) == (status, answer.id)
+
+
 async def test_many_that_wait_get_their_own_results(shared: Site) -> None:
     """Thirty at once, some with the same id: no answer is another's."""
     sent = [bash(f"echo {number}", id=f"same-{number % 20}") for number in range(30)]
@@ -202,6 +219,8 @@ async def test_other_content_is_415(shared: Site, headers: dict[str, str]) -> No
         ("DELETE", "/languages", 405, "GET,HEAD"),
         ("POST", "/submissions/new?wait=soon", 400, None),
         ("POST", "/submissions/new?wait=true&wait=false", 400, None),
+        ("POST", "/submissions/new?base64_encoded=true&wait=true", 400, None),
+        ("POST", "/submissions/new?WAIT=true", 400, None),
     ],
 )
 async def test_errors_are_json(shared: Site, method: str, path: str, status: int, allow: str | None) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import assert_never
 
@@ -14,6 +14,8 @@ from verdictd import metrics
 from verdictd.amqp.connection import amqp_errors
 from verdictd.errors import BrokerUnavailable
 
+TIMESTAMP_IN_MS = "timestamp_in_ms"
+"""Header with the time of publication in milliseconds since 1970."""
 TAKEN_BACK = "taken_back"
 """Settlement that is counted when the connection was lost before."""
 
@@ -22,7 +24,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message as it came; `attempt` counts its deliveries from 1, `timestamp` is in UTC.
+    """A message as it came; `attempt` counts its deliveries from 1.
+
+    `timestamp` is in UTC: that of the header `timestamp_in_ms` if there is one, which RabbitMQ's own
+    interceptor writes too, else of the property, which has whole seconds.
 
     What cannot be decoded is replaced: by U+FFFD in text, by None for the timestamp, by no headers, as are
     headers of more than 32 KiB.
@@ -67,11 +72,18 @@ def received(message: DeliveredMessage) -> Delivery:
         content_type=properties.content_type,
         content_encoding=properties.content_encoding,
         priority=properties.priority,
-        timestamp=properties.timestamp,
+        timestamp=_in_milliseconds(headers.get(TIMESTAMP_IN_MS)) or properties.timestamp,
         headers=headers,
         redelivered=redelivered,
         attempt=1 + (count if isinstance(count, int) else 1),
     )
+
+
+def _in_milliseconds(value: object) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(value / 1000, UTC) if isinstance(value, int) and value > 0 else None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 async def settle(message: DeliveredMessage, settlement: Settlement, queue: str, *, timeout_s: float) -> None:

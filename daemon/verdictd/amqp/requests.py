@@ -12,6 +12,7 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 
 from verdictd.amqp.connection import amqp_errors, connect, end_of
+from verdictd.amqp.delivery import TIMESTAMP_IN_MS
 from verdictd.amqp.publisher import Publisher, json_message, publish_once
 from verdictd.amqp.reconnecting import ReconnectingConnection
 from verdictd.concurrency import KeyedLock, background
@@ -104,7 +105,7 @@ class Requests:
             correlation_id=expected.key if expected else submission_id,
             reply_to=self._reply_to if expected else None,
             message_id=submission_id,
-            headers=headers,
+            headers={**(headers or {}), **_timestamp()},
         )
         try:
             async with (
@@ -178,6 +179,11 @@ class Requests:
         self._failure = reason
 
 
+def _timestamp() -> dict[str, int]:
+    """Return the header with the time of publication; the property has whole seconds."""
+    return {TIMESTAMP_IN_MS: time.time_ns() // 1_000_000}
+
+
 async def submit_all(
     settings: BrokerSettings,
     bodies: Iterable[tuple[str | None, bytes]],
@@ -230,7 +236,12 @@ async def _publish_all(
 
         async def make(key: str = key, body: bytes = body) -> aio_pika.Message:
             return json_message(
-                body, type=SUBMISSION_TYPE, correlation_id=key, reply_to=reply_to, priority=priority
+                body,
+                type=SUBMISSION_TYPE,
+                correlation_id=key,
+                reply_to=reply_to,
+                priority=priority,
+                headers=_timestamp(),
             )
 
         try:

@@ -28,7 +28,8 @@ def _submission_queues(settings: BrokerSettings) -> dict[str, common.FieldTable]
     return {
         settings.dead_queue: _QUORUM,
         settings.results_queue: _QUORUM,
-        settings.submissions_queue: limit | _dead_letters_to(settings.dead_queue),
+        settings.unanswered_queue: _dead_letters_to(settings.dead_queue),
+        settings.submissions_queue: limit | _dead_letters_to(settings.unanswered_queue),
     }
 
 

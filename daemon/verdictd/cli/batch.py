@@ -62,17 +62,24 @@ def _read(file: Path, name: str, extras: Extras) -> Entry:
     submission: dict[str, object] = {
         "id": submission_id,
         "language": extras.language or file.suffix.removeprefix(".") or file.name,
-        "source_code": content.decode(errors="replace"),
+        "source_code": _text_or_base64(content),
     }
     if extras.stdin is not None:
-        submission["stdin"] = _base64(extras.stdin)
+        submission["stdin"] = _base64(extras.stdin.read_bytes())
     if extras.expected_output is not None:
-        submission["expected_output"] = _base64(extras.expected_output)
+        submission["expected_output"] = _base64(extras.expected_output.read_bytes())
     return Entry(name, submission_id, orjson.dumps(submission))
 
 
-def _base64(file: Path) -> dict[str, str]:
-    return {"base64": base64.b64encode(file.read_bytes()).decode("ascii")}
+def _text_or_base64(content: bytes) -> str | dict[str, str]:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return _base64(content)
+
+
+def _base64(content: bytes) -> dict[str, str]:
+    return {"base64": base64.b64encode(content).decode("ascii")}
 
 
 async def judge(settings: Settings, entries: Sequence[Entry], *, on_result: Callable[[], None]) -> Results:

@@ -121,7 +121,7 @@ async def _language(settings: Settings, host: Judgehost, language: Language) -> 
     model = submission_model(settings.limits)
     submission = model(
         language=language.name,
-        source_code=language.reference or "",
+        source_code=(language.reference or "").encode(),
         expected_output=b"42",
         cpu_time_limit=min(10.0, settings.limits.cpu_time_limit.max),
     )

@@ -42,7 +42,7 @@ def unpack(archive: bytes, *, max_files: int, max_bytes: int) -> tuple[File, ...
     _check_directory_size(archive, max_files)
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-            entries = [entry for entry in opened.infolist() if not entry.filename.endswith("/")]
+            entries = [entry for entry in opened.infolist() if not _name(entry).endswith("/")]
             if len(entries) > max_files:
                 raise ValueError(f"the archive has {len(entries)} files; at most {max_files} are allowed")
             _check_entries(entries)
@@ -54,10 +54,19 @@ def unpack(archive: bytes, *, max_files: int, max_bytes: int) -> tuple[File, ...
                 left -= len(content)
                 if left < 0:
                     raise ValueError(f"the archive unpacks to more than {max_bytes} bytes")
-                files.append(File(check_name(entry.filename), content))
+                files.append(File(check_name(_name(entry)), content, _is_executable(entry)))
     except _DAMAGED as error:
         raise ValueError(f"the archive is not a readable ZIP file: {error}") from error
     return check_files(files, max_files=max_files, max_bytes=max_bytes)
+
+
+def _name(entry: zipfile.ZipInfo) -> str:
+    """Return the path of an entry; some programs on Windows write it with backslashes."""
+    return entry.filename.replace("\\", "/")
+
+
+def _is_executable(entry: zipfile.ZipInfo) -> bool:
+    return bool(entry.external_attr >> 16 & 0o111)
 
 
 def _check_directory_size(archive: bytes, max_files: int) -> None:

@@ -3,7 +3,6 @@
 import base64
 import re
 import uuid
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -11,9 +10,11 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from verdictd.contract.faulty import find_id, json_fault
+from verdictd.contract.hints import unknown_field
 from verdictd.contract.result import Encoding, Result
 from verdictd.contract.submission import ID_PATTERN, Submission
-from verdictd.contract.validation import Location, reasons
+from verdictd.contract.validation import INVALID_JSON, UNKNOWN, Location, pointer, reasons
 from verdictd.errors import InvalidSubmission, Problem
 
 _MAX_PROBLEMS = 20
@@ -35,9 +36,8 @@ def decode(body: bytes, model: type[Submission], *, message_id: str | None = Non
     try:
         submission = model.model_validate_json(body)
     except ValidationError as error:
-        raise InvalidSubmission(
-            _problems(error)
-        ) from None  # the cause would keep the whole message in memory
+        # Its cause would keep the whole message in memory.
+        raise InvalidSubmission(_problems(error, body, model)) from None
     if message_id is None or "id" in submission.model_fields_set:
         return submission
     if not re.fullmatch(ID_PATTERN, message_id):
@@ -58,28 +58,34 @@ def _is_small_to_parse(body: bytes) -> bool:
     return sum(outside.count(separator) for separator in (b",", b"[", b"{")) <= MAX_VALUES
 
 
-def _problems(error: ValidationError) -> list[Problem]:
-    first = islice(reasons(error), _MAX_PROBLEMS)
-    problems = [Problem(_pointer(location), reason[:_MAX_TEXT]) for location, reason in first]
+def _problems(error: ValidationError, body: bytes, model: type[Submission]) -> list[Problem]:
+    problems = []
+    for location, reason in islice(reasons(error), _MAX_PROBLEMS):
+        if reason.startswith(INVALID_JSON):
+            return [_json_problem(reason, body)]
+        if reason == UNKNOWN and len(location) == 1:
+            problems.append(_problem(location, unknown_field(str(location[0]), model.model_fields)))
+        else:
+            problems.append(_problem(location, reason))
     if error.error_count() > _MAX_PROBLEMS:
         problems.append(Problem("", f"and {error.error_count() - _MAX_PROBLEMS} more problems"))
     return problems
 
 
-def _pointer(location: Location) -> str:
-    """Return a JSON pointer; its parts are cut, as an unknown field may have a name of megabytes."""
-    parts = (str(part)[:_MAX_TEXT].replace("~", "~0").replace("/", "~1") for part in location)
-    return "".join(f"/{part}" for part in parts)
+def _problem(location: Location, reason: str) -> Problem:
+    return Problem(pointer(location, _MAX_TEXT), reason[:_MAX_TEXT])
+
+
+def _json_problem(said: str, body: bytes) -> Problem:
+    location, reason = json_fault(body)
+    return _problem(location, f"{INVALID_JSON}{reason}" if reason else said)
 
 
 def peek_id(body: bytes, message_id: str | None) -> str:
     """Return the id under which an invalid message is answered: its own if that is valid, else a new one."""
-    candidate: object = None
-    if _is_small_to_parse(body):
-        with suppress(orjson.JSONDecodeError):
-            document = orjson.loads(body)
-            candidate = document.get("id") if isinstance(document, dict) else None
-    for known in (candidate, message_id):
+    own = find_id(body) if _is_small_to_parse(body) else None
+    number = str(own) if type(own) is int else None  # invalid, but its sender knows it
+    for known in (own, message_id, number):
         if isinstance(known, str) and re.fullmatch(ID_PATTERN, known):
             return known
     return str(uuid.uuid4())

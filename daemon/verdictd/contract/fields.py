@@ -5,6 +5,7 @@ text never has more characters than bytes, so the schema accepts everything that
 """
 
 import base64
+import math
 import shlex
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
@@ -14,12 +15,14 @@ import orjson
 from pydantic import BeforeValidator, Field, TypeAdapter, field_validator, model_validator
 
 from verdictd.contract.archives import check_files, unpack
+from verdictd.contract.faulty import walk
 from verdictd.contract.limits import Limits
-from verdictd.contract.validation import Wire
+from verdictd.contract.validation import Received, pointer
 from verdictd.files import File, check_name
 
 Schema = dict[str, Any]
 
+_MAX_NAME = 40  # characters of a name in a message
 _NO_NUL = r"^[^\u0000]*$"
 _NAME_PART = r"(?!\.{1,2}(/|$))[^/\u0000-\u001f\u007f]+"
 
@@ -54,7 +57,7 @@ def content_schemas(max_bytes: int) -> list[Schema]:
     ]
 
 
-class AdditionalFile(Wire):
+class AdditionalFile(Received):
     """A file that is placed beside the source file."""
 
     name: str = Field(description="Relative path, with / between its parts.")
@@ -161,8 +164,10 @@ def check_metadata(metadata: dict[str, Any], max_bytes: int) -> dict[str, Any]:
     except orjson.JSONEncodeError as error:
         raise ValueError(f"cannot be echoed: {error}") from error
     check_bytes(len(encoded), max_bytes)
-    if orjson.loads(encoded) != metadata:
-        raise ValueError("cannot be echoed: a number is not finite")
+    for location, value in walk(metadata):
+        if isinstance(value, float) and not math.isfinite(value):
+            where = pointer(location, _MAX_NAME)
+            raise ValueError(f"cannot be echoed: the number at {where} is {value}, which is not finite")
     return metadata
 
 

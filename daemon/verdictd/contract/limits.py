@@ -44,7 +44,8 @@ class Limits(Frozen):
     max_output_size: Bound[int] = Bound[int](default=4_096, min=1, max=65_536)
     number_of_runs: Bound[int] = Bound[int](default=1, min=1, max=20)
 
-    message_bytes: int = Field(default=64 * MIB, ge=KIB, le=_BROKER_MAX_BYTES)
+    message_bytes: int = Field(default=16 * MIB, ge=KIB, le=_BROKER_MAX_BYTES)
+    """RabbitMQ 4 refuses messages above 16 MiB unless configured otherwise."""
     source_code_bytes: int = Field(default=MIB, ge=1)
     additional_files: int = Field(default=64, ge=0)
     additional_files_bytes: int = Field(default=10 * MIB, ge=0)
@@ -57,7 +58,7 @@ class Limits(Frozen):
     """Size as JSON without white space."""
     callback_url_length: int = Field(default=2_048, ge=0)
     result_bytes: int = Field(default=15 * MIB, ge=256 * KIB, le=_BROKER_MAX_BYTES)
-    """A result is cut to this size; RabbitMQ 4 refuses messages above 16 MiB unless configured otherwise."""
+    """A result is cut to this size, for the same reason."""
 
     @field_validator("*", mode="before")
     @classmethod

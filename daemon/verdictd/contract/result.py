@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from verdictd.contract.submission import EffectiveLimits
 from verdictd.contract.validation import Wire
@@ -66,6 +66,7 @@ class Cause(StrEnum):
     COMPILE = "compile"
     EXEC = "exec"
     SANDBOX = "sandbox"
+    QUEUE = "queue"
     VALIDATION = "validation"
 
 
@@ -109,6 +110,8 @@ Encoding = Literal["utf-8", "base64"]
 
 class Result(Wire):
     """The answer to one submission."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
     id: str = Field(description="The id of the submission.")
     status: Status = Field(description="Outcome of the submission.")

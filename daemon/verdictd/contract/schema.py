@@ -49,8 +49,21 @@ def submission_schema(limits: Limits) -> Schema:
         described = {"description": f"{properties[name]['description']} {bound}"}
         default = {key: value for key, value in properties[name].items() if key == "default"}
         properties[name] = described | shape | default
+    for name in properties.keys() - schema["required"]:
+        properties[name] = _or_null(properties[name])
     needed, flag = (f"enable_per_process_and_thread_{what}_limit" for what in ("memory", "time"))
     return _headed(schema, _BOUNDS) | {"if": _is_true(flag), "then": _is_true(needed)}
+
+
+def _or_null(schema: Schema) -> Schema:
+    """Return the schema of an optional field, in which null is its default."""
+    kinds = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", [])
+    if kinds and "enum" not in schema:
+        return schema | {"type": list(dict.fromkeys([*kinds, "null"]))}
+    if kinds:
+        return schema | {"type": [*kinds, "null"], "enum": [*schema["enum"], None]}
+    null: Schema = {"type": "null"}
+    return schema | {"anyOf": [*(one for one in schema["anyOf"] if one != null), null]}
 
 
 def _is_true(name: str) -> Schema:
@@ -59,13 +72,13 @@ def _is_true(name: str) -> Schema:
 
 def _shapes(limits: Limits) -> dict[str, tuple[str, Schema]]:
     """Return the bound in words, and the JSON, of the fields that the model holds in another type."""
-    null: Schema = {"type": "null"}
     words = f"At most {limits.words} words and {limits.words_bytes} bytes, counting one between two words."
     file = AdditionalFile.model_json_schema(schema_generator=_WithoutFieldTitles)
+    file["properties"]["encoding"] = _or_null(file["properties"]["encoding"])
     return {
         "source_code": (
-            f"At most {limits.source_code_bytes} bytes of UTF-8.",
-            {"type": "string", "maxLength": limits.source_code_bytes},
+            f"At most {limits.source_code_bytes} bytes.",
+            {"anyOf": content_schemas(limits.source_code_bytes)},
         ),
         "additional_files": (
             f"At most {limits.additional_files} files and {limits.additional_files_bytes} bytes, unpacked.",
@@ -76,15 +89,15 @@ def _shapes(limits: Limits) -> dict[str, tuple[str, Schema]]:
         "stdin": (f"At most {limits.stdin_bytes} bytes.", {"anyOf": content_schemas(limits.stdin_bytes)}),
         "expected_output": (
             f"At most {limits.expected_output_bytes} bytes.",
-            {"anyOf": [*content_schemas(limits.expected_output_bytes), null]},
+            {"anyOf": content_schemas(limits.expected_output_bytes)},
         ),
         "callback_url": (
             f"At most {limits.callback_url_length} printable ASCII characters.",
-            {"anyOf": [url_schema(limits.callback_url_length), null]},
+            url_schema(limits.callback_url_length),
         ),
         "metadata": (
             f"At most {limits.metadata_bytes} bytes as JSON without white space.",
-            {"type": ["object", "null"]},
+            {"type": "object"},
         ),
     }
 

@@ -15,7 +15,7 @@ from verdictd.contract.fields import (
     decode_words,
 )
 from verdictd.contract.limits import Bound, Limits
-from verdictd.contract.validation import Wire
+from verdictd.contract.validation import Received, Wire
 from verdictd.files import File
 
 SUBMISSION_TYPE = "verdictd.submission.v1"
@@ -23,7 +23,7 @@ ID_PATTERN = r"^[A-Za-z0-9._:\-]{1,128}$"
 DEFAULT_LIMITS = Limits()
 
 
-class Submission(Wire):
+class Submission(Received):
     """A program to judge."""
 
     limits: ClassVar[Limits] = DEFAULT_LIMITS
@@ -36,7 +36,7 @@ class Submission(Wire):
     language: str = Field(
         min_length=1, max_length=64, description="Name or alias of a configured language, in any case."
     )
-    source_code: str = Field(description="The program, as one source file.")
+    source_code: Content = Field(description="The program, as one source file: text, or its bytes in base64.")
     additional_files: tuple[File, ...] = Field(
         default=(), description="Files placed beside the source file: a list, or one ZIP archive in base64."
     )
@@ -109,13 +109,7 @@ class Submission(Wire):
     )
     metadata: dict[str, Any] | None = Field(default=None, description="Any JSON object; echoed unchanged.")
 
-    @field_validator("source_code")
-    @classmethod
-    def _source_code(cls, source: str) -> str:
-        check_bytes(len(source.encode()), cls.limits.source_code_bytes)
-        return source
-
-    @field_validator("stdin", "expected_output")
+    @field_validator("source_code", "stdin", "expected_output")
     @classmethod
     def _content(cls, content: bytes | None, info: ValidationInfo) -> bytes | None:
         check_bytes(len(content or b""), getattr(cls.limits, f"{info.field_name}_bytes"))

@@ -36,7 +36,7 @@ async def compile_submission(
     The box needs a reset afterwards (`box.used`). Raises SandboxBroken.
     """
     submission, language = admitted.submission, admitted.language
-    sources = (File(language.source_file, submission.source_code.encode()), *submission.additional_files)
+    sources = (File(language.source_file, submission.source_code), *submission.additional_files)
     if not language.compile_cmd:
         return Compilation(Artifact(sources))
 

@@ -29,9 +29,9 @@ class Verdict:
 INVALID = Verdict(Status.INVALID_SUBMISSION, Cause.VALIDATION, "The submission is invalid; see errors.")
 
 
-def internal_error(message: str) -> Verdict:
+def internal_error(message: str, cause: Cause = Cause.SANDBOX) -> Verdict:
     """Return the verdict for a failure of the judge, which says nothing about the program."""
-    return Verdict(Status.INTERNAL_ERROR, Cause.SANDBOX, message)
+    return Verdict(Status.INTERNAL_ERROR, cause, message)
 
 
 def verdict(

@@ -28,7 +28,7 @@ def place(directory: int, files: Iterable[File], *, mode: int = 0o644) -> None:
                 view = memoryview(file.content)
                 while view:
                     view = view[opened.write(view) :]
-                os.fchmod(fd, mode)
+                os.fchmod(fd, 0o755 if file.executable else mode)
         finally:
             os.close(parent)
 

@@ -53,9 +53,9 @@ async def execute(
     """Run a child process to its end.
 
     The child gets descriptors opened here: a file without a name to read, and for each output stream a pipe,
-    of which `output_bytes` are kept. If it writes more, if one of `watches` returns, or the deadline passes, it
-    is terminated. Processes that hold one of the descriptors can open it again, also as another user:
-    /dev/stdin, /dev/stdout, /proc/self/fd/2.
+    of which `output_bytes` are kept. If it writes more, if one of `watches` returns, or if the deadline
+    passes, it is terminated. Processes that hold one of the descriptors can open it again, also as another
+    user: /dev/stdin, /dev/stdout, /proc/self/fd/2.
     Raises SandboxBroken if the deadline passed, if the child or a process of its own outlives the end, and if
     the host has no memory, process or open file left for it.
     """

@@ -32,6 +32,7 @@ from verdictd.web.server import listen
 
 # Beyond the limit of a delivery: one that is cancelled while it is put off would be there twice.
 _SETTLE_S = 5
+_UNANSWERED_AT_ONCE = 2
 
 log = structlog.get_logger()
 
@@ -77,13 +78,14 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
             settings.broker.submissions_queue,
             capacity=_PoolCapacity(host.pool, settings.broker.prefetch_reserve),
         )
+        unanswered = _own_consumer(consuming, settings.broker.unanswered_queue, _UNANSWERED_AT_ONCE)
         callbacks = _callbacks_consumer(settings, consuming)
         reporter = StatusReporter(
             host,
             history,
             stop,
             publisher=publisher,
-            consumers=[submissions, *callbacks],
+            consumers=[submissions, unanswered, *callbacks],
             requests=requests,
         )
         worker = _worker(settings, host, publisher, history)
@@ -94,6 +96,10 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
         ):
             for consumer in callbacks:
                 tasks.create_task(_deliver(settings, host, publisher, consumer, stop), name="callbacks")
+            tasks.create_task(
+                unanswered.run(worker.answer_given_up, stop=stop, drain_timeout_s=_SETTLE_S),
+                name="unanswered",
+            )
             tasks.create_task(_drain(host.pool, stop), name="drain")
             sandbox = host.sandbox
             boxes = settings.sandbox.box_count
@@ -165,9 +171,12 @@ async def _http(
 def _callbacks_consumer(settings: Settings, consuming: ReconnectingConnection) -> list[Consumer]:
     if not settings.callbacks.enabled:
         return []
-    capacity = FixedCapacity(settings.callbacks.max_deliveries)
-    queue = settings.callbacks.queue
-    return [Consumer(consuming, queue, capacity=capacity, isolate_suspects=False)]
+    return [_own_consumer(consuming, settings.callbacks.queue, settings.callbacks.max_deliveries)]
+
+
+def _own_consumer(consuming: ReconnectingConnection, queue: str, limit: int) -> Consumer:
+    """Return a consumer of messages that run no program, so that none of them is a suspect."""
+    return Consumer(consuming, queue, capacity=FixedCapacity(limit), isolate_suspects=False)
 
 
 async def _deliver(

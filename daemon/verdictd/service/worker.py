@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -16,14 +16,16 @@ from verdictd.amqp.replies import ReplyRouter, trace_headers
 from verdictd.callbacks.jobs import Job, Jobs, webhook_id
 from verdictd.concurrency import KeyedLock, offload
 from verdictd.contract.codec import TEXTS, as_duplicate, decode, encode, peek_id
-from verdictd.contract.result import Result, Status
-from verdictd.contract.submission import SUBMISSION_TYPE, Submission
+from verdictd.contract.result import Cause, Result, Status
+from verdictd.contract.submission import Submission
 from verdictd.errors import BrokerUnavailable, InvalidSubmission, Problem, SandboxBroken, SandboxUnusable
 from verdictd.judging.admission import Admission, Admitted
 from verdictd.judging.judge import Judge
 from verdictd.judging.verdicts import INVALID, internal_error
 from verdictd.monitoring.history import History
 from verdictd.sandbox.pool import Draining
+from verdictd.service.envelope import opened
+from verdictd.service.given_up import given_up_reason
 from verdictd.service.in_progress import Key, Recent
 from verdictd.settings import JudgeSettings
 
@@ -74,14 +76,10 @@ class Worker:
         if delivery.redelivered:
             metrics.REDELIVERIES.inc()
         try:
+            delivery = await opened(delivery, self._model.limits.message_bytes)
             admitted = await self._admit(delivery)
         except InvalidSubmission as error:
-            metrics.INVALID_SUBMISSIONS.labels(metrics.Origin.AMQP).inc()
-            peek = partial(peek_id, delivery.body, delivery.message_id)
-            submission_id = await offload(peek, len(delivery.body))
-            result = self._judge.unjudged(submission_id, INVALID, error.problems)
-            told, body = await self._encode(result, delivery)
-            return await self._answer(delivery, told, body, received_at, Settlement.DEAD_LETTER)
+            return await self._refuse(delivery, error.problems, received_at)
         submission = admitted.submission
         structlog.contextvars.bind_contextvars(id=submission.id)
         digest = await offload(partial(_digest, delivery.body), len(delivery.body))
@@ -105,13 +103,42 @@ class Worker:
                 self._recent.add(key, body)
             return await self._answer(delivery, told, body, received_at, wanted, key=key, job=job)
 
+    async def answer_given_up(self, delivery: Delivery) -> Settlement:
+        """Answer what RabbitMQ gave up by itself, if nobody here has; it is dead-lettered then."""
+        received_at = datetime.now(UTC)
+        reason = given_up_reason(delivery.headers)
+        if reason is None:
+            return Settlement.DEAD_LETTER
+        try:
+            delivery = await opened(delivery, self._model.limits.message_bytes)
+            submission = (await self._admit(delivery)).submission
+        except InvalidSubmission as error:
+            return await self._refuse(delivery, error.problems, received_at)
+        digest = await offload(partial(_digest, delivery.body), len(delivery.body))
+        key = (submission.id, digest)
+        async with self._in_work.hold(key):
+            known = self._recent.get(key)
+            if known is not None and known.answered:
+                return Settlement.DEAD_LETTER
+            given_up = internal_error(f"RabbitMQ gave the submission up: {reason}.", Cause.QUEUE)
+            result = self._judge.unjudged(submission.id, given_up, metadata=submission.metadata)
+            told, body = await self._encode(result, delivery)
+            job = _job(submission, delivery, digest)
+            return await self._answer(delivery, told, body, received_at, Settlement.DEAD_LETTER, job=job)
+
+    async def _refuse(
+        self, delivery: Delivery, problems: Sequence[Problem], received_at: datetime
+    ) -> Settlement:
+        metrics.INVALID_SUBMISSIONS.labels(metrics.Origin.AMQP).inc()
+        peek = partial(peek_id, delivery.body, delivery.message_id)
+        submission_id = await offload(peek, len(delivery.body))
+        told, body = await self._encode(self._judge.unjudged(submission_id, INVALID, problems), delivery)
+        return await self._answer(delivery, told, body, received_at, Settlement.DEAD_LETTER)
+
     async def _admit(self, delivery: Delivery) -> Admitted:
-        problems = list(_envelope_problems(delivery))
         refused = self._replies.problem(delivery.reply_to)
         if refused is not None:
-            problems.append(Problem("", f"reply_to: {refused}"))
-        if problems:
-            raise InvalidSubmission(problems)
+            raise InvalidSubmission([Problem("", f"reply_to: {refused}")])
         decoding = partial(decode, delivery.body, self._model, message_id=delivery.message_id)
         submission = await offload(decoding, len(delivery.body))
         return self._admission.admit(submission)
@@ -140,7 +167,7 @@ class Worker:
         result = result.model_copy(
             update={
                 "created_at": created_at,
-                # The timestamp has whole seconds and comes from another clock.
+                # The timestamp comes from another clock, and may have whole seconds only.
                 "queue_time": None if queue_time is None else max(0.0, queue_time),
                 "attempt": delivery.attempt,
                 "redelivered": delivery.redelivered,
@@ -198,16 +225,6 @@ def _job(submission: Submission, delivery: Delivery, digest: bytes) -> Job | Non
 
 def _digest(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()
-
-
-def _envelope_problems(delivery: Delivery) -> Iterator[Problem]:
-    if delivery.type not in {None, "", SUBMISSION_TYPE}:
-        yield Problem("", f"type is {delivery.type[:100]!r}, only {SUBMISSION_TYPE!r} is taken")
-    media_type = (delivery.content_type or "").partition(";")[0].strip().lower()
-    if media_type not in {"", "application/json"}:
-        yield Problem("", f"content_type is {media_type[:100]!r}, only 'application/json' is taken")
-    if (delivery.content_encoding or "").lower() not in {"", "identity", "utf-8"}:
-        yield Problem("", f"content_encoding is {delivery.content_encoding!r}, no encoding is taken")
 
 
 def _count(result: Result) -> None:

@@ -39,13 +39,19 @@ def application(
     routes = [submissions.route(), *Pages(settings, host, requests, reporter).routes()]
     middlewares: list[Middleware] = [_errors_as_json]
     if tokens := settings.http.tokens:
-        open_paths = [route.definition.path for route in routes if not route.needs_token]
+        open_paths = ["/", *(route.definition.path for route in routes if not route.needs_token)]
         middlewares.append(_token_check(tokens, open_paths))
     app = web.Application(middlewares=middlewares)
     app.on_response_prepare.append(_add_headers)
     app.router.add_routes([route.definition for route in routes])
+    app.router.add_get("/", _to_docs)
     app[DOCUMENT] = document(settings, routes)
     return app
+
+
+async def _to_docs(_: web.Request) -> web.Response:
+    # Relative, for a proxy that serves the daemon below a path.
+    return web.Response(status=HTTPStatus.FOUND, headers={"Location": "docs"})
 
 
 @web.middleware

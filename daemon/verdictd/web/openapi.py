@@ -41,10 +41,15 @@ def get_operation(
 
 
 def response(
-    description: str, schema: str = "ErrorBody", *, headers: Mapping[str, Any] | None = None
+    description: str,
+    schema: str = "ErrorBody",
+    *,
+    headers: Mapping[str, Any] | None = None,
+    example: Mapping[str, Any] | None = None,
 ) -> Schema:
     """Return a response with a JSON body of this schema."""
-    content = {"application/json": {"schema": {"$ref": f"{COMPONENTS}{schema}"}}}
+    body: Schema = {"schema": {"$ref": f"{COMPONENTS}{schema}"}} | ({"example": example} if example else {})
+    content = {"application/json": body}
     return {"description": description, "content": content} | ({"headers": headers} if headers else {})
 
 
@@ -54,7 +59,7 @@ def document(settings: Settings, routes: Iterable[Route]) -> Schema:
     paths = {
         route.definition.path: {
             route.definition.method.lower(): (
-                _with_token(route.operation) if tokens and route.needs_token else route.operation
+                _with_token(route.operation) if tokens and route.needs_token else _open(route.operation)
             )
         }
         for route in routes
@@ -70,9 +75,14 @@ def document(settings: Settings, routes: Iterable[Route]) -> Schema:
             "summary": "Submissions in, verdicts out.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
+        "servers": [{"url": "/", "description": "This daemon."}],
         "paths": paths,
         "components": components,
     }
+
+
+def _open(operation: Schema) -> Schema:
+    return operation | {"security": []}
 
 
 def _with_token(operation: Schema) -> Schema:
@@ -87,15 +97,17 @@ def _with_token(operation: Schema) -> Schema:
 
 
 def _schemas(settings: Settings) -> Schema:
-    """Return the schemas of all bodies by name, with references into the document."""
+    """Return the schemas of all bodies by name, those of the wire contract first."""
+    found: Schema = {}
+    parts: Schema = {}
+    for schema in (submission_schema(settings.limits), result_schema()):
+        parts |= schema.pop("$defs", {})
+        schema.pop("$schema")
+        found[schema["title"]] = schema
     shapes = (Accepted, ErrorBody, Health, Readiness, Offer, DaemonStatus)
     adapters = [(shape.__name__, "serialization", TypeAdapter(shape)) for shape in shapes]
     _, generated = TypeAdapter.json_schemas(adapters)  # type: ignore[arg-type]
-    found: Schema = generated["$defs"]
-    for schema in (submission_schema(settings.limits), result_schema()):
-        found |= schema.pop("$defs", {})
-        schema.pop("$schema")
-        found[schema["title"]] = schema
+    found |= parts | generated["$defs"]
     found["Submission"]["description"] = "A program to judge, with the defaults and bounds of this daemon."
     moved: Schema = orjson.loads(orjson.dumps(found).replace(b'"#/$defs/', f'"{COMPONENTS}'.encode()))
     return moved

@@ -19,23 +19,13 @@ from verdictd.errors import BrokerUnavailable, InvalidSubmission
 from verdictd.judging.admission import Admission
 from verdictd.monitoring.status import StatusReporter
 from verdictd.settings import Settings
+from verdictd.web.examples import RESULT, SUBMISSION
 from verdictd.web.openapi import COMPONENTS, RETRY_AFTER, Route, response
 from verdictd.web.responses import Accepted, HttpError, json_response
 
 _HELD_MESSAGES: Final = 4  # number of bodies of the largest size that fit in memory at once
 _RETRY_LATER: Final = {"Retry-After": "5"}
-_WAIT: Final = {"true": True, "1": True, "false": False, "0": False}
-
-_EXAMPLE: Final = {
-    "source_code": 'print("hello world")',
-    "language": "py",
-    "stdin": "",
-    "expected_output": "hello world",
-    "cpu_time_limit": 1,
-    "memory_limit": 1000000,
-    "redirect_stderr_to_stdout": True,
-    "enable_network": False,
-}
+_WAIT: Final = {"": True, "true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 log = structlog.get_logger()
 
@@ -88,7 +78,8 @@ class SubmissionHandler:
 
     def _check(self, request: web.Request) -> None:
         """Check all that does not need the body; raises HttpError."""
-        if request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8":
+        charset = (request.charset or "utf-8").lower()
+        if request.content_type != "application/json" or charset not in {"utf-8", "utf8", "us-ascii"}:
             raise HttpError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Only application/json in UTF-8 is accepted.")
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise HttpError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A content encoding is not accepted.")
@@ -139,7 +130,12 @@ class SubmissionHandler:
 
 
 def _wait(request: web.Request) -> bool:
-    given = request.query.getall("wait", ["false"])
+    """Return True if the client waits for the result: ?wait=true, in any case, or ?wait alone."""
+    unknown = sorted(set(request.query) - {"wait"})
+    if unknown:
+        message = f"Unknown query parameter {unknown[0][:100]!r}; the only one is wait."
+        raise HttpError(HTTPStatus.BAD_REQUEST, message)
+    given = [value.lower() for value in request.query.getall("wait", ["false"])]
     if len(given) > 1 or given[0] not in _WAIT:
         raise HttpError(HTTPStatus.BAD_REQUEST, "wait must be true or false.")
     return _WAIT[given[0]]
@@ -177,11 +173,11 @@ def _operation(settings: Settings) -> Schema:
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {"schema": {"$ref": f"{COMPONENTS}Submission"}, "example": _EXAMPLE}
+                "application/json": {"schema": {"$ref": f"{COMPONENTS}Submission"}, "example": SUBMISSION}
             },
         },
         "responses": {
-            "200": response("The result, if it was waited for and came in time.", "Result"),
+            "200": response("The result, if it was waited for and came in time.", "Result", example=RESULT),
             "202": response("In the queue.", "Accepted"),
             "400": response("Invalid query parameter."),
             "408": response(f"The request took more than {settings.http.request_timeout_s:g} seconds."),

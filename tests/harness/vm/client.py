@@ -7,7 +7,7 @@ import sys
 
 import aio_pika
 
-URL = os.environ.get("URL", "amqp://guest:guest@127.0.0.1:5672/")
+URL = os.environ.get("URL", "amqp://guest:guest@127.0.0.1:5672")
 
 
 async def publish(bodies: list[bytes]) -> None:

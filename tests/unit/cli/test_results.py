@@ -29,7 +29,7 @@ UUID = "3f2b8c1e-9a4d-4e52-8f0b-1c2d3e4f5a6b"
 
 
 def limits() -> EffectiveLimits:
-    return submission_model(Limits())(language="c", source_code="").effective_limits()
+    return submission_model(Limits())(language="c", source_code=b"").effective_limits()
 
 
 def result(name: str = "hello.c", status: Status = Status.ACCEPTED, **fields: Any) -> Result:

@@ -68,6 +68,41 @@ def test_files_of_an_archive_are_unpacked_in_order(method: int) -> None:
     assert expected == unpack(packed, max_files=MAX_FILES, max_bytes=MAX_BYTES)
 
 
+def entry(name: str, mode: int) -> zipfile.ZipInfo:
+    made = zipfile.ZipInfo("x")
+    made.filename = name  # as it stands: the constructor replaces what is a separator here
+    made.create_system = 3
+    made.external_attr = mode << 16
+    return made
+
+
+@pytest.mark.parametrize("name", ["data\\in.txt", "data/in.txt"])
+def test_backslash_of_windows_is_a_slash(name: str) -> None:
+    """Some programs on Windows write names with backslashes; their folders are none of the files."""
+    packed = archive((entry("data\\", 0o40755), b""), (entry(name, 0), b"1"))
+
+    assert (File("data/in.txt", b"1"),) == unpack(packed, max_files=MAX_FILES, max_bytes=MAX_BYTES)
+
+
+@pytest.mark.parametrize("name", ["..\\x", "\\x", "a\\..\\..\\x", "a\\\\x"])
+def test_backslash_leads_nowhere_else(name: str) -> None:
+    """What a name means is checked after the backslashes are slashes."""
+    reason = 'a file name must be a relative path without empty parts, "." or ".."'
+
+    assert reason == unpack_refusal(archive((entry(name, 0), b"")))
+
+
+@pytest.mark.parametrize(
+    ("mode", "executable"), [(0o100755, True), (0o100744, True), (0o755, True), (0o100644, False), (0, False)]
+)
+def test_executable_file_stays_executable(mode: int, executable: bool) -> None:
+    """The mode is in the archive if it was made on Linux or macOS."""
+    packed = archive((entry("run.sh", mode), b"#!/bin/sh"))
+
+    expected = (File("run.sh", b"#!/bin/sh", executable=executable),)
+    assert expected == unpack(packed, max_files=MAX_FILES, max_bytes=MAX_BYTES)
+
+
 def test_archive_that_fills_the_bounds_is_taken() -> None:
     """The bounds themselves are inside."""
     packed = archive(*((str(number), bytes(250)) for number in range(4)))

@@ -15,7 +15,7 @@ def test_every_error_names_its_place_and_its_reason() -> None:
 
     assert [
         "cpu_time_limit: must satisfy 0 <= min <= default <= max, got min = 3.0, default = 2.0, max = 60.0",
-        "words: Input should be greater than or equal to 0",
+        "words: must be greater than or equal to 0",
         "colour: no such setting",
     ] == explain(caught.value, unknown="no such setting")
 

@@ -37,7 +37,7 @@ def admit(*, allow_network: bool = False, **fields: Any) -> Admitted:
         settings=settings,
         callback_problem=lambda url: None if url == "https://allowed.example/" else "this URL is refused",
     )
-    return admission.admit(submission_model(Limits())(source_code="", **fields))
+    return admission.admit(submission_model(Limits())(source_code=b"", **fields))
 
 
 def refusal(**fields: Any) -> list[Problem]:

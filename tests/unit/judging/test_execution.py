@@ -19,7 +19,7 @@ def command(
 ) -> tuple[Command, Sandbox]:
     submission = Submission(
         language="script",
-        source_code="",
+        source_code=b"",
         memory_limit=KIB_32,
         enable_per_process_and_thread_memory_limit=per_process,
         enable_per_process_and_thread_time_limit=without,

@@ -10,7 +10,7 @@ from verdictd.judging.checkers.comparison import same_output
 from verdictd.judging.verdicts import verdict
 from verdictd.sandbox.model import Captured, Ending, Report
 
-LIMITS = Submission(language="c", source_code="").effective_limits()
+LIMITS = Submission(language="c", source_code=b"").effective_limits()
 
 
 def ran(ending: Ending = Ending.EXITED, *, exit_code: int | None = 0, memory_kib: int = 1_000) -> Report:

@@ -102,3 +102,11 @@ def test_too_many_files_are_refused(directory: int, tmp_path: Path) -> None:
         (tmp_path / f"box/{number}").touch()
     with pytest.raises(UnusableFile, match="more than 10000 files"):
         take(directory, ["*"], 100)
+
+
+def test_executable_file_is_placed_executable(directory: int, tmp_path: Path) -> None:
+    """As it was in the archive; all others have the mode of their kind."""
+    place(directory, [File("run.sh", b"", executable=True), File("in.txt", b"")])
+
+    modes = {file.name: file.stat().st_mode & 0o777 for file in (tmp_path / "box").iterdir()}
+    assert {"run.sh": 0o755, "in.txt": 0o644} == modes
