@@ -9,6 +9,7 @@ from pathlib import Path
 from verdictd.concurrency import finish
 from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.files import File
+from verdictd.sandbox.executables import can_execute
 from verdictd.sandbox.files import place, take
 from verdictd.sandbox.isolate import cleanup_argv, init_argv, report, run_argv
 from verdictd.sandbox.model import BoxId, Command, Report, Sandbox
@@ -98,6 +99,7 @@ class Box:
 
     async def run(self, command: Command) -> Report:
         """Run one command; raises SandboxBroken if the sandbox failed, whatever the command did."""
+        executable = not self.used and self._can_execute(command.argv[0])
         self.used = True
         try:
             self._meta.unlink(missing_ok=True)
@@ -110,6 +112,7 @@ class Box:
             argv,
             stdin=command.stdin,
             output_bytes=constraints.output_bytes,
+            dropped_bytes=constraints.dropped_bytes,
             deadline_s=constraints.wall_time_s + _RUN_ALLOWANCE_S,
         )
         self._check_space()
@@ -119,8 +122,13 @@ class Box:
             ended.stdout,
             ended.stderr,
             output_exceeded=ended.overflowed,
+            executable=executable,
             group_kib=constraints.memory_kib if in_group else None,
         )
+
+    def _can_execute(self, program: str) -> bool:
+        with self._directory() as directory:
+            return can_execute(directory, program)
 
     def _check_space(self) -> None:
         """Raise SandboxBroken if the disk is full: that may be why the program failed."""

@@ -66,6 +66,9 @@ def _positive(value: int) -> str:
     return str(value)
 
 
+_NOT_EXECUTED = 127
+"""Exit code in the place of the program's, if that could not be executed; programs may exit with it too."""
+
 _REFUSED = 2
 """Exit code of a sandbox that could not do what it was asked to do."""
 
@@ -91,12 +94,14 @@ def report(
     stderr: Captured,
     *,
     output_exceeded: bool,
+    executable: bool = True,
     group_kib: int | None = None,
 ) -> Report:
     """Interpret a finished `--run`; raises SandboxBroken if it says nothing about the program.
 
-    `output_exceeded`: the daemon ended the run because the program wrote too much. `group_kib`: memory limit
-    of all its processes together; None if only each process was limited.
+    `output_exceeded`: the daemon ended the run because the program wrote too much. `executable`: the program
+    could be executed, so that a text about a failed execution is its own. `group_kib`: memory limit of all
+    its processes together; None if only each process was limited.
     """
     meta = read_meta(meta_text)
     if exit_code not in {0, 1}:
@@ -106,7 +111,7 @@ def report(
         _check_whose_memory(meta, group_kib)
     try:
         ending, exit_status, signal = _ending(meta, output_exceeded=output_exceeded)
-        if ending is Ending.EXITED and exit_status == 127 and _execution_failed(stdout, stderr):
+        if ending is Ending.EXITED and _not_executed(exit_status, stdout, stderr) and not executable:
             ending = Ending.NOT_EXECUTED
         return Report(
             ending=ending,
@@ -168,6 +173,7 @@ def _ending(meta: dict[str, str], *, output_exceeded: bool) -> tuple[Ending, int
     raise ValueError(f"status {status!r}, message {message!r}")
 
 
-def _execution_failed(stdout: Captured, stderr: Captured) -> bool:
-    """Return whether the execution failed: only this text tells it from a program that exits with 127."""
-    return any(stream.data.startswith(b'execve("') for stream in (stdout, stderr))
+def _not_executed(exit_status: int | None, stdout: Captured, stderr: Captured) -> bool:
+    """Return whether the sandbox said that the execution failed; a program can print the same."""
+    said = any(stream.data.startswith(b'execve("') for stream in (stdout, stderr))
+    return said and exit_status == _NOT_EXECUTED

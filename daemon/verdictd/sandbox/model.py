@@ -27,6 +27,8 @@ class Constraints:
     open_files: int
     output_bytes: int
     """Limit of standard output, and the same again of standard error."""
+    dropped_bytes: int = 0
+    """Output beyond `output_bytes` that is dropped before the program is ended for writing too much."""
 
 
 PROBE_LIMITS = Constraints(
