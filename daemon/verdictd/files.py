@@ -1,9 +1,12 @@
-"""A file, and the check that its name stays inside a box."""
+"""A file, the check that its name stays inside a box, and patterns of names."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 _MAX_BYTES = 255
 _MAX_PARTS = 8
+_ANY_DIRECTORIES = "**"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +30,29 @@ def check_name(name: str) -> str:
     if len(parts) > _MAX_PARTS:
         raise ValueError(f"a file name can have at most {_MAX_PARTS} parts")
     return name
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Return whether a pattern means this file: `*` and `?` stand within a part, `**` for any directories."""
+    return _matches(name.split("/"), pattern.split("/"))
+
+
+def leads_to(directory: str, pattern: str) -> bool:
+    """Return whether a pattern can mean a file below this directory."""
+    return _leads_to(directory.split("/"), pattern.split("/"))
+
+
+def _matches(parts: Sequence[str], wanted: Sequence[str]) -> bool:
+    if not wanted:
+        return not parts
+    if wanted[0] == _ANY_DIRECTORIES:
+        return any(_matches(parts[start:], wanted[1:]) for start in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], wanted[0]) and _matches(parts[1:], wanted[1:])
+
+
+def _leads_to(parts: Sequence[str], wanted: Sequence[str]) -> bool:
+    if not parts or not wanted:
+        return bool(wanted)
+    return wanted[0] == _ANY_DIRECTORIES or (
+        fnmatchcase(parts[0], wanted[0]) and _leads_to(parts[1:], wanted[1:])
+    )

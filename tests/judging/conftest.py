@@ -31,6 +31,11 @@ run_cmd = "./main"
 artifacts = ["main"]
 
 [[language]]
+name = "direct"
+source_file = "main.txt"
+run_cmd = "./main.txt"
+
+[[language]]
 name = "networked"
 source_file = "main.py"
 run_cmd = "python3 main.py"

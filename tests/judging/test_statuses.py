@@ -165,8 +165,8 @@ async def test_exit_with_127_is_the_programs_own(judge: Judge) -> None:
     assert (Status.RUNTIME_ERROR_NZEC, 127) == (result.status, result.exit_code)
 
 
-async def test_artifact_that_is_no_program_is_exec_format_error(judge: Judge) -> None:
+async def test_program_that_cannot_be_executed_is_exec_format_error(judge: Judge) -> None:
     """A file that the kernel cannot execute gives exec_format_error, not a runtime error."""
-    result = await judge("copied", "this is no program")
+    result = await judge("direct", "this is not a program")
 
     assert (Status.EXEC_FORMAT_ERROR, 14, Cause.EXEC) == (result.status, result.status_id, result.cause)

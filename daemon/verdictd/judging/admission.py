@@ -1,13 +1,13 @@
 """Decide if a submission can be judged on this host, before it takes a box."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from verdictd.contract.submission import EffectiveLimits, Submission
 from verdictd.errors import InvalidSubmission, Problem
-from verdictd.files import File
+from verdictd.files import matches
 from verdictd.judging.languages import Language, Registry, refused_option
+from verdictd.judging.sources import source_name
 from verdictd.settings import Settings
 
 CallbackProblem = Callable[[str], str | None]
@@ -50,7 +50,7 @@ class Admission:
         option = refused_option(language, submission.compiler_options)
         if option is not None:
             yield Problem("/compiler_options", f"{option!r} is not an allowed option for {language.name}")
-        overwrites = _overwrites(language, submission.additional_files)
+        overwrites = _overwrites(admitted)
         if overwrites is not None:
             yield Problem("/additional_files", overwrites)
         if submission.enable_network and not (self._allow_network or language.allow_network):
@@ -77,12 +77,17 @@ class Admission:
         return f"{runs} do not fit into the {left_s:g} s that a submission may run"
 
 
-def _overwrites(language: Language, files: Sequence[File]) -> str | None:
+def _overwrites(admitted: Admitted) -> str | None:
     """Return a message if an additional file would take the place of the source or of an artifact."""
-    for file in files:
-        top = file.name.split("/")[0]
-        if top == language.source_file:
+    submission, language = admitted.submission, admitted.language
+    if not submission.additional_files:
+        return None
+    source = source_name(language, submission.source_code)
+    for file in submission.additional_files:
+        parts = file.name.split("/")
+        taken = ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
+        if source in taken:
             return f"{file.name!r} would overwrite the source file"
-        if any(fnmatchcase(top, pattern) for pattern in language.artifacts):
+        if any(matches(name, pattern) for name in taken for pattern in language.artifacts):
             return f"{file.name!r} would overwrite the compiled program"
     return None

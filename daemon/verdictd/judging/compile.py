@@ -1,22 +1,32 @@
 """Compile a submission: from source files to the artifact that is run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import assert_never
 
 from verdictd import metrics
+from verdictd.concurrency import offload
 from verdictd.contract.submission import Submission
 from verdictd.files import File
 from verdictd.judging.admission import Admitted
+from verdictd.judging.class_files import find_main_class
+from verdictd.judging.commands import compile_argv, names_main_class
 from verdictd.judging.execution import Artifact, retry_if_killed
-from verdictd.judging.languages import Language, compile_argv
+from verdictd.judging.languages import Language
+from verdictd.judging.sources import source_files, source_name, top_level
 from verdictd.sandbox.box import Box
+from verdictd.sandbox.executables import HEAD_BYTES, format_problem
 from verdictd.sandbox.files import UnusableFile
 from verdictd.sandbox.model import Captured, Command, Constraints, Ending, Report
 
-_KEPT_BYTES = 4 * 1024 * 1024  # more than is published; a compiler that writes more than this is stopped
+# Messages are published up to the first bound; a compiler that writes more than both is stopped.
+_KEPT_BYTES = 1024 * 1024
+_DROPPED_BYTES = 256 * 1024 * 1024
+_LARGE_BYTES = 65_536
 _DISK_KIB = 1_048_576
 _DISK_FILES = 50_000
+_IN_BOX = ("./", "/box/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +46,20 @@ async def compile_submission(
     The box needs a reset afterwards (`box.used`). Raises SandboxBroken.
     """
     submission, language = admitted.submission, admitted.language
-    sources = (File(language.source_file, submission.source_code), *submission.additional_files)
+    content = submission.source_code
+    name = await offload(partial(source_name, language, content), len(content), large_bytes=_LARGE_BYTES)
+    files = (File(name, content), *submission.additional_files)
     if not language.compile_cmd:
-        return Compilation(Artifact(sources))
+        return Compilation(Artifact(files, source=name))
+    size = sum(len(file.content) for file in files)
+    sources = await offload(partial(source_files, language, files), size, large_bytes=_LARGE_BYTES)
+    command = _command(admitted, sources)
 
     async def compile_once() -> Report:
         await box.ready()
         with metrics.STAGES.labels(metrics.Stage.BUILD).time():
-            await box.place(sources)
-            return await box.run(_command(admitted))
+            await box.place(files)
+            return await box.run(command)
 
     report = await retry_if_killed(compile_once)
     output = _cut(report.stdout, output_bytes)
@@ -52,16 +67,52 @@ async def compile_submission(
     if failure is not None:
         return Compilation(None, output, failure)
     try:
-        executables = await box.take(language.artifacts or ("*",), artifact_bytes)
+        executables = await box.take(language.artifacts or ("**",), artifact_bytes)
     except UnusableFile as error:
         return Compilation(None, output, f"The compiled program cannot be used: {error}.")
-    if not executables:
-        return Compilation(None, output, "The compiler did not produce a program.")
-    return Compilation(Artifact(_not_replaced(submission, executables), executables), output)
+    artifact = Artifact(_not_replaced(submission, executables), executables, name)
+    size = sum(len(file.content) for file in executables)
+    return await offload(partial(_linked, language, content, artifact, output), size)
 
 
 def _cut(output: Captured, max_bytes: int) -> Captured:
     return Captured(output.data[:max_bytes], output.truncated or len(output.data) > max_bytes)
+
+
+def _linked(language: Language, content: bytes, artifact: Artifact, output: Captured) -> Compilation:
+    """Find the program in the files that the compiler made."""
+    if not artifact.executables:
+        return Compilation(None, output, "The compiler did not produce a program.")
+    problem = _unexecutable(language, artifact)
+    if problem is not None:
+        return Compilation(None, output, problem)
+    if not names_main_class(language):
+        return Compilation(artifact, output)
+    main_class = find_main_class(
+        artifact.executables, source=artifact.source, declarations=top_level(content)
+    )
+    if main_class is None:
+        return Compilation(
+            None, output, "No class has a main method: public static void main(String[] args)."
+        )
+    return Compilation(replace(artifact, main_class=main_class), output)
+
+
+def _unexecutable(language: Language, artifact: Artifact) -> str | None:
+    """Return a message if the compiler's file cannot be executed; other commands run an interpreter."""
+    program = language.run_cmd[0]
+    if not program.startswith(_IN_BOX):
+        return None
+    name = program.removeprefix("./").removeprefix("/box/")
+    made = {file.name: file.content for file in artifact.executables}
+    if name not in made:
+        return f"The compiler did not produce the program {name!r}."
+    problem = format_problem(made[name][:HEAD_BYTES])
+    return (
+        None
+        if problem is None
+        else f"The compiler did not produce a program that can be executed: {problem}."
+    )
 
 
 def _not_replaced(submission: Submission, executables: Sequence[File]) -> Sequence[File]:
@@ -70,11 +121,11 @@ def _not_replaced(submission: Submission, executables: Sequence[File]) -> Sequen
     return [file for file in submission.additional_files if file.name not in replaced]
 
 
-def _command(admitted: Admitted) -> Command:
-    language = admitted.language
+def _command(admitted: Admitted, sources: Sequence[str]) -> Command:
+    submission, language = admitted.submission, admitted.language
     limits = language.compile_limits
     return Command(
-        argv=tuple(compile_argv(language, admitted.submission.compiler_options)),
+        argv=tuple(compile_argv(language, submission.compiler_options, sources)),
         constraints=Constraints(
             cpu_time_s=limits.cpu_time_s,
             cpu_extra_time_s=0.5,
@@ -86,6 +137,7 @@ def _command(admitted: Admitted) -> Command:
             processes=limits.processes,
             open_files=limits.open_files,
             output_bytes=_KEPT_BYTES,
+            dropped_bytes=_DROPPED_BYTES,
             disk_kib=_DISK_KIB,
             disk_files=_DISK_FILES,
         ),
@@ -111,7 +163,7 @@ def _failure(report: Report, language: Language) -> str | None:
         case Ending.OUT_OF_MEMORY:
             return f"The compiler used more than {limits.memory_kib} KiB of memory."
         case Ending.OUTPUT:
-            return f"The compiler wrote more than {_KEPT_BYTES} bytes of messages."
+            return f"The compiler wrote more than {_KEPT_BYTES + _DROPPED_BYTES} bytes of messages."
         case Ending.DISK:
             return f"The compiler wrote more than {_DISK_KIB} KiB, or more than {_DISK_FILES} files."
         case Ending.NOT_EXECUTED:

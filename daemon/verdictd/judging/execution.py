@@ -10,7 +10,8 @@ from verdictd import metrics
 from verdictd.contract.submission import EffectiveLimits
 from verdictd.files import File
 from verdictd.judging.admission import Admitted
-from verdictd.judging.languages import Language, run_argv
+from verdictd.judging.commands import run_argv, run_environment, run_values
+from verdictd.judging.languages import Language
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.model import Command, Constraints, Ending, Report, Sandbox
 
@@ -19,25 +20,27 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """The files that the program needs at run time."""
+    """The files that the program needs at run time, and the names that its command needs."""
 
     files: Sequence[File]
     executables: Sequence[File] = ()
+    source: str = ""
+    main_class: str = ""
 
 
-def run_command(admitted: Admitted, *, open_files: int) -> Command:
+def run_command(admitted: Admitted, artifact: Artifact, *, open_files: int) -> Command:
     """Return the command that runs the program within the submission's limits."""
     submission, language, limits = admitted.submission, admitted.language, admitted.limits
     per_process = _per_process_memory(limits, language)
+    values = run_values(
+        language,
+        memory_kib=limits.memory_limit,
+        stack_kib=limits.stack_limit,
+        source=artifact.source,
+        main_class=artifact.main_class,
+    )
     return Command(
-        argv=tuple(
-            run_argv(
-                language,
-                submission.command_line_arguments,
-                memory_kib=limits.memory_limit,
-                stack_kib=limits.stack_limit,
-            )
-        ),
+        argv=tuple(run_argv(language, submission.command_line_arguments, values)),
         constraints=Constraints(
             cpu_time_s=limits.cpu_time_limit,
             cpu_extra_time_s=limits.cpu_extra_time,
@@ -51,7 +54,7 @@ def run_command(admitted: Admitted, *, open_files: int) -> Command:
             output_bytes=limits.max_output_size * 1024,
             disk_kib=limits.max_disk_usage,
         ),
-        environment=language.environment,
+        environment=run_environment(language, values),
         directories=language.directories,
         stdin=submission.stdin,
         stderr_to_stdout=submission.redirect_stderr_to_stdout,

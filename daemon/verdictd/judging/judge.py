@@ -139,10 +139,11 @@ class Judge:
         if compilation.artifact is None:
             failed = Verdict(Status.COMPILATION_ERROR, Cause.COMPILE, compilation.failure)
             return Judged(failed, compilation.output, ())
-        command = run_command(admitted, open_files=self._open_files)
+        artifact = compilation.artifact
+        command = run_command(admitted, artifact, open_files=self._open_files)
         floor_kib = memory_floor_kib(command, self._sandbox)
         while True:
-            progress.reports.append(await run_artifact(box, compilation.artifact, command))
+            progress.reports.append(await run_artifact(box, artifact, command))
             progress.faults = 0
             decided = await _verdict(progress.reports[-1], admitted, floor_kib)
             is_last = len(progress.reports) == admitted.limits.number_of_runs
@@ -178,5 +179,12 @@ class Judge:
 
 async def _verdict(report: Report, admitted: Admitted, floor_kib: int) -> Verdict:
     expected = admitted.submission.expected_output
-    decide = partial(verdict, report, admitted.limits, expected, memory_floor_kib=floor_kib)
+    decide = partial(
+        verdict,
+        report,
+        admitted.limits,
+        expected,
+        memory_floor_kib=floor_kib,
+        out_of_memory=admitted.language.out_of_memory,
+    )
     return await offload(decide, len(report.stdout.data) + len(expected or b""))

@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from verdictd.contract.fields import split_words
 from verdictd.contract.validation import explain
+from verdictd.files import check_name
 
 PACKAGED = Path(__file__).with_name("languages.toml")
 VERSION_TIMEOUT_S = 10
@@ -24,9 +25,17 @@ _VISIBLE = ("/usr", "/bin", "/lib", "/lib64")
 _ENVIRONMENT = {"PATH": ":".join(_SEARCHED), "HOME": "/tmp", "LANG": "C.UTF-8"}  # noqa: S108 - the box's own
 # Contains only links; the paths of Debian's java, lua, php, cc and awk lead through it.
 _DIRECTORIES = ("/etc/alternatives:maybe",)
-_OPTIONS = "{options}"
 # Keys that describe the commands and the names of a table; an operator's own run_cmd replaces them all.
-_OF_COMMANDS = ("compile_cmd", "version_cmd", "artifacts", "file_extension", "aliases")
+_OF_COMMANDS = (
+    "compile_cmd",
+    "version_cmd",
+    "artifacts",
+    "file_extension",
+    "aliases",
+    "source_name",
+    "source_extensions",
+    "included_sources",
+)
 
 
 class LanguagesError(ValueError):
@@ -41,9 +50,17 @@ def _with_base_directories(own: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_DIRECTORIES + own))
 
 
+def _with_one_group(pattern: re.Pattern[str]) -> re.Pattern[str]:
+    if pattern.groups != 1:
+        raise ValueError("must have one group, for the name")
+    return pattern
+
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9.][A-Za-z0-9 .+#_()-]{0,63}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
-FilePattern = Annotated[str, Field(pattern=r"^[^/\x00]+$")]
+FilePattern = Annotated[str, AfterValidator(check_name)]
+Extension = Annotated[str, Field(pattern=r"^[A-Za-z0-9+]{1,16}$")]
+OneGroup = Annotated[re.Pattern[str], AfterValidator(_with_one_group)]
 Words = Annotated[tuple[str, ...], BeforeValidator(split_words)]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Value = Annotated[str, Field(pattern=r"^[^\x00]+$")]
@@ -80,7 +97,14 @@ class Language:
     compile_cmd: Words = ()
     version_cmd: Words = ()
     artifacts: tuple[FilePattern, ...] = ()
+    source_name: OneGroup | None = None
+    source_extensions: tuple[Extension, ...] = ()
+    included_sources: OneGroup | None = None
     environment: Environment = Field(default_factory=dict)
+    run_environment: Mapping[Variable, Value] = Field(default_factory=dict)
+    heap_percent: Annotated[Count, Field(ge=1, le=100)] = 100
+    headroom_mib: Count = 0
+    out_of_memory: tuple[re.Pattern[str], ...] = ()
     directories: Directories = ()
     allow_network: StrictBool = False
     compile_limits: CompileLimits = CompileLimits()
@@ -152,25 +176,6 @@ def refused_option(language: Language, options: Iterable[str]) -> str | None:
         word for word in options if not any(rule.fullmatch(word) for rule in language.compiler_options)
     )
     return next(refused, None)
-
-
-def compile_argv(language: Language, options: Sequence[str]) -> list[str]:
-    """Return the compiler's command line, empty for a language without a compiler."""
-    if not language.compile_cmd:
-        return []
-    words = language.compile_cmd
-    at = words.index(_OPTIONS) if _OPTIONS in words else len(words)
-    return [*words[:at], *options, *words[at + 1 :]]
-
-
-def run_argv(language: Language, arguments: Sequence[str], *, memory_kib: int, stack_kib: int) -> list[str]:
-    """Return the command line that runs a program under these limits."""
-    # An eighth of the stack is left to the runtime; a JVM does not start with less than about 200 KiB.
-    limits = {"{memory_mib}": str(memory_kib // 1024), "{stack_kib}": str(max(stack_kib * 7 // 8, 512))}
-    words = list(language.run_cmd)
-    for placeholder, value in limits.items():
-        words = [word.replace(placeholder, value) for word in words]
-    return [*words, *arguments]
 
 
 async def version(language: Language, limit_s: float = VERSION_TIMEOUT_S) -> str | None:

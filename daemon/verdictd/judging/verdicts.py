@@ -1,6 +1,8 @@
 """Turn the report of a run into a verdict: pure functions."""
 
+import re
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
@@ -8,6 +10,8 @@ from verdictd.contract.result import Cause, Status
 from verdictd.contract.submission import EffectiveLimits
 from verdictd.judging.checkers.comparison import same_output
 from verdictd.sandbox.model import DISK_FILES, Ending, Report
+
+_LAST_WORDS_BYTES = 65_536  # a Java stack trace of 1,024 frames follows its message
 
 _SIGNALS: dict[int, tuple[Status, Cause]] = {
     signal.SIGSEGV: (Status.RUNTIME_ERROR_SIGSEGV, Cause.SIGNAL),
@@ -35,11 +39,17 @@ def internal_error(message: str, cause: Cause = Cause.SANDBOX) -> Verdict:
 
 
 def verdict(
-    report: Report, limits: EffectiveLimits, expected_output: bytes | None, *, memory_floor_kib: int = 0
+    report: Report,
+    limits: EffectiveLimits,
+    expected_output: bytes | None,
+    *,
+    memory_floor_kib: int = 0,
+    out_of_memory: Sequence[re.Pattern[str]] = (),
 ) -> Verdict:
     """Return the verdict of one run under these limits.
 
-    A peak of memory up to `memory_floor_kib` says nothing about the program.
+    A peak of memory up to `memory_floor_kib` says nothing about the program. `out_of_memory`: messages with
+    which its runtime ends when it gets no more memory.
     """
     # Without control groups a program is not killed at its memory limit: its peak decides.
     if report.memory_kib > max(limits.memory_limit, memory_floor_kib):
@@ -49,6 +59,9 @@ def verdict(
             return _exceeded(report.ending, limits)
         case Ending.NOT_EXECUTED:
             return Verdict(Status.EXEC_FORMAT_ERROR, Cause.EXEC, "The program could not be executed.")
+        case Ending.SIGNALLED | Ending.EXITED if _says_out_of_memory(report, out_of_memory):
+            message = f"Failed for lack of memory under a limit of {limits.memory_limit} KiB; see stderr."
+            return Verdict(Status.MEMORY_LIMIT_EXCEEDED, Cause.MEMORY, message)
         case Ending.SIGNALLED:
             return _signalled(report.signal or 0)
         case Ending.EXITED:
@@ -80,6 +93,18 @@ def _exceeded(
         case _ as unreachable:
             assert_never(unreachable)
     return Verdict(status, cause, message)
+
+
+def _says_out_of_memory(report: Report, messages: Sequence[re.Pattern[str]]) -> bool:
+    """Return whether a failed program's last words are those of a runtime that gets no more memory.
+
+    A program can print them too, but then it fails in any case.
+    """
+    if report.exit_code == 0 or report.signal not in {None, signal.SIGABRT}:
+        return False
+    stream = report.stderr.data or report.stdout.data  # they may be one
+    text = stream[-_LAST_WORDS_BYTES:].decode(errors="replace")
+    return any(message.search(text) for message in messages)
 
 
 def _exited(report: Report, expected_output: bytes | None) -> Verdict:

@@ -14,6 +14,7 @@ from verdictd.files import File
 from verdictd.sandbox.disk import DiskWatch
 from verdictd.sandbox.embedded.guest import HOST_NAME
 from verdictd.sandbox.etc import Etc
+from verdictd.sandbox.executables import can_execute
 from verdictd.sandbox.files import place, take
 from verdictd.sandbox.isolate import cleanup_argv, init_argv, report, run_argv
 from verdictd.sandbox.model import BoxId, Command, Report, Sandbox
@@ -107,6 +108,7 @@ class Box:
 
     async def run(self, command: Command) -> Report:
         """Run one command; raises SandboxBroken if the sandbox failed, whatever the command did."""
+        executable = not self.used and self._can_execute(command.argv[0])
         self.used = True
         try:
             self._meta.unlink(missing_ok=True)
@@ -126,6 +128,7 @@ class Box:
             argv,
             stdin=command.stdin,
             output_bytes=constraints.output_bytes,
+            dropped_bytes=constraints.dropped_bytes,
             deadline_s=constraints.wall_time_s + _RUN_ALLOWANCE_S,
             watches=[*watches, disk.watch],
         )
@@ -135,11 +138,16 @@ class Box:
             self._read_meta(),
             ended.stdout,
             ended.stderr,
+            executable=executable,
             ended_for=ended.ended_for,
             exceeded=await disk.exceeded() or watcher.exceeded,
             watched=watcher.watched,
             group_kib=constraints.memory_kib if in_group else None,
         )
+
+    def _can_execute(self, program: str) -> bool:
+        with self._directory() as directory:
+            return can_execute(directory, program)
 
     def _check_space(self) -> None:
         """Raise SandboxBroken if the disk is full: that may be why the program failed."""

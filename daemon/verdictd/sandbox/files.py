@@ -2,14 +2,15 @@
 
 import contextlib
 import errno
-import fnmatch
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from verdictd.files import File
+from verdictd.files import File, leads_to, matches
 
 _MAX_ENTRIES = 10_000
+_MAX_DEPTH = 32
+_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class UnusableFile(Exception):
@@ -39,7 +40,7 @@ def _make_directories(directory: int, parents: Sequence[str]) -> int:
         for name in parents:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o755, dir_fd=current)
-            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current)
+            inner = os.open(name, _DIRECTORY_FLAGS, dir_fd=current)
             os.close(current)
             current = inner
     except OSError:
@@ -49,28 +50,61 @@ def _make_directories(directory: int, parents: Sequence[str]) -> int:
 
 
 def take(directory: int, patterns: Sequence[str], max_bytes: int) -> tuple[File, ...]:
-    """Read the files directly in an open directory whose names match, at most `max_bytes` in all.
+    """Read the files below an open directory whose names match, at most `max_bytes` in all.
 
     Raises UnusableFile if one is not a regular file or has a second name, or if they are too large.
     """
     files = []
     left = max_bytes
     for name in _names(directory, patterns):
-        content = read_regular(directory, name, left)
+        *parents, last = name.split("/")
+        with _opened(directory, parents) as parent:
+            content = read_regular(parent, last, left)
         left -= len(content)
         files.append(File(name, content))
     return tuple(files)
 
 
 def _names(directory: int, patterns: Sequence[str]) -> list[str]:
-    names = []
-    with os.scandir(directory) as entries:
-        for count, entry in enumerate(entries):
-            if count == _MAX_ENTRIES:
-                raise UnusableFile(f"more than {_MAX_ENTRIES} files")
-            if any(fnmatch.fnmatchcase(entry.name, pattern) for pattern in patterns):
-                names.append(entry.name)
+    """Return the matching names, and enter only the directories that patterns lead to."""
+    names: list[str] = []
+    pending: list[list[str]] = [[]]
+    seen = 0
+    while pending:
+        parents = pending.pop()
+        if len(parents) > _MAX_DEPTH:
+            raise UnusableFile(f"directories more than {_MAX_DEPTH} deep")
+        with _opened(directory, parents) as opened, os.scandir(opened) as entries:
+            for entry in entries:
+                seen += 1
+                if seen > _MAX_ENTRIES:
+                    raise UnusableFile(f"more than {_MAX_ENTRIES} files")
+                path = [*parents, entry.name]
+                name = "/".join(path)
+                if entry.is_dir(follow_symlinks=False) and any(leads_to(name, rule) for rule in patterns):
+                    pending.append(path)
+                elif any(matches(name, rule) for rule in patterns):
+                    names.append(name)
     return sorted(names)
+
+
+@contextlib.contextmanager
+def _opened(directory: int, parents: Sequence[str]) -> Iterator[int]:
+    """Open a directory below another, following no link; raises UnusableFile."""
+    current = os.dup(directory)
+    try:
+        for name in parents:
+            try:
+                inner = os.open(name, _DIRECTORY_FLAGS, dir_fd=current)
+            except OSError as error:
+                if error.errno in {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES}:
+                    raise UnusableFile(f"{name!r} is not a directory that can be read") from error
+                raise
+            os.close(current)
+            current = inner
+        yield current
+    finally:
+        os.close(current)
 
 
 def read_regular(directory: int, name: str, max_bytes: int) -> bytes:

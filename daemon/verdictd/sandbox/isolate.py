@@ -71,6 +71,9 @@ def _positive(value: int) -> str:
     return str(value)
 
 
+_NOT_EXECUTED = 127
+"""Exit code in the place of the program's, if that could not be executed; programs may exit with it too."""
+
 _REFUSED = 2
 """Exit code of a sandbox that could not do what it was asked to do."""
 
@@ -95,6 +98,7 @@ def report(
     stdout: Captured,
     stderr: Captured,
     *,
+    executable: bool = True,
     ended_for: Ending | None = None,
     exceeded: Ending | None = None,
     watched: Watched = _UNWATCHED,
@@ -102,6 +106,7 @@ def report(
 ) -> Report:
     """Interpret a finished `--run`; raises SandboxBroken if it says nothing about the program.
 
+    `executable`: the program could be executed, so that a text about a failed execution is its own.
     `ended_for`: the limit for which the daemon ended the run. `exceeded`: the limit that a program was found
     to have exceeded after it had ended by itself. `watched`: figures that the daemon saw, and that may be
     above those of the sandbox. `group_kib`: memory limit of the control group; None without one.
@@ -114,7 +119,7 @@ def report(
         _check_whose_memory(meta, group_kib)
     try:
         ending, exit_status, signal = _ending(meta, ended_for)
-        if ending is Ending.EXITED and exit_status == 127 and _execution_failed(stdout, stderr):
+        if ending is Ending.EXITED and _not_executed(exit_status, stdout, stderr) and not executable:
             ending = Ending.NOT_EXECUTED
         if exceeded is not None and ending in {Ending.EXITED, Ending.SIGNALLED}:
             ending = exceeded
@@ -182,6 +187,7 @@ def _ending(meta: dict[str, str], ended_for: Ending | None) -> tuple[Ending, int
     raise ValueError(f"status {status!r}, message {message!r}")
 
 
-def _execution_failed(stdout: Captured, stderr: Captured) -> bool:
-    """Return whether the execution failed: only this text tells it from a program that exits with 127."""
-    return any(stream.data.startswith(b'execve("') for stream in (stdout, stderr))
+def _not_executed(exit_status: int | None, stdout: Captured, stderr: Captured) -> bool:
+    """Return whether the sandbox said that the execution failed; a program can print the same."""
+    said = any(stream.data.startswith(b'execve("') for stream in (stdout, stderr))
+    return said and exit_status == _NOT_EXECUTED

@@ -30,6 +30,8 @@ class Constraints:
     open_files: int
     output_bytes: int
     """Limit of standard output, and the same again of standard error."""
+    dropped_bytes: int = 0
+    """Output beyond `output_bytes` that is dropped before the program is ended for writing too much."""
     disk_kib: int = 262_144
     """Space of all files that the program adds to the box, to its /tmp and its /dev/shm."""
     disk_files: int = DISK_FILES

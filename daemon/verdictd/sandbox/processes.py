@@ -41,6 +41,14 @@ class ProcessResult:
     ended_for: Ending | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """Output of a stream that is kept, and that which is dropped after it; more is too much."""
+
+    kept_bytes: int
+    dropped_bytes: int
+
+
 async def execute(
     argv: list[str],
     *,
@@ -48,19 +56,21 @@ async def execute(
     output_bytes: int,
     deadline_s: float,
     grace_s: float = _GRACE_S,
+    dropped_bytes: int = 0,
     watches: Sequence[Watch] = (),
 ) -> ProcessResult:
     """Run a child process to its end.
 
     The child gets descriptors opened here: a file without a name to read, and for each output stream a pipe,
-    of which `output_bytes` are kept. If it writes more, if one of `watches` returns, or if the deadline
-    passes, it is terminated. Processes that hold one of the descriptors can open it again, also as another
-    user: /dev/stdin, /dev/stdout, /proc/self/fd/2.
+    of which `output_bytes` are kept and the next `dropped_bytes` are read and dropped. If it writes more, if
+    one of `watches` returns, or if the deadline passes, it is terminated. Processes that hold one of the
+    descriptors can open it again, also as another user: /dev/stdin, /dev/stdout, /proc/self/fd/2.
     Raises SandboxBroken if the deadline passed, if the child or a process of its own outlives the end, and if
     the host has no memory, process or open file left for it.
     """
     try:
-        return await _execute(argv, stdin, output_bytes, deadline_s, grace_s, watches=watches)
+        room = _Room(output_bytes, dropped_bytes)
+        return await _execute(argv, stdin, room, deadline_s, grace_s, watches=watches)
     except OSError as error:
         raise SandboxBroken(f"cannot start {argv[0]}: {error}", FaultKind.START) from error
 
@@ -68,7 +78,7 @@ async def execute(
 async def _execute(
     argv: list[str],
     stdin: bytes,
-    output_bytes: int,
+    room: _Room,
     deadline_s: float,
     grace_s: float,
     *,
@@ -77,8 +87,8 @@ async def _execute(
     overflow = asyncio.Event()
     async with _readable(stdin) as stdin_fd:
         with (
-            _capture(output_bytes, overflow.set) as (stdout, out),
-            _capture(output_bytes, overflow.set) as (stderr, err),
+            _capture(room, overflow.set) as (stdout, out),
+            _capture(room, overflow.set) as (stderr, err),
         ):
             try:
                 process = await asyncio.create_subprocess_exec(*argv, stdin=stdin_fd, stdout=out, stderr=err)
@@ -161,11 +171,12 @@ def children(pid: int) -> list[int]:
 
 
 class _Pipe:
-    """Reading end of a stream: keeps the first bytes, and calls `on_overflow` if there are more."""
+    """Reading end of a stream: keeps the first bytes, drops more, and calls `on_overflow` beyond both."""
 
-    def __init__(self, fd: int, limit: int, on_overflow: Callable[[], None]) -> None:
+    def __init__(self, fd: int, room: _Room, on_overflow: Callable[[], None]) -> None:
         self._fd = fd
-        self._limit = limit
+        self._to_keep = room.kept_bytes
+        self._to_read = room.kept_bytes + room.dropped_bytes
         self._on_overflow = on_overflow
         self._data = bytearray()
         self._truncated = False
@@ -177,12 +188,13 @@ class _Pipe:
             chunk = os.read(self._fd, 65_536)
         except BlockingIOError:
             return
-        room = self._limit - len(self._data)
-        self._data += chunk[:room]
-        if len(chunk) > room:
-            self._truncated = True
+        self._data += chunk[: self._to_keep]
+        self._truncated |= len(chunk) > self._to_keep
+        self._to_keep = max(0, self._to_keep - len(chunk))
+        self._to_read -= len(chunk)
+        if self._to_read < 0:
             self._on_overflow()
-        if not chunk or self._truncated:
+        if not chunk or self._to_read < 0:
             self.stop()
 
     def stop(self) -> None:
@@ -197,12 +209,12 @@ class _Pipe:
 
 
 @contextmanager
-def _capture(limit: int, on_overflow: Callable[[], None]) -> Iterator[tuple[_Pipe, FileIO]]:
+def _capture(room: _Room, on_overflow: Callable[[], None]) -> Iterator[tuple[_Pipe, FileIO]]:
     """Open a pipe: yield our end, and the end for the child, to be closed once the child has it."""
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(read_fd, False)
     os.fchmod(write_fd, _WRITABLE_BY_ALL)
-    pipe = _Pipe(read_fd, limit, on_overflow)
+    pipe = _Pipe(read_fd, room, on_overflow)
     try:
         with FileIO(write_fd, "wb") as written:
             yield pipe, written

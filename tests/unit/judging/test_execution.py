@@ -7,7 +7,7 @@ import pytest
 
 from verdictd.contract.submission import Submission
 from verdictd.judging.admission import Admitted
-from verdictd.judging.execution import memory_floor_kib, retry_if_killed, run_command
+from verdictd.judging.execution import Artifact, memory_floor_kib, retry_if_killed, run_command
 from verdictd.judging.languages import Language
 from verdictd.sandbox.model import Captured, Command, Ending, Report, Sandbox
 
@@ -29,7 +29,7 @@ def command(
     )
     sandbox = Sandbox(("isolate",), "isolate", "2.6", control_groups, Path("/"), resident_floor_kib=7)
     admitted = Admitted(submission, language, submission.effective_limits())
-    return run_command(admitted, open_files=64), sandbox
+    return run_command(admitted, Artifact(()), open_files=64), sandbox
 
 
 @pytest.mark.parametrize(

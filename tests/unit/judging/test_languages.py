@@ -5,14 +5,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.language_programs import PROGRAMS
-from verdictd.judging.languages import (
-    LanguagesError,
-    Registry,
-    compile_argv,
-    refused_option,
-    run_argv,
-    version,
-)
+from verdictd.judging.languages import LanguagesError, Registry, refused_option, version
 
 pytestmark = pytest.mark.anyio
 
@@ -105,11 +98,14 @@ def test_file_of_the_prototype_works_as_it_stands(write: Write) -> None:
     python, c = registry.get("py"), registry.get("c")
 
     assert python is not None
-    assert (True, (), []) == (python.allow_network, python.compile_cmd, compile_argv(python, []))
-    assert ["/usr/bin/python3", "program.py", "x"] == run_argv(python, ["x"], memory_kib=2048, stack_kib=64)
+    assert (True, (), ("/usr/bin/python3", "program.py")) == (
+        python.allow_network,
+        python.compile_cmd,
+        python.run_cmd,
+    )
     assert c is not None
-    assert ["/usr/bin/gcc", "program.c", "-o", "a program"] == compile_argv(c, [])
-    assert ["./a program"] == run_argv(c, [], memory_kib=2048, stack_kib=64)
+    assert ("/usr/bin/gcc", "program.c", "-o", "a program") == c.compile_cmd
+    assert ("./a program",) == c.run_cmd
     assert (False, ()) == (c.allow_network, c.missing)
 
 
@@ -207,6 +203,11 @@ def test_word_of_the_operator_is_taken_from_the_packaged_languages(write: Write)
         (f'[[language]]\n{NEW}compile_cmd = "gcc \\u0000"', "language new: compile_cmd: "),
         (f"[[language]]\n{NEW}compiler_options = ['-O[']", "language new: compiler_options.0: "),
         (f"[[language]]\n{NEW}artifacts = ['../main']", "language new: artifacts.0: "),
+        (f"[[language]]\n{NEW}artifacts = ['/box/main']", "language new: artifacts.0: "),
+        (f"[[language]]\n{NEW}source_name = 'class'", "language new: source_name: "),
+        (f"[[language]]\n{NEW}source_extensions = ['../c']", "language new: source_extensions.0: "),
+        (f"[[language]]\n{NEW}heap_percent = 101", "language new: heap_percent: "),
+        (f"[[language]]\n{NEW}out_of_memory = ['(']", "language new: out_of_memory.0: "),
         (f"[[language]]\n{NEW}directories = ['/opt/../etc']", "language new: directories.0: "),
         (f"[[language]]\n{NEW}directories = ['/opt:rw']", "language new: directories.0: "),
         (f"[[language]]\n{NEW}directories = ['/']", "language new: directories.0: "),
@@ -247,35 +248,6 @@ def test_commands_are_words_with_nothing_expanded(write: Write) -> None:
 
     assert language is not None
     assert ("$HOME", "$HOME", "*", "|", "`id`", "a b") == language.run_cmd[1:]
-
-
-def test_compiler_options_stand_where_the_command_says(packaged: Registry, write: Write) -> None:
-    """
-    {options} marks their place; without it they come last.
-    """
-    go = packaged.get("go")
-    file = write(f'[[language]]\n{NEW}compile_cmd = "gcc -o main main.c"')
-    new = Registry.load(file).get("new")
-
-    assert go is not None
-    assert ["build", "-o", "main", "-a", "-b", "main.go"] == compile_argv(go, ["-a", "-b"])[1:]
-    assert new is not None
-    assert ["/usr/bin/gcc", "-o", "main", "main.c", "-g"] == compile_argv(new, ["-g"])
-
-
-def test_runtime_is_told_the_limits_and_arguments_stay_untouched(write: Write) -> None:
-    """
-    Placeholders in run_cmd become numbers; those in the submission's own arguments are text.
-    """
-    file = write(
-        f"[[language]]\n{NEW}".replace("bash main.new", "bash -Xmx{memory_mib}m -Xss{stack_kib}k {source}")
-    )
-    language = Registry.load(file).get("new")
-
-    assert language is not None
-    assert ["/usr/bin/bash", "-Xmx256m", "-Xss57344k", "{source}", "{memory_mib}", "; id"] == run_argv(
-        language, ["{memory_mib}", "; id"], memory_kib=262_144, stack_kib=65_536
-    )
 
 
 @pytest.mark.parametrize(

@@ -81,12 +81,6 @@ def test_time_limit_that_isolate_would_take_for_none_is_refused(cpu_time_s: floa
         ),
         (
             1,
-            TIMES + "exitcode:127\nstatus:RE\nmessage:Exited with error status 127\n",
-            b'execve("/box/empty"): Exec format error\n',
-            (Ending.NOT_EXECUTED, 127, None),
-        ),
-        (
-            1,
             TIMES + "exitsig:11\nstatus:SG\nmessage:Caught fatal signal 11\n",
             b"",
             (Ending.SIGNALLED, None, 11),
@@ -126,6 +120,27 @@ def test_ending_is_what_the_meta_file_says(
 
     assert expected == (found.ending, found.exit_code, found.signal)
     assert (0.002, 0.001) == (found.cpu_time_s, found.wall_time_s)
+
+
+@pytest.mark.parametrize(
+    ("executable", "exit_code", "text", "ending"),
+    [
+        (False, 127, b'execve("./main"): Exec format error\n', Ending.NOT_EXECUTED),
+        (True, 127, b'execve("./main"): Exec format error\n', Ending.EXITED),
+        (False, 127, b"something else", Ending.EXITED),
+        (False, 1, b'execve("./main"): Exec format error\n', Ending.EXITED),
+    ],
+)
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_program_that_can_be_executed_was_executed(
+    *, executable: bool, exit_code: int, text: bytes, ending: Ending, stream: str
+) -> None:
+    """The sandbox's text about a failed execution is not believed where the program can print it."""
+    streams = {"stdout": Captured(), "stderr": Captured(), stream: Captured(text)}
+    meta = TIMES + f"exitcode:{exit_code}\nstatus:RE\n"
+    found = report(1, meta, streams["stdout"], streams["stderr"], executable=executable)
+
+    assert (ending, exit_code) == (found.ending, found.exit_code)
 
 
 def test_program_that_wrote_too_much_was_ended_by_us() -> None:

@@ -1,0 +1,76 @@
+"""Source files of a submission: their names, and those that the compiler is to be given."""
+
+import re
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from verdictd.files import File
+from verdictd.judging.languages import Language
+
+# Comments and literals of Java, Kotlin, C#, C++ and their relatives, which may contain anything.
+_OPAQUE = re.compile(
+    r"""
+    //[^\n]* | /\*.*?(?:\*/|\Z)
+    | \"{3}(?:\\.|[^\\])*?(?:\"{3}|\Z)
+    | \"(?:\\.|[^"\\\n])*(?:"|$)
+    | '(?:\\.|[^'\\\n])*(?:'|$)
+    """,
+    re.VERBOSE | re.DOTALL | re.MULTILINE,
+)
+_BRACKETS = re.compile(r"[{}()]")
+_MAX_NAME_BYTES = 255
+
+
+def source_name(language: Language, content: bytes) -> str:
+    """Return the file name that this source must have, for example that of its public class."""
+    default = PurePosixPath(language.source_file)
+    if language.source_name is None:
+        return str(default)
+    found = language.source_name.search(top_level(content))
+    name = f"{found[1]}{default.suffix}" if found and found[1] else str(default)
+    return name if "/" not in name and len(name.encode()) <= _MAX_NAME_BYTES else str(default)
+
+
+def source_files(language: Language, files: Sequence[File]) -> list[str]:
+    """Return the names of the files to compile, the main source first: `files` without headers and data.
+
+    A file that another one includes is compiled as a part of it.
+    """
+    main, *others = files
+    extensions = language.source_extensions or (language.file_extension,)
+    candidates = [file for file in others if _extension(file.name) in extensions]
+    included: set[str] = set()
+    if language.included_sources is not None:
+        for file in files:
+            text = file.content.decode(errors="replace")
+            included |= {_last(name) for name in language.included_sources.findall(text)}
+    return [main.name, *(file.name for file in candidates if _last(file.name) not in included)]
+
+
+def top_level(content: bytes) -> str:
+    """Return the text of a source outside of comments, literals, braces and parentheses.
+
+    It holds the declarations of a file in the syntax of C and its relatives.
+    """
+    text = _OPAQUE.sub(" ", content.decode(errors="replace"))
+    kept: list[str] = []
+    depth = start = 0
+    for bracket in _BRACKETS.finditer(text):
+        outer, depth = depth, depth + 1 if bracket[0] in "{(" else max(0, depth - 1)
+        if outer == 0:
+            kept.append(text[start : bracket.end()])
+            start = bracket.end()
+        elif depth == 0:
+            start = bracket.start()
+    if depth == 0:
+        kept.append(text[start:])
+    return "".join(kept)
+
+
+def _extension(name: str) -> str:
+    return PurePosixPath(name).suffix.removeprefix(".")
+
+
+def _last(name: str) -> str:
+    """Return the last part of a path, which alone is compared: compilers search several directories."""
+    return name.replace("\\", "/").rpartition("/")[2]

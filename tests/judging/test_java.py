@@ -1,0 +1,192 @@
+"""Java as its users write it: any class, package and main class, several files, and the heap of a JVM."""
+
+from typing import Any
+
+import pytest
+
+from judging.conftest import Judge
+from verdictd.contract.result import Cause, Status
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+
+LIMITS: dict[str, Any] = {"cpu_time_limit": 10, "wall_time_limit": 60}
+MAIN = 'public static void main(String[] args) { System.out.print("ran"); }'
+ADDER = "package shapes; public class Adder { public static int add(int a, int b) { return a + b; } }"
+HIDDEN_ADDER = "class Adder { static int add(int a, int b) { return a + b; } }"
+TEXT_BLOCK = 'class A { String s = """\n} public class B { \\""" " """; }'
+LITERALS = """class A { String s = "} public class B {"; char c = '"'; }"""
+
+PROGRAMS = {
+    "public class of another name": f"public class Solution {{ {MAIN} }}",
+    "class that is not public": f"class Anything {{ {MAIN} }}",
+    "final public class": f"final public class A {{ {MAIN} }}",
+    "public abstract class": f"public abstract strictfp class A {{ {MAIN} }}",
+    "annotated public class": f'@SuppressWarnings({{"a", "b"}}) public @Deprecated class A {{ {MAIN} }}',
+    "generic public class": f"public class A<T extends Comparable<T>> {{ {MAIN} }}",
+    "public interface": f"public interface A {{ {MAIN} }}",
+    "public enum": f"public enum A {{ ONE, TWO; {MAIN} }}",
+    "public record": f"public record A(int x, int y) {{ {MAIN} }}",
+    "public sealed class": f"public sealed class A permits B {{ {MAIN} }} final class B extends A {{ }}",
+    "annotation type beside": f"public @interface Mark {{ }} class Main {{ {MAIN} }}",
+    "package": f"package org.example.contest; public class Solution {{ {MAIN} }}",
+    "package without public class": f"package a.b; class Solution {{ {MAIN} }}",
+    "class in a comment": f'// public class A {{\n/* public class B " */ public class C {{ {MAIN} }}',
+    "class in a string": f"{LITERALS} public class C {{ {MAIN} }}",
+    "class in a text block": f"{TEXT_BLOCK} public class C {{ {MAIN} }}",
+    "nested public class": f"public class Outer {{ public static class Inner {{ }} {MAIN} }}",
+    "public class in a class before": f"class A {{ public class Inner {{ }} }} public class B {{ {MAIN} }}",
+    "main in a nested class": f"public class Outer {{ public static class Inner {{ {MAIN} }} }}",
+    "main in another class": f"public class Data {{ int x; }} class Runner {{ {MAIN} }}",
+    "main in the last class": f"class A {{ }} class B {{ }} class C {{ {MAIN} }}",
+    "main of the public class": (
+        f"class A {{ public static void main(String[] a) {{ }} }} public class Z {{ {MAIN} }}"
+    ),
+    "first of several mains": (
+        f"class Z {{ {MAIN} }} class A {{ public static void main(String[] a) {{ }} }}"
+    ),
+    "variable arguments": f"public class A {{ {MAIN} }}".replace("[]", "..."),
+    "name that is not ASCII": f"public class Größe {{ {MAIN} }}",
+    "dollar in the name": f"public class A$B {{ {MAIN} }}",
+    "many spaces and lines": f"public\n\n  class\n\t A\n{{ {MAIN} }}",
+    "comment between the words": f"public /* the */ class // one\n A {{ {MAIN} }}",
+    "other method named main": f"class A {{ void main(int x) {{ }} }} class B {{ {MAIN} }}",
+    "anonymous classes": f"class A {{ Runnable r = () -> {{ new Object() {{ }}; }}; }} class B {{ {MAIN} }}",
+}
+
+
+@pytest.mark.parametrize("source", PROGRAMS.values(), ids=PROGRAMS.keys())
+async def test_program_runs_wherever_its_main_method_is(judge: Judge, source: str) -> None:
+    """Class, package and main method may have any name and place that javac takes."""
+    result = await judge("java", source, **LIMITS)
+
+    assert (Status.ACCEPTED, "ran") == (result.status, result.stdout), result.compile_output + result.stderr
+
+
+def printing(expression: str, imports: str = "") -> str:
+    """A main class that prints the value of an expression."""
+    main = f"public static void main(String[] args) throws Exception {{ System.out.print({expression}); }}"
+    return f"{imports} public class Main {{ {main} }}"
+
+
+ADDS = printing("Adder.add(20, 22)", "import shapes.Adder;")
+FILES = {
+    "class in a package": (ADDS, {"shapes/Adder.java": ADDER}),
+    "class in any folder": (ADDS, {"src/Adder.java": ADDER}),
+    "class in a file of any name": (ADDS.replace("import shapes.Adder;", ""), {"x.java": HIDDEN_ADDER}),
+    "main class among the additional files": (
+        "public class Answer { static int value() { return 42; } }",
+        {"Main.java": printing("Answer.value()")},
+    ),
+    "name that looks like an option": (
+        printing("Other.X"),
+        {"-version.java": "class Other { static int X = 42; }"},
+    ),
+    "name that looks like a list of options": (
+        printing("Other.X"),
+        {"@list.java": "class Other { static int X = 42; }"},
+    ),
+    "data file beside": (
+        printing('Files.readString(Path.of("data/in.txt"))', "import java.nio.file.*;"),
+        {"data/in.txt": "42"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "files"), FILES.values(), ids=FILES.keys())
+async def test_additional_sources_are_compiled_and_there_at_run_time(
+    judge: Judge, source: str, files: dict[str, str]
+) -> None:
+    """Class files survive in their directories."""
+    additional = [{"name": name, "content": content} for name, content in files.items()]
+    result = await judge("java", source, additional_files=additional, **LIMITS)
+
+    assert (Status.ACCEPTED, "42") == (result.status, result.stdout), result.compile_output + result.stderr
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "public class Main { }",
+        "public class Main { private static void main(String[] a) { } }",
+        "public class Main { public static void main(int a) { } }",
+    ],
+)
+async def test_source_without_main_method_is_compilation_error(judge: Judge, source: str) -> None:
+    """There is nothing to run, and the message says what is missing."""
+    result = await judge("java", source, **LIMITS)
+
+    assert (Status.COMPILATION_ERROR, Cause.COMPILE) == (result.status, result.cause)
+    assert "main method" in result.message
+
+
+async def test_error_names_the_file_of_the_class(judge: Judge) -> None:
+    """javac's messages have the name that the student's own file has."""
+    result = await judge("java", "public class Shop { int x = y; }", **LIMITS)
+
+    assert Status.COMPILATION_ERROR == result.status
+    assert "Shop.java:1: error" in result.compile_output
+
+
+async def test_source_made_to_be_slow_to_read_is_compilation_error(judge: Judge) -> None:
+    """It delays nobody: it is only one that does not compile."""
+    result = await judge("java", "public @a" * 100_000 + "{" * 90_000, **LIMITS)
+
+    assert Status.COMPILATION_ERROR == result.status
+
+
+LIVE = """
+    import java.util.*;
+    public class Live {
+        public static void main(String[] arguments) {
+            List<int[]> blocks = new ArrayList<>();
+            for (int i = 0; i < 4 * Integer.parseInt(arguments[0]); i++) {
+                int[] block = new int[65536];
+                Arrays.fill(block, i);
+                blocks.add(block);
+            }
+            System.out.print(blocks.size() / 4);
+        }
+    }
+"""
+
+
+@pytest.mark.parametrize(("limit_mib", "live_mib"), [(64, 0), (64, 12), (256, 120), (1_024, 512)])
+async def test_live_data_of_half_the_limit_fits_beside_the_jvm(
+    judge: Judge, limit_mib: int, live_mib: int
+) -> None:
+    """The heap leaves to the JVM what it needs itself, 64 MiB included."""
+    result = await judge(
+        "java", LIVE, command_line_arguments=[str(live_mib)], memory_limit=limit_mib * 1024, **LIMITS
+    )
+
+    assert (Status.ACCEPTED, str(live_mib)) == (result.status, result.stdout), result.stderr
+    assert result.memory is not None
+    assert result.memory <= limit_mib * 1024
+
+
+@pytest.mark.parametrize(("limit_mib", "live_mib"), [(64, 64), (256, 256), (1_024, 1_024)])
+async def test_live_data_of_the_limit_is_memory_limit_exceeded(
+    judge: Judge, limit_mib: int, live_mib: int
+) -> None:
+    """The JVM's own OutOfMemoryError is the verdict, not an exit code."""
+    result = await judge(
+        "java", LIVE, command_line_arguments=[str(live_mib)], memory_limit=limit_mib * 1024, **LIMITS
+    )
+
+    assert (Status.MEMORY_LIMIT_EXCEEDED, Cause.MEMORY) == (result.status, result.cause)
+
+
+async def test_garbage_is_collected_within_the_limit(judge: Judge) -> None:
+    """Ten times the limit may be allocated, if it is not kept."""
+    source = """
+        public class Garbage {
+            public static void main(String[] arguments) {
+                long sum = 0;
+                for (int i = 0; i < 2560; i++) sum += new byte[1 << 20].length >> 20;
+                System.out.print(sum);
+            }
+        }
+    """
+    result = await judge("java", source, **LIMITS)
+
+    assert (Status.ACCEPTED, "2560") == (result.status, result.stdout)
