@@ -9,7 +9,8 @@ from verdictd.contract.submission import Submission
 from verdictd.files import File
 from verdictd.judging.admission import Admitted
 from verdictd.judging.execution import Artifact, retry_if_killed
-from verdictd.judging.languages import Language, compile_argv
+from verdictd.judging.languages import Language, compile_argv, run_environment
+from verdictd.judging.sources import source_files
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.files import UnusableFile
 from verdictd.sandbox.model import Captured, Command, Constraints, Ending, Report
@@ -34,7 +35,7 @@ async def compile_submission(
     The box needs a reset afterwards (`box.used`). Raises SandboxBroken.
     """
     submission, language = admitted.submission, admitted.language
-    sources = (File(language.source_file, submission.source_code.encode()), *submission.additional_files)
+    sources = source_files(language, submission.source_code.encode(), submission.additional_files)
     if not language.compile_cmd:
         return Compilation(Artifact(sources))
 
@@ -86,7 +87,7 @@ def _command(box: Box, admitted: Admitted) -> Command:
             open_files=limits.open_files,
             output_bytes=_KEPT_BYTES,
         ),
-        environment=language.environment,
+        environment=run_environment(language, memory_kib=limits.memory_kib, stack_kib=limits.stack_kib),
         directories=language.directories,
         stderr_to_stdout=True,
     )

@@ -10,7 +10,7 @@ from verdictd import metrics
 from verdictd.contract.submission import EffectiveLimits
 from verdictd.files import File
 from verdictd.judging.admission import Admitted
-from verdictd.judging.languages import Language, run_argv
+from verdictd.judging.languages import Language, run_argv, run_environment
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.model import Command, Constraints, Ending, Report, Sandbox
 
@@ -53,7 +53,7 @@ def run_command(admitted: Admitted, sandbox: Sandbox, *, open_files: int) -> Com
             open_files=open_files,
             output_bytes=limits.max_output_size * 1024,
         ),
-        environment=language.environment,
+        environment=run_environment(language, memory_kib=limits.memory_limit, stack_kib=limits.stack_limit),
         directories=language.directories,
         stdin=submission.stdin,
         stderr_to_stdout=submission.redirect_stderr_to_stdout,

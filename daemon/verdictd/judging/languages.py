@@ -7,24 +7,27 @@ import signal
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Annotated, Any, Self
+from pathlib import Path, PurePath
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError
 from pydantic.dataclasses import dataclass
 
 from verdictd.contract.fields import split_words
 from verdictd.contract.validation import explain
+from verdictd.sandbox.etc import HOME
 
 PACKAGED = Path(__file__).with_name("languages.toml")
 VERSION_TIMEOUT_S = 10
 
 _SEARCHED = ("/usr/local/bin", "/usr/bin", "/bin")
 _VISIBLE = ("/usr", "/bin", "/lib", "/lib64")
-_ENVIRONMENT = {"PATH": ":".join(_SEARCHED), "HOME": "/tmp", "LANG": "C.UTF-8"}  # noqa: S108 - the box's own
+_ENVIRONMENT = {"PATH": ":".join(_SEARCHED), "HOME": HOME, "LANG": "C.UTF-8"}
 # Contains only links; the paths of Debian's java, lua, php, cc and awk lead through it.
 _DIRECTORIES = ("/etc/alternatives:maybe",)
 _OPTIONS = "{options}"
+# A JVM locks a file with performance data; in a box it cannot, and says so on standard output.
+_OWN_OPTIONS = {"java": ("-XX:-UsePerfData",), "javac": ("-J-XX:-UsePerfData",)}
 # Keys that describe the commands and the names of a table; an operator's own run_cmd replaces them all.
 _OF_COMMANDS = ("compile_cmd", "version_cmd", "artifacts", "file_extension", "aliases")
 
@@ -86,6 +89,7 @@ class Language:
     compile_limits: CompileLimits = CompileLimits()
     extra_processes: Count = 0
     address_space: StrictBool = True
+    source_text: Literal["as_sent", "unix"] = "as_sent"
     compiler_options: tuple[re.Pattern[str], ...] = ()
     reference: str | None = None
 
@@ -165,12 +169,22 @@ def compile_argv(language: Language, options: Sequence[str]) -> list[str]:
 
 def run_argv(language: Language, arguments: Sequence[str], *, memory_kib: int, stack_kib: int) -> list[str]:
     """Return the command line that runs a program under these limits."""
-    # An eighth of the stack is left to the runtime; a JVM does not start with less than about 200 KiB.
-    limits = {"{memory_mib}": str(memory_kib // 1024), "{stack_kib}": str(max(stack_kib * 7 // 8, 512))}
-    words = list(language.run_cmd)
-    for placeholder, value in limits.items():
-        words = [word.replace(placeholder, value) for word in words]
+    words = [_with_limits(word, memory_kib, stack_kib) for word in language.run_cmd]
     return [*words, *arguments]
+
+
+def run_environment(language: Language, *, memory_kib: int, stack_kib: int) -> dict[str, str]:
+    """Return the environment of a command under these limits."""
+    return {name: _with_limits(value, memory_kib, stack_kib) for name, value in language.environment.items()}
+
+
+def _with_limits(word: str, memory_kib: int, stack_kib: int) -> str:
+    # An eighth of the stack is left to the runtime; a JVM does not start with less than about 200 KiB.
+    usable_kib = max(stack_kib * 7 // 8, 512)
+    limits = {"memory_mib": memory_kib // 1024, "stack_kib": usable_kib, "stack_bytes": usable_kib * 1024}
+    for name, value in limits.items():
+        word = word.replace(f"{{{name}}}", str(value))
+    return word
 
 
 async def version(language: Language, limit_s: float = VERSION_TIMEOUT_S) -> str | None:
@@ -276,7 +290,10 @@ def _with_located_programs(language: Language) -> Language:
     """Replace program names by their paths in a box, where PATH is not searched."""
 
     def located(argv: tuple[str, ...]) -> tuple[str, ...]:
-        return (_locate(argv[0], language.directories) or argv[0], *argv[1:]) if argv else ()
+        if not argv:
+            return ()
+        own = _OWN_OPTIONS.get(PurePath(argv[0]).name, ())
+        return (_locate(argv[0], language.directories) or argv[0], *own, *argv[1:])
 
     return replace(
         language,
