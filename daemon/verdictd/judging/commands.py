@@ -33,12 +33,14 @@ def run_values(
 ) -> Mapping[str, str]:
     """Return what the placeholders in the command and the environment of a program stand for."""
     memory_mib = memory_kib // 1024
+    # An eighth of the stack is left to the runtime.
+    usable_kib = max(stack_kib * 7 // 8, _LEAST_STACK_KIB)
     heap_mib = memory_mib * language.heap_percent // 100 - language.headroom_mib
     return {
         "{memory_mib}": str(memory_mib),
         "{heap_mib}": str(max(heap_mib, _LEAST_HEAP_MIB)),
-        # An eighth of the stack is left to the runtime.
-        "{stack_kib}": str(max(stack_kib * 7 // 8, _LEAST_STACK_KIB)),
+        "{stack_kib}": str(usable_kib),
+        "{stack_bytes}": str(usable_kib * 1024),
         _SOURCE: source or language.source_file,
         MAIN_CLASS: main_class,
     }

@@ -14,7 +14,7 @@ from verdictd.judging.class_files import find_main_class
 from verdictd.judging.commands import compile_argv, names_main_class
 from verdictd.judging.execution import Artifact, retry_if_killed
 from verdictd.judging.languages import Language
-from verdictd.judging.sources import source_files, source_name, top_level
+from verdictd.judging.sources import cleaned, source_files, source_name, top_level
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.executables import HEAD_BYTES, format_problem
 from verdictd.sandbox.files import UnusableFile
@@ -48,7 +48,7 @@ async def compile_submission(
     submission, language = admitted.submission, admitted.language
     content = submission.source_code
     name = await offload(partial(source_name, language, content), len(content), large_bytes=_LARGE_BYTES)
-    files = (File(name, content), *submission.additional_files)
+    files = cleaned(language, (File(name, content), *submission.additional_files))
     if not language.compile_cmd:
         return Compilation(Artifact(files, source=name))
     size = sum(len(file.content) for file in files)

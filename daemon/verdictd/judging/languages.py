@@ -7,8 +7,8 @@ import signal
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Annotated, Any, Self
+from pathlib import Path, PurePath
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError
 from pydantic.dataclasses import dataclass
@@ -16,15 +16,18 @@ from pydantic.dataclasses import dataclass
 from verdictd.contract.fields import split_words
 from verdictd.contract.validation import explain
 from verdictd.files import check_name
+from verdictd.sandbox.etc import HOME
 
 PACKAGED = Path(__file__).with_name("languages.toml")
 VERSION_TIMEOUT_S = 10
 
 _SEARCHED = ("/usr/local/bin", "/usr/bin", "/bin")
 _VISIBLE = ("/usr", "/bin", "/lib", "/lib64")
-_ENVIRONMENT = {"PATH": ":".join(_SEARCHED), "HOME": "/tmp", "LANG": "C.UTF-8"}  # noqa: S108 - the box's own
+_ENVIRONMENT = {"PATH": ":".join(_SEARCHED), "HOME": HOME, "LANG": "C.UTF-8"}
 # Contains only links; the paths of Debian's java, lua, php, cc and awk lead through it.
 _DIRECTORIES = ("/etc/alternatives:maybe",)
+# A JVM locks a file with performance data; in a box it cannot, and says so on standard output.
+_OWN_OPTIONS = {"java": ("-XX:-UsePerfData",), "javac": ("-J-XX:-UsePerfData",)}
 # Keys that describe the commands and the names of a table; an operator's own run_cmd replaces them all.
 _OF_COMMANDS = (
     "compile_cmd",
@@ -110,6 +113,7 @@ class Language:
     compile_limits: CompileLimits = CompileLimits()
     extra_processes: Count = 0
     address_space: StrictBool = True
+    source_text: Literal["as_sent", "unix"] = "as_sent"
     compiler_options: tuple[re.Pattern[str], ...] = ()
     reference: str | None = None
 
@@ -281,7 +285,10 @@ def _with_located_programs(language: Language) -> Language:
     """Replace program names by their paths in a box, where PATH is not searched."""
 
     def located(argv: tuple[str, ...]) -> tuple[str, ...]:
-        return (_locate(argv[0], language.directories) or argv[0], *argv[1:]) if argv else ()
+        if not argv:
+            return ()
+        own = _OWN_OPTIONS.get(PurePath(argv[0]).name, ())
+        return (_locate(argv[0], language.directories) or argv[0], *own, *argv[1:])
 
     return replace(
         language,

@@ -1,7 +1,9 @@
 """Source files of a submission: their names, and those that the compiler is to be given."""
 
+import codecs
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from verdictd.files import File
@@ -47,6 +49,17 @@ def source_files(language: Language, files: Sequence[File]) -> list[str]:
     return [main.name, *(file.name for file in candidates if _last(file.name) not in included)]
 
 
+def cleaned(language: Language, files: Sequence[File]) -> list[File]:
+    """Return the files; the sources among them lose what editors on Windows add, if the language says so."""
+    if language.source_text == "as_sent":
+        return list(files)
+    ending = PurePosixPath(language.source_file).suffix
+    return [
+        replace(file, content=_unix_text(file.content)) if PurePosixPath(file.name).suffix == ending else file
+        for file in files
+    ]
+
+
 def top_level(content: bytes) -> str:
     """Return the text of a source outside of comments, literals, braces and parentheses.
 
@@ -65,6 +78,11 @@ def top_level(content: bytes) -> str:
     if depth == 0:
         kept.append(text[start:])
     return "".join(kept)
+
+
+def _unix_text(text: bytes) -> bytes:
+    """Remove the byte order mark, and the CR of CR LF."""
+    return text.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
 
 
 def _extension(name: str) -> str:
