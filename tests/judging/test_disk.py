@@ -33,7 +33,7 @@ TOO_MUCH: dict[str, tuple[str, dict[str, Any]]] = {
     "11,000 folders": ("mkdir $(seq 11000)", {}),
     "11,000 empty files in /tmp": ("cd /tmp; touch $(seq 11000)", {}),
     "11,000 links": (
-        "python3 -c \"import os; [os.symlink('x', str(i)) for i in range(11000)]; input()\"",
+        "python3 -c \"import os, time; [os.symlink('x', str(i)) for i in range(11000)]; time.sleep(40)\"",
         {},
     ),
     "whatever the exit code is": ("write /box 9; exit 3", {"max_disk_usage": 128 * MIB}),
