@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from verdictd.sandbox.model import PROBE_LIMITS, Captured, Command, Constraints, Ending
+from verdictd.sandbox.usage import ProcessTree
 
 _INTERVAL_S = 0.1
 _SHARE = 0.05  # of the time, for walks: while neighbours write, each box is suspected again and again
@@ -61,12 +62,19 @@ class DiskWatch:
         self._hidden = False
         self._rest_until = 0.0
 
-    async def watch(self, _keeper: int) -> Ending:
+    async def watch(self, keeper: int) -> Ending:
         """Return the limit that the files exceeded, as soon as they do."""
+        tree = ProcessTree(keeper)
         while True:
             await asyncio.sleep(_INTERVAL_S)
-            if self._is_suspected() and (exceeded := await self.exceeded()):
+            if not self._is_suspected():
+                continue
+            if exceeded := await self.exceeded():
                 return exceeded
+            tree.refresh()
+            unnamed_kib = tree.unnamed_kib(self._root.stat().st_dev)
+            if self._used.kib + unnamed_kib > self._bound.kib:
+                return Ending.DISK
 
     async def exceeded(self) -> Ending | None:
         """Walk through the files; return the limit that they exceed."""

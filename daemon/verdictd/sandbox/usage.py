@@ -8,6 +8,7 @@ for each of them.
 import contextlib
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,14 +92,14 @@ class ProcessTree:
         A process that ended is counted by the parent that waited for it, or else by its last reading: nobody
         waits for the children of a process that ignores SIGCHLD.
         """
-        own = sum(stat.own_ticks for stat in self._alive.values())
-        waited_for = self._first_children_ticks + sum(stat.children_ticks for stat in self._alive.values())
+        own = sum(each.own_ticks for each in self._alive.values())
+        waited_for = self._first_children_ticks + sum(each.children_ticks for each in self._alive.values())
         return (own + max(waited_for, self._ended_ticks)) / _TICKS_PER_S
 
     @property
     def at_most_kib(self) -> int:
         """Upper bound of the memory in use: resident sets, and page tables of everything that is mapped."""
-        return sum(stat.resident_kib + stat.mapped_kib // _MAPPED_BY_TABLES for stat in self._alive.values())
+        return sum(each.resident_kib + each.mapped_kib // _MAPPED_BY_TABLES for each in self._alive.values())
 
     def memory_kib(self, enough_kib: int) -> int:
         """Return the memory in use; where several processes share some, perhaps only a bound of it.
@@ -124,6 +125,26 @@ class ProcessTree:
             return added_kib
         return others_kib + self._without_shared(owned_kib, enough_kib - others_kib)
 
+    def unnamed_kib(self, device: int | None = None) -> int:
+        """Return the size of open files without a name: on a device, or memory files where there is none.
+
+        Such files are in no directory, and in no resident set unless a process maps them. Those that this
+        daemon must not look at do not count.
+        """
+        sizes: dict[tuple[int, int], int] = {}
+        for pid in self._alive:
+            with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
+                for entry in entries:
+                    status = entry.stat()
+                    wanted = (
+                        status.st_dev == device
+                        if device is not None
+                        else str(Path(entry.path).readlink()).startswith("/memfd:")
+                    )
+                    if wanted and status.st_nlink == 0 and stat.S_ISREG(status.st_mode):
+                        sizes[status.st_dev, status.st_ino] = status.st_blocks // 2
+        return sum(sizes.values())
+
     def _own_kib(self, pid: int, anonymous_kib: int) -> int:
         """Return the anonymous memory that may be a process's own: inherited pages become so by faults."""
         added_kib = anonymous_kib - self._inherited_kib[pid]
@@ -147,6 +168,11 @@ class ProcessTree:
             return owned_kib
         self._exact = exact_kib, owned_kib, faults
         return exact_kib
+
+
+def host_shared_kib() -> int:
+    """Return the shared memory of this host: files in memory included, whoever has them."""
+    return _sizes(_read("/proc/meminfo")).get(b"Shmem", 0)
 
 
 def _stat(pid: int) -> _Stat | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from verdictd.sandbox.disk import DiskWatch
+from verdictd.sandbox.embedded.trees import empty
 from verdictd.sandbox.model import PROBE_LIMITS, Captured, Constraints, Ending
 
 pytestmark = pytest.mark.anyio
@@ -63,9 +64,13 @@ async def test_tree_of_any_depth_is_walked(root: Path, depth: int, exceeded: End
         os.close(here)
         here = inner
     os.close(here)
+    found = await watch.exceeded()
+    after = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    top = os.open(root / "box", os.O_RDONLY)
+    empty(top)  # pytest's own cleaning would recurse
+    os.close(top)
 
-    assert exceeded == await watch.exceeded()
-    assert before == len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    assert (exceeded, before) == (found, after)
 
 
 async def test_links_are_not_followed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
