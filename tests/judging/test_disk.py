@@ -15,6 +15,14 @@ MIB = 1024
 WRITE = """
 write() { for i in $(seq $2); do head -c 16M /dev/zero > $1/$i || exit; done; }
 """
+WITHOUT_A_NAME = """
+python3 -c "
+import tempfile, time
+files = [tempfile.TemporaryFile(dir='/tmp') for _ in range(20)]
+for file in files: file.write(bytes(15 << 20)); file.flush()
+time.sleep(40)
+"
+"""
 TOO_MUCH: dict[str, tuple[str, dict[str, Any]]] = {
     "640 MiB in 40 files": ("write /box 40", {}),
     "in /tmp": ("write /tmp 40", {}),
@@ -29,11 +37,12 @@ TOO_MUCH: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "until the program sleeps": ("write /tmp 9; sleep 50", {"max_disk_usage": 128 * MIB}),
     "behind a child": ("write /tmp 9 & sleep 50", {"max_disk_usage": 128 * MIB}),
+    "in files without a name": (WITHOUT_A_NAME, {"max_disk_usage": 128 * MIB}),
     "small": ("head -c 100K /dev/zero > file", {"max_disk_usage": 64}),
     "11,000 folders": ("mkdir $(seq 11000)", {}),
     "11,000 empty files in /tmp": ("cd /tmp; touch $(seq 11000)", {}),
     "11,000 links": (
-        "python3 -c \"import os; [os.symlink('x', str(i)) for i in range(11000)]; input()\"",
+        "python3 -c \"import os, time; [os.symlink('x', str(i)) for i in range(11000)]; time.sleep(40)\"",
         {},
     ),
     "whatever the exit code is": ("write /box 9; exit 3", {"max_disk_usage": 128 * MIB}),

@@ -74,6 +74,14 @@ TOO_MUCH = {
         pthread_join(thread, 0);
         sleep(3);
     """,
+    "files in memory that nobody maps": """
+        static char block[1 << 20];
+        for (int i = 0; i < 64; i++) {
+            int file = memfd_create("block", 0);
+            for (int mib = 0; mib < 16; mib++) if (write(file, block, sizeof block) < 0) return 1;
+        }
+        sleep(3);
+    """,
     "page tables": """
         long sum = 0;
         for (int i = 0; i < 64; i++) {
@@ -200,7 +208,13 @@ async def test_cpu_time_of_all_processes_counts(judge_by_mode: Judge, body: str)
 
 async def test_cpu_time_of_an_orphan_is_in_the_result(judge_by_mode: Judge) -> None:
     """Time below the limit is told too."""
-    source = c("if (!fork()) { burn(0.6); _exit(0); } sleep(2);")
+    source = c("""
+        int ends[2]; char byte;
+        pipe(ends);
+        if (!fork()) { burn(0.6); write(ends[1], "x", 1); pause(); }
+        read(ends[0], &byte, 1);
+        usleep(500000);
+    """)
     result = await judge_by_mode("c", source, cpu_time_limit=5, wall_time_limit=60)
 
     assert Status.ACCEPTED == result.status

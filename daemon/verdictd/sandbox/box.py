@@ -11,13 +11,13 @@ from pathlib import Path
 from verdictd.concurrency import finish
 from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.files import File
-from verdictd.sandbox.disk import DiskWatch
+from verdictd.sandbox.disk import LIST, DiskWatch
 from verdictd.sandbox.embedded.guest import HOST_NAME
 from verdictd.sandbox.etc import Etc
 from verdictd.sandbox.executables import can_execute
 from verdictd.sandbox.files import place, take
 from verdictd.sandbox.isolate import cleanup_argv, init_argv, report, run_argv
-from verdictd.sandbox.model import BoxId, Command, Report, Sandbox
+from verdictd.sandbox.model import BoxId, Command, Ending, Report, Sandbox
 from verdictd.sandbox.processes import execute
 from verdictd.sandbox.watcher import Watcher
 
@@ -133,14 +133,15 @@ class Box:
             watches=[*watches, disk.watch],
         )
         self._check_space()
+        meta = self._read_meta()
         return report(
             ended.returncode,
-            self._read_meta(),
+            meta,
             ended.stdout,
             ended.stderr,
             executable=executable,
             ended_for=ended.ended_for,
-            exceeded=await disk.exceeded() or watcher.exceeded,
+            exceeded=await self._disk_exceeded(disk, command) or watcher.exceeded,
             watched=watcher.watched,
             group_kib=constraints.memory_kib if in_group else None,
         )
@@ -148,6 +149,23 @@ class Box:
     def _can_execute(self, program: str) -> bool:
         with self._directory() as directory:
             return can_execute(directory, program)
+
+    async def _disk_exceeded(self, disk: DiskWatch, command: Command) -> Ending | None:
+        """Return the limit that the files in the box exceed; those that are hidden are listed from inside."""
+        exceeded = await disk.exceeded()
+        if exceeded is not None or not disk.unseen:
+            return exceeded
+        listing = replace(LIST, control_groups=command.control_groups)
+        ended = await execute(
+            run_argv(self.sandbox, self.number, self._meta, listing),
+            stdin=b"",
+            output_bytes=LIST.constraints.output_bytes,
+            deadline_s=LIST.constraints.wall_time_s + _RUN_ALLOWANCE_S,
+        )
+        if ended.returncode not in {0, 1}:
+            raise SandboxBroken(f"cannot list the files in box {self.number}", FaultKind.RUN)
+        # With 1, the program made a directory unreadable: it holds what the disk has lost.
+        return Ending.DISK if ended.returncode == 1 else disk.listed(ended.stdout)
 
     def _check_space(self) -> None:
         """Raise SandboxBroken if the disk is full: that may be why the program failed."""

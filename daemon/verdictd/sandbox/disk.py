@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from verdictd.sandbox.model import Constraints, Ending
+from verdictd.sandbox.model import PROBE_LIMITS, Captured, Command, Constraints, Ending
+from verdictd.sandbox.usage import ProcessTree
 
 _INTERVAL_S = 0.1
 _SHARE = 0.05  # of the time, for walks: while neighbours write, each box is suspected again and again
@@ -15,6 +16,12 @@ _BLOCK_BYTES = 512  # of st_blocks, whatever the file system
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SHARED = ("dev:shm", "dev%2Fshm")
 """Names that the two sandboxes give, below tmp, to what is /dev/shm inside."""
+
+LIST = Command(
+    argv=("/usr/bin/find", "/tmp", "/dev/shm", "-mindepth", "1", "-printf", "%b %H\\n"),  # noqa: S108 - in a box
+    constraints=replace(PROBE_LIMITS, output_bytes=1024 * 1024),
+)
+"""Prints the size and the place of each file that an isolate which is set-uid hides from its caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +48,8 @@ class DiskWatch:
 
     def __init__(self, root: Path, constraints: Constraints) -> None:
         self._root = root
-        self._used = _measure(root, None)
+        self._constraints = constraints
+        self._used = _measure(root, None).used
         shared_kib = constraints.disk_kib if constraints.memory_kib is None else constraints.memory_kib
         self._bound = DiskUsage(
             kib=self._used.kib + constraints.disk_kib,
@@ -50,48 +58,84 @@ class DiskWatch:
         )
         self._free = self._read_free()
         self._lost = (0, 0)
+        self._lost_in_all = (0, 0)
+        self._hidden = False
         self._rest_until = 0.0
 
-    async def watch(self, _keeper: int) -> Ending:
+    async def watch(self, keeper: int) -> Ending:
         """Return the limit that the files exceeded, as soon as they do."""
+        tree = ProcessTree(keeper)
         while True:
             await asyncio.sleep(_INTERVAL_S)
-            if self._is_suspected() and (exceeded := await self.exceeded()):
+            if not self._is_suspected():
+                continue
+            if exceeded := await self.exceeded():
                 return exceeded
+            tree.refresh()
+            unnamed_kib = tree.unnamed_kib(self._root.stat().st_dev)
+            if self._used.kib + unnamed_kib > self._bound.kib:
+                return Ending.DISK
 
     async def exceeded(self) -> Ending | None:
         """Walk through the files; return the limit that they exceed."""
         began = time.monotonic()
         self._lost = (0, 0)
-        self._used = await asyncio.to_thread(_measure, self._root, self._bound)
+        walk = await asyncio.to_thread(_measure, self._root, self._bound)
+        self._used, self._hidden = walk.used, walk.hidden
         now = time.monotonic()
         self._rest_until = now + (now - began) / _SHARE
         return self._bound.exceeded_by(self._used)
 
     def _is_suspected(self) -> bool:
         """Return True if the file system lost so much since the last walk that the bound may be exceeded."""
-        before, self._free = self._free, self._read_free()
-        # What a neighbour frees meanwhile must not hide what this program takes.
-        self._lost = (
-            self._lost[0] + max(0, before[0] - self._free[0]),
-            self._lost[1] + max(0, before[1] - self._free[1]),
-        )
+        self._lose()
         missing_kib = min(self._bound.kib - self._used.kib, self._bound.shared_kib - self._used.shared_kib)
         suspected = self._lost[0] > missing_kib or self._lost[1] > self._bound.files - self._used.files
         return suspected and time.monotonic() >= self._rest_until
+
+    def _lose(self) -> None:
+        """Add what is lost; what a neighbour frees meanwhile must not hide what this program takes."""
+        before, self._free = self._free, self._read_free()
+        lost_kib, lost_files = (max(0, was - now) for was, now in zip(before, self._free, strict=True))
+        self._lost = self._lost[0] + lost_kib, self._lost[1] + lost_files
+        self._lost_in_all = self._lost_in_all[0] + lost_kib, self._lost_in_all[1] + lost_files
+
+    @property
+    def unseen(self) -> bool:
+        """True if files that this daemon must not read may exceed the bound: see `LIST`."""
+        self._lose()
+        limits = self._constraints
+        least_kib = min(limits.disk_kib, limits.memory_kib or limits.disk_kib)
+        return self._hidden and (self._lost_in_all[0] > least_kib or self._lost_in_all[1] > limits.disk_files)
+
+    def listed(self, listed: Captured) -> Ending | None:
+        """Return the limit that the files exceed together with those that `LIST` has printed."""
+        used = self._used
+        if listed.truncated:
+            return Ending.DISK
+        for line in listed.data.decode(errors="replace").splitlines():
+            blocks, _, place = line.partition(" ")
+            kib = int(blocks) * _BLOCK_BYTES // 1024
+            shared_kib = kib if place == "/dev/shm" else 0  # noqa: S108 - a path in the box
+            used = DiskUsage(used.kib + kib, used.files + 1, used.shared_kib + shared_kib)
+        return self._bound.exceeded_by(used)
 
     def _read_free(self) -> tuple[int, int]:
         disk = os.statvfs(self._root)
         return disk.f_bfree * disk.f_frsize // 1024, disk.f_ffree
 
 
-def _measure(root: Path, bound: DiskUsage | None) -> DiskUsage:
-    """Return the space and the files in a box, or as much of them as exceeds the bound already."""
+def _measure(root: Path, bound: DiskUsage | None) -> "_Walk":
+    """Walk through a box, until the bound is exceeded."""
     walk = _Walk(bound)
     for place in _places(root):
-        with contextlib.suppress(OSError):
+        try:
             walk.measure(os.open(place, _DIRECTORY), shared=place.name in _SHARED)
-    return walk.used
+        except PermissionError:
+            walk.hidden = True
+        except OSError:
+            continue
+    return walk
 
 
 def _places(root: Path) -> list[Path]:
@@ -103,7 +147,9 @@ def _places(root: Path) -> list[Path]:
 
 
 class _Walk:
-    """A walk through trees of any depth, by descriptor; links are not followed. State: what it found so far.
+    """A walk through trees of any depth, by descriptor; links are not followed.
+
+    State: what it found so far; `hidden`, if there are places that this daemon must not read.
 
     The program may move its directories meanwhile, and make them unreadable for a daemon that is not root:
     these do not count. After the run nothing moves any more.
@@ -112,6 +158,7 @@ class _Walk:
     def __init__(self, bound: DiskUsage | None) -> None:
         self._bound = bound
         self.used = DiskUsage()
+        self.hidden = False
 
     @property
     def _enough(self) -> bool:

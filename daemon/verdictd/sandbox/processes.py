@@ -91,7 +91,11 @@ async def _execute(
             _capture(room, overflow.set) as (stderr, err),
         ):
             try:
-                process = await asyncio.create_subprocess_exec(*argv, stdin=stdin_fd, stdout=out, stderr=err)
+                # In a session of its own: where the kernel shares the processors between sessions, many
+                # processes in a box starve neither the daemon nor other boxes.
+                process = await asyncio.create_subprocess_exec(
+                    *argv, stdin=stdin_fd, stdout=out, stderr=err, start_new_session=True
+                )
             finally:
                 out.close()
                 err.close()

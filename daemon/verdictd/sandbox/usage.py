@@ -1,12 +1,14 @@
 """Memory and CPU time of the processes in a box, read from /proc while they run.
 
 No figure that decides is more than what was used, but for one exception: a daemon that may not read
-`smaps_rollup` of the box's user (an isolate that is set-uid) counts shared memory once for each process.
+`smaps_rollup` of the box's user (an isolate that is set-uid) counts memory that processes map together once
+for each of them.
 """
 
 import contextlib
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ class _Stat:
     """Fields of /proc/PID/stat. CPU time in ticks; that of children counts those that were waited for."""
 
     started: int
+    faults: int
     own_ticks: int
     children_ticks: int
     threads: int
@@ -35,7 +38,7 @@ class ProcessTree:
     """The processes of one run: all that descend from process 1 of the sandbox, which is not one of them.
 
     Orphans become children of process 1, so the tree is whole. State: the last reading of each process that
-    is alive, and the CPU time of those that are not.
+    is alive, CPU time and faults of those that ended, and the last exact figure of memory.
     """
 
     def __init__(self, keeper: int) -> None:
@@ -43,7 +46,12 @@ class ProcessTree:
         self._first: int | None = None
         self._first_children_ticks = 0
         self._alive: dict[int, _Stat] = {}
+        self._inherited_kib: dict[int, int] = {}
+        """Anonymous memory of each process at its first reading."""
         self._ended_ticks = 0
+        self._ended_faults = 0
+        self._exact: tuple[int, int, int] | None = None
+        """Memory of all, the sum in which shared memory counts for each, and the faults until then."""
 
     def __len__(self) -> int:
         return len(self._alive)
@@ -63,9 +71,14 @@ class ProcessTree:
             pid = pending.pop()
             known, now = self._alive.get(pid), _stat(pid)
             if known is not None and (now is None or now.started != known.started):
-                self._ended_ticks += self._alive.pop(pid).own_ticks
-            if now is None or (known is not None and now.started != known.started):
+                del self._alive[pid], self._inherited_kib[pid]
+                self._ended_ticks += known.own_ticks
+                self._ended_faults += known.faults
                 continue
+            if now is None:
+                continue
+            if known is None:
+                self._inherited_kib[pid] = _anonymous_kib(pid)
             self._alive[pid] = now
             for child in _children(pid, all_threads=all_threads and now.threads > 1):
                 if child not in seen:
@@ -79,29 +92,87 @@ class ProcessTree:
         A process that ended is counted by the parent that waited for it, or else by its last reading: nobody
         waits for the children of a process that ignores SIGCHLD.
         """
-        own = sum(stat.own_ticks for stat in self._alive.values())
-        waited_for = self._first_children_ticks + sum(stat.children_ticks for stat in self._alive.values())
+        own = sum(each.own_ticks for each in self._alive.values())
+        waited_for = self._first_children_ticks + sum(each.children_ticks for each in self._alive.values())
         return (own + max(waited_for, self._ended_ticks)) / _TICKS_PER_S
 
     @property
     def at_most_kib(self) -> int:
         """Upper bound of the memory in use: resident sets, and page tables of everything that is mapped."""
-        return sum(stat.resident_kib + stat.mapped_kib // _MAPPED_BY_TABLES for stat in self._alive.values())
+        return sum(each.resident_kib + each.mapped_kib // _MAPPED_BY_TABLES for each in self._alive.values())
 
     def memory_kib(self, enough_kib: int) -> int:
-        """Return the memory in use, or a quick upper bound of it if that is at most `enough_kib`.
+        """Return the memory in use; where several processes share some, perhaps only a bound of it.
 
-        Memory is what belongs to processes: anonymous and shared pages and page tables; and the file pages
-        of the one that has most of them, as pages of programs and libraries are the same for all.
+        That bound is on the same side of `enough_kib`. Memory is what belongs to processes: anonymous and
+        shared pages and page tables; and the file pages of the one that has most of them, as pages of
+        programs and libraries are the same for all.
         """
-        used = [_status(pid) for pid in self._alive]
-        files_kib = max((each.get(b"RssFile", 0) for each in used), default=0)
-        tables_kib = sum(each.get(b"VmPTE", 0) for each in used)
-        owned_kib = sum(each.get(b"RssAnon", 0) + each.get(b"RssShmem", 0) for each in used)
-        if len(used) > 1 and owned_kib + files_kib + tables_kib > enough_kib:
-            with contextlib.suppress(PermissionError):
-                owned_kib = sum(_proportional_kib(pid) for pid in self._alive)
-        return owned_kib + files_kib + tables_kib
+        used = {pid: _sizes(_read(f"/proc/{pid}/status")) for pid in self._alive}
+        owned_kib = sum(
+            self._own_kib(pid, each.get(b"RssAnon", 0)) + each.get(b"RssShmem", 0)
+            for pid, each in used.items()
+        )
+        others_kib = sum(each.get(b"VmPTE", 0) for each in used.values())
+        others_kib += max((each.get(b"RssFile", 0) for each in used.values()), default=0)
+        if len(used) <= 1 or owned_kib + others_kib <= enough_kib:
+            return owned_kib + others_kib
+        # What a process has added since the first reading is certainly its own.
+        added_kib = sum(
+            max(0, each.get(b"RssAnon", 0) - self._inherited_kib[pid]) for pid, each in used.items()
+        )
+        if added_kib > enough_kib:
+            return added_kib
+        return others_kib + self._without_shared(owned_kib, enough_kib - others_kib)
+
+    def unnamed_kib(self, device: int | None = None) -> int:
+        """Return the size of open files without a name: on a device, or memory files where there is none.
+
+        Such files are in no directory, and in no resident set unless a process maps them. Those that this
+        daemon must not look at do not count.
+        """
+        sizes: dict[tuple[int, int], int] = {}
+        for pid in self._alive:
+            with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
+                for entry in entries:
+                    status = entry.stat()
+                    wanted = (
+                        status.st_dev == device
+                        if device is not None
+                        else str(Path(entry.path).readlink()).startswith("/memfd:")
+                    )
+                    if wanted and status.st_nlink == 0 and stat.S_ISREG(status.st_mode):
+                        sizes[status.st_dev, status.st_ino] = status.st_blocks // 2
+        return sum(sizes.values())
+
+    def _own_kib(self, pid: int, anonymous_kib: int) -> int:
+        """Return the anonymous memory that may be a process's own: inherited pages become so by faults."""
+        added_kib = anonymous_kib - self._inherited_kib[pid]
+        return min(anonymous_kib, max(added_kib, self._alive[pid].faults * _PAGE_KIB))
+
+    def _without_shared(self, owned_kib: int, enough_kib: int) -> int:
+        """Count memory that processes share once. The exact figure takes long, and is not read in vain.
+
+        Shared pages become a process's own by page faults, so that their number says how far an earlier
+        figure may be off.
+        """
+        faults = self._ended_faults + sum(each.faults for each in self._alive.values())
+        if self._exact is not None:
+            exact_kib, owned_before_kib, faults_before = self._exact
+            off_kib = max(owned_kib - owned_before_kib, (faults - faults_before) * _PAGE_KIB)
+            if exact_kib + off_kib <= enough_kib:
+                return exact_kib + off_kib
+        try:
+            exact_kib = sum(_proportional_kib(pid) for pid in self._alive)
+        except PermissionError:
+            return owned_kib
+        self._exact = exact_kib, owned_kib, faults
+        return exact_kib
+
+
+def host_shared_kib() -> int:
+    """Return the shared memory of this host: files in memory included, whoever has them."""
+    return _sizes(_read("/proc/meminfo")).get(b"Shmem", 0)
 
 
 def _stat(pid: int) -> _Stat | None:
@@ -114,6 +185,7 @@ def _stat(pid: int) -> _Stat | None:
     own, of_children = int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
     return _Stat(
         started=int(fields[19]),
+        faults=int(fields[7]),
         own_ticks=own,
         children_ticks=of_children,
         threads=int(fields[17]),
@@ -131,8 +203,9 @@ def _children(pid: int, *, all_threads: bool) -> Iterator[int]:
         yield from map(int, _read(f"/proc/{pid}/task/{thread}/children").split())
 
 
-def _status(pid: int) -> dict[bytes, int]:
-    return _sizes(_read(f"/proc/{pid}/status"))
+def _anonymous_kib(pid: int) -> int:
+    pages = _read(f"/proc/{pid}/statm").split()
+    return (int(pages[1]) - int(pages[2])) * _PAGE_KIB if pages else 0
 
 
 def _proportional_kib(pid: int) -> int:

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from verdictd.sandbox.model import Constraints, Ending, Watched
-from verdictd.sandbox.usage import ProcessTree
+from verdictd.sandbox.usage import ProcessTree, host_shared_kib
 
 # A program that takes memory at full speed is to be found before it has 256 MiB more than its limit.
 _SPEED_KIB_S = 5 * 1024 * 1024
@@ -12,11 +12,11 @@ _OVERSHOOT_KIB = 128 * 1024  # half of that: the other half is for the time in w
 _LONGEST_S = 0.1
 _LONGEST_FOR_COST_S = 0.25
 _SHARE = 0.01  # of one processor, for watching
-_THREADS_S = 0.25  # between two looks for processes that others than the first thread of a process started
+_LOOK_AT_ALL_S = 0.25  # between two looks at what takes longer: children of other threads, files in memory
 
 
 class Watcher:
-    """Watches one run. State: the largest figures so far.
+    """Watches one run. State: the largest figures so far, and the shared memory of the host before the run.
 
     `floor_kib`: memory up to which a figure says nothing about the program.
     """
@@ -26,6 +26,7 @@ class Watcher:
         self._memory_kib = None if limit_kib is None else max(limit_kib, floor_kib)
         self._cpu_time_s = constraints.cpu_time_s
         self._killed_at_s = constraints.cpu_time_s + constraints.cpu_extra_time_s
+        self._host_kib = 0
         self.watched = Watched()
 
     def __repr__(self) -> str:
@@ -39,17 +40,18 @@ class Watcher:
     async def watch(self, keeper: int) -> Ending:
         """Return the limit that the processes below this keeper exceeded, as soon as they do."""
         tree = ProcessTree(keeper)
-        look_at_threads_at = 0.0
+        self._host_kib = host_shared_kib()
+        look_at_all_at = 0.0
         used_kib = 0
         pause_s = 0.0
         while True:
             await asyncio.sleep(max(self._pause_s(used_kib), min(pause_s, _LONGEST_FOR_COST_S)))
             began_s = time.thread_time()
-            all_threads = time.monotonic() >= look_at_threads_at
-            if all_threads:
-                look_at_threads_at = time.monotonic() + _THREADS_S
-            tree.refresh(all_threads=all_threads)
-            used_kib = self._take(tree)
+            look_at_all = time.monotonic() >= look_at_all_at
+            if look_at_all:
+                look_at_all_at = time.monotonic() + _LOOK_AT_ALL_S
+            tree.refresh(all_threads=look_at_all)
+            used_kib = self._take(tree, look_at_all=look_at_all)
             if self._memory_kib is not None and used_kib > self._memory_kib:
                 return Ending.OUT_OF_MEMORY
             if self.watched.cpu_time_s > self._killed_at_s:
@@ -63,7 +65,7 @@ class Watcher:
         left_kib = max(0, self._memory_kib - used_kib) + _OVERSHOOT_KIB
         return min(left_kib / _SPEED_KIB_S, _LONGEST_S)
 
-    def _take(self, tree: ProcessTree) -> int:
+    def _take(self, tree: ProcessTree, *, look_at_all: bool) -> int:
         """Keep the largest figures; return the memory in use, or an upper bound below the limit."""
         used_kib = tree.at_most_kib
         peak_kib = self.watched.memory_kib
@@ -71,5 +73,9 @@ class Watcher:
         if limit_kib is not None and (used_kib > limit_kib or (len(tree) > 1 and used_kib > peak_kib)):
             used_kib = tree.memory_kib(limit_kib)
             peak_kib = max(peak_kib, used_kib)
+        if limit_kib is not None and look_at_all and host_shared_kib() - self._host_kib > limit_kib:
+            # Files in memory show in nothing but this figure of the whole host, unless one looks for them.
+            used_kib = max(used_kib, tree.unnamed_kib())
+            peak_kib = max(peak_kib, used_kib) if used_kib > limit_kib else peak_kib
         self.watched = Watched(peak_kib, max(self.watched.cpu_time_s, tree.cpu_time_s))
         return used_kib

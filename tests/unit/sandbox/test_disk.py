@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from verdictd.sandbox.disk import DiskWatch
-from verdictd.sandbox.model import PROBE_LIMITS, Constraints, Ending
+from verdictd.sandbox.embedded.trees import empty
+from verdictd.sandbox.model import PROBE_LIMITS, Captured, Constraints, Ending
 
 pytestmark = pytest.mark.anyio
 
@@ -63,9 +64,13 @@ async def test_tree_of_any_depth_is_walked(root: Path, depth: int, exceeded: End
         os.close(here)
         here = inner
     os.close(here)
+    found = await watch.exceeded()
+    after = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    top = os.open(root / "box", os.O_RDONLY)
+    empty(top)  # pytest's own cleaning would recurse
+    os.close(top)
 
-    assert exceeded == await watch.exceeded()
-    assert before == len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    assert (exceeded, before) == (found, after)
 
 
 async def test_links_are_not_followed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -89,3 +94,20 @@ async def test_watch_ends_when_the_bound_is_exceeded(root: Path) -> None:
     fill(root / "box/a", 2_000)
 
     assert Ending.DISK == await watch.watch(0)
+
+
+@pytest.mark.parametrize(
+    ("listed", "exceeded"),
+    [
+        (Captured(b"8 /tmp\n0 /dev/shm\n"), None),
+        (Captured(b"1200 /tmp\n1000 /tmp\n"), Ending.DISK),
+        (Captured(b"1200 /dev/shm\n"), Ending.OUT_OF_MEMORY),
+        (Captured(b"0 /tmp\n" * 101), Ending.DISK),
+        (Captured(b"0 /tmp\n0 /t", truncated=True), Ending.DISK),
+    ],
+)
+async def test_files_that_are_hidden_are_counted_from_a_list(
+    root: Path, listed: Captured, exceeded: Ending | None
+) -> None:
+    """A set-uid isolate gives /tmp to the box's user: there, find prints blocks and places."""
+    assert exceeded == DiskWatch(root, BOUND).listed(listed)
