@@ -152,9 +152,9 @@ async def test_client_that_hangs_up_finds_the_result_on_the_results_queue(shared
     ("submission", "errors"),
     [
         (b"", ["Invalid JSON: EOF while parsing a value at line 1 column 0"]),
-        (b"[]", ["Input should be an object"]),
+        (b"[]", ["must be an object"]),
         ({"language": "bash"}, ["Field required"]),
-        (bash("", cpu_time_limit="1", nonsense=1), ["Input should be a valid number", "unknown field"]),
+        (bash("", cpu_time_limit="1", nonsense=1), ["must be a number", "unknown field"]),
         (bash("", id="a b"), [f"String should match pattern '{ID_PATTERN}'"]),
     ],
 )

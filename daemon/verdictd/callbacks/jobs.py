@@ -13,6 +13,7 @@ from verdictd.amqp.delivery import Delivery
 from verdictd.amqp.publisher import Publisher, json_message
 from verdictd.amqp.replies import trace_headers
 from verdictd.amqp.topology import retry_queue
+from verdictd.contract.validation import in_words
 from verdictd.settings import CallbackSettings
 
 _JITTER = 0.2
@@ -71,7 +72,7 @@ class Job:
             delivery.body.decode()
         except ValidationError as error:
             raise NotAJob(
-                "; ".join(f"header {one['loc'][0]}: {one['msg']}" for one in error.errors())
+                "; ".join(f"header {one['loc'][0]}: {in_words(one)}" for one in error.errors())
             ) from None
         except UnicodeDecodeError:
             raise NotAJob("the body is not UTF-8") from None

@@ -12,6 +12,7 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 from yarl import URL
 
 from verdictd import __version__
+from verdictd.contract.validation import in_words
 from verdictd.monitoring.status import DaemonStatus
 from verdictd.settings import HttpSettings
 
@@ -121,4 +122,4 @@ def _why(error: OSError) -> str:
 def _first(error: ValidationError) -> str:
     problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
     where = ".".join(map(str, problem["loc"]))
-    return f"{where}: {problem['msg']}" if where else problem["msg"]
+    return f"{where}: {in_words(problem)}" if where else in_words(problem)
