@@ -24,6 +24,13 @@ class InvalidSubmission(VerdictdError):
         self.problems = problems
 
 
+def file_error(error: OSError) -> str:
+    """Return the reason of an error in plain words, with the file where it has one."""
+    if error.errno is None or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+
+
 class FaultKind(StrEnum):
     """The step at which the sandbox failed."""
 

@@ -59,7 +59,11 @@ def _words(value: object) -> object:
 
 
 def _network(value: object) -> object:
-    return ip_network(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return ip_network(value)
+    if isinstance(value, (IPv4Network, IPv6Network)):
+        return value
+    raise ValueError('must be a network such as "10.20.0.0/16"')
 
 
 _T = TypeVar("_T")

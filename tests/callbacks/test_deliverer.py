@@ -151,7 +151,7 @@ async def test_retry_after_is_honoured(amqp_url: str) -> None:
 
 
 NOT_JOBS: list[tuple[bytes, dict[str, str | int], str]] = [
-    (b"{}", {}, "header url: Field required; header submission_id: Field required; header webhook_id: "),
+    (b"{}", {}, "header url: must be given; header submission_id: must be given; header webhook_id: "),
     (
         b"[]",
         {"url": "http://a/", "submission_id": "a", "webhook_id": "a\r\nb: c"},
@@ -160,7 +160,7 @@ NOT_JOBS: list[tuple[bytes, dict[str, str | int], str]] = [
     (
         b"0",
         {"url": "http://a/", "submission_id": "a", "webhook_id": "a", "tries": -1},
-        "header tries: Input should be greater than or equal to 0",
+        "header tries: must be greater than or equal to 0",
     ),
     (b"\xff", {"url": "http://a/", "submission_id": "a", "webhook_id": "a"}, "the body is not UTF-8"),
 ]

@@ -167,5 +167,5 @@ async def test_port_that_is_taken_is_in_the_status(listening: Manager, amqp_url:
             await wait_until(listening.states)
 
     assert 1 == ended
-    assert f"('127.0.0.1', {port}): address already in use" in listening.states("STATUS")[-1]
+    assert f"http.host 127.0.0.1, http.port {port}: Address already in use" in listening.states("STATUS")[-1]
     assert "Traceback" not in running.text

@@ -150,7 +150,7 @@ NO_DAEMONS: list[tuple[Behave, str]] = [
     (answers(404), "answers with HTTP status 404"),
     (answers(302, "Location: http://127.0.0.1:1/"), "answers with HTTP status 302"),
     (answers(200, body=b"<html>"), r"not the status of a verdictd [0-9.]+: Invalid JSON: .+"),
-    (answers(200, body=b'{"host": "a"}'), r"not the status of a verdictd [0-9.]+: at: Field required"),
+    (answers(200, body=b'{"host": "a"}'), r"not the status of a verdictd [0-9.]+: at: must be given"),
 ]
 
 

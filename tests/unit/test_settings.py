@@ -122,7 +122,7 @@ def test_credentials_that_are_missing_are_reported(monkeypatch: pytest.MonkeyPat
     """A directory that was promised and is not there is no reason to go on without it."""
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/nonexistent")
 
-    assert "[Errno 2] No such file or directory: '/nonexistent'" == refusal()
+    assert "/nonexistent: No such file or directory" == refusal()
 
 
 @pytest.mark.parametrize(
@@ -131,10 +131,10 @@ def test_credentials_that_are_missing_are_reported(monkeypatch: pytest.MonkeyPat
         ("VERDICTD_BROKER__ULR", SECRET, "broker.ulr: no such setting"),
         ("VERDICTD_BROKR__URL", SECRET, "VERDICTD_BROKR__URL: no such setting; they are named as in"),
         ("VERDICTD_BROKER_URL", SECRET, "VERDICTD_BROKER_URL: no such setting; they are named as in"),
-        ("VERDICTD_BROKER__URL__X", SECRET, "broker.url: must be a valid string"),
+        ("VERDICTD_BROKER__URL__X", SECRET, "broker.url: must be a string"),
         ("VERDICTD_BROKER", SECRET, 'error parsing value for field "broker"'),
-        ("VERDICTD_SANDBOX__BOXES", "", "sandbox.boxes: must be a valid integer"),
-        ("VERDICTD_SANDBOX__BOXES", "many", "sandbox.boxes: must be a valid integer"),
+        ("VERDICTD_SANDBOX__BOXES", "", "sandbox.boxes: must be an integer"),
+        ("VERDICTD_SANDBOX__BOXES", "many", "sandbox.boxes: must be an integer"),
         ("VERDICTD_LIMITS__CPU_TIME_LIMIT__MXA", "1", "limits.cpu_time_limit.mxa: no such setting"),
     ],
 )
@@ -163,7 +163,7 @@ def test_variables_of_others_are_let_through(monkeypatch: pytest.MonkeyPatch, na
     [
         (f'[broker]\nulr = "{SECRET}"', "broker.ulr: no such setting"),
         ("[brokr]", "brokr: no such setting"),
-        (f'broker = "{SECRET}"', "broker: must be a valid dictionary or instance of BrokerSettings"),
+        (f'broker = "{SECRET}"', "broker: must be a table"),
         ("[broker]\nheartbeat_s = 0", "broker.heartbeat_s: must be greater than or equal to 1, got 0"),
         (f'[broker]\nurl = "http://u:{SECRET}@h/"', f"broker.url: {URL_REASON}"),
         (f'[broker]\nurl = "amqp://u:{SECRET}/x@h/"', f"broker.url: {URL_REASON}"),
@@ -211,7 +211,7 @@ def test_variables_of_others_are_let_through(monkeypatch: pytest.MonkeyPatch, na
         ("[judge]\nsubmission_timeout_s = inf", "judge.submission_timeout_s: must be"),
         ("[log]\nlevel = 'loud'", "log.level: must be 'debug', 'info', 'warning' or 'error', got 'loud'"),
         ("[limits]\nmetadata_bytes = 8000000", "limits: metadata_bytes must be at most half of result_bytes"),
-        ("[limits]\ncpu_time_limit = 3", "limits.cpu_time_limit: must be a valid dictionary"),
+        ("[limits]\ncpu_time_limit = 3", "limits.cpu_time_limit: must be a table"),
         ("[limits.cpu_time_limit]\nmax = nan", "limits.cpu_time_limit.max: must be a finite number"),
         ("[limits.memory_limit]\nmax = 1e400", "limits.memory_limit.max: must be a finite number"),
         ("[limits.memory_limit]\nmin = 0", "limits.memory_limit: must satisfy 1 <= min <= default <= max"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -19,6 +20,11 @@ from verdictd.errors import BrokerUnavailable
 from verdictd.settings import BrokerSettings
 
 CLOSE_TIMEOUT_S = 3
+WRONG_LOGIN = "wrong user or password?"
+NO_VHOST = "the virtual host does not exist, or the user may not use it"
+NO_TLS = "this port does not speak TLS"
+BAD_CERTIFICATE = "its certificate is not accepted"
+CLOSED_AT_ONCE = "it closed the connection at once"
 
 log = structlog.get_logger()
 
@@ -44,6 +50,12 @@ async def connect(settings: BrokerSettings, name: str) -> AsyncIterator[Abstract
                 await opened.close()
 
 
+def version_of(opened: AbstractConnection) -> str:
+    """Return the version of RabbitMQ at the other end, as it says itself; empty if it does not."""
+    underlay: Any = opened.transport.connection if opened.transport else None
+    return str((getattr(underlay, "server_properties", None) or {}).get("version", ""))
+
+
 def tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
     """Return the context for `amqps`; it checks the broker's certificate, against `ca_file` alone if set."""
     if URL(settings.url.get_secret_value()).scheme != "amqps":
@@ -54,7 +66,7 @@ def tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
             context.load_cert_chain(settings.cert_file, settings.key_file)
     except OSError as error:
         files = f"ca_file {settings.ca_file}, cert_file {settings.cert_file}, key_file {settings.key_file}"
-        raise BrokerUnavailable(f"TLS cannot be set up from {files}: {error}") from error
+        raise BrokerUnavailable(f"TLS cannot be set up from {files}: {error.strerror or error}") from error
     return context
 
 
@@ -101,15 +113,27 @@ def _reason(error: BaseException | None) -> str:
             return "no answer in time"
         case OSError(errno=errno.ECONNREFUSED):
             return "Connection refused"
+        case OSError() if (reason := _reason_of_tls(str(error))) is not None:
+            return reason
         case exceptions.ChannelInvalidStateError():
             return "the channel is closed"
         case exceptions.ProbableAuthenticationError():
-            return f"wrong user or password? {error.args[-1]}"
+            return f"{WRONG_LOGIN} {error.args[-1]}"
         case exceptions.ChannelPreconditionFailed() if "inequivalent" in str(error):
             return f"{error.args[-1]} (delete the queue, or set declare = false)"
         case exceptions.InvalidFrameError() if "Connection.OpenOk" in str(error):
-            return "the virtual host does not exist, or the user may not use it"
+            return NO_VHOST
         case exceptions.DeliveryError():
             return str(error)
         case _:
             return str(error.args[-1]) if error.args else type(error).__name__
+
+
+def _reason_of_tls(said: str) -> str | None:
+    """Return the reason where one side spoke TLS and the other did not, or did not like what it heard."""
+    if "WRONG_VERSION_NUMBER" in said:
+        return NO_TLS
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        found = re.search(r"verify failed: (.*?)\.? \(_ssl", said)
+        return f"{BAD_CERTIFICATE}: {found[1]}" if found else BAD_CERTIFICATE
+    return CLOSED_AT_ONCE if "unexpectedly closed" in said else None

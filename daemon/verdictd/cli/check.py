@@ -8,8 +8,10 @@ from rich.console import Console
 from rich.text import Text
 
 from verdictd.amqp import topology
-from verdictd.amqp.connection import connect
+from verdictd.amqp.connection import connect, version_of
+from verdictd.cli.remedies import broker_remedy
 from verdictd.cli.words import memory_words, printable, status_words
+from verdictd.contract.limits import MIB, Limits
 from verdictd.contract.result import Status
 from verdictd.contract.submission import submission_model
 from verdictd.errors import BrokerUnavailable, InvalidSubmission, SandboxBroken
@@ -81,10 +83,25 @@ async def _broker(settings: Settings) -> Check:
     wanted = topology.queues(settings.broker, settings.callbacks)
     try:
         async with connect(settings.broker, "verdictd check") as connection:
+            version = version_of(connection)
             await topology.declare(connection, settings.broker, wanted)
-            return Check("broker", "connected; every queue exists with the right arguments")
     except BrokerUnavailable as error:
-        return Check("broker", str(error), "start RabbitMQ, or correct broker.url")
+        return Check("broker", str(error), broker_remedy(error, settings.broker))
+    found = f"RabbitMQ {version or 'of unknown version'}; every queue exists with the right arguments"
+    return Check("broker", found + too_large_words(version, settings.limits))
+
+
+def too_large_words(version: str, limits: Limits) -> str:
+    """Return a warning where this RabbitMQ does not take the largest messages unless it is told to."""
+    major = version.partition(".")[0]
+    bound = 16 * MIB if not major.isdecimal() or int(major) >= 4 else 128 * MIB
+    sizes = {"message_bytes": limits.message_bytes, "result_bytes": limits.result_bytes}
+    too_large = [f"limits.{name} is {size}" for name, size in sizes.items() if size > bound]
+    if not too_large:
+        return ""
+    return (
+        f"; {' and '.join(too_large)}, but it takes at most {bound} unless max_message_size is raised there"
+    )
 
 
 async def _host(settings: Settings, host: Judgehost) -> AsyncIterator[Check]:

@@ -1,7 +1,6 @@
 """Reads the settings: from a TOML file, the environment and the credentials of systemd."""
 
 import os
-import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, TomlConfigSettingsSource
 from pydantic_settings import SettingsError as SourceError
 
+from verdictd.contract.validation import UNKNOWN, dotted, in_table_words, in_words
+from verdictd.errors import file_error
 from verdictd.settings import PREFIX, SEPARATOR, Settings
 
 DEFAULT_FILE = Path("/etc/verdictd/verdictd.toml")
@@ -50,7 +51,9 @@ def load(file: Path | None = None) -> Settings:
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False)
         raise SettingsError("; ".join(map(_explain, problems))) from None
-    except (OSError, SourceError) as error:
+    except OSError as error:
+        raise SettingsError(file_error(error)) from None
+    except SourceError as error:
         raise SettingsError(str(error)) from None
 
 
@@ -83,11 +86,11 @@ def _credentials() -> dict[str, Any]:
 
 def _explain(problem: ErrorDetails) -> str:
     """Say which setting is wrong, what it must be, and what it got unless that may be a secret."""
-    where = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "extra_forbidden":
+    where = dotted(problem["loc"])
+    message = in_words(problem)
+    if message == UNKNOWN:
         return f"{where}: no such setting"
-    message = problem["msg"].removeprefix("Value error, ")
-    message = re.sub(r"^(Input|String|Value) should ", "must ", message)
+    message = in_table_words(message)
     if _may_be_shown(problem):
         message += f", got {problem['input']!r}"
     return f"{where}: {message}" if where else message

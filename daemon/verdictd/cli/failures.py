@@ -7,7 +7,7 @@ import typer
 from verdictd import logs
 from verdictd.cli.configuration import SettingsError
 from verdictd.cli.words import printable
-from verdictd.errors import BrokerUnavailable
+from verdictd.errors import BrokerUnavailable, file_error
 from verdictd.judging.languages import LanguagesError
 from verdictd.monitoring import systemd
 from verdictd.sandbox.discovery import NoSandbox
@@ -24,8 +24,9 @@ def exit_with(error: Exception) -> None:
     cause = _only(error)
     exit_code = _exit_code(cause)
     if exit_code is not None:
-        typer.echo(f"{logs.error_prefix()}verdictd: {printable(str(cause))}", err=True)
-        systemd.notify(systemd.status(str(cause)))
+        said = file_error(cause) if isinstance(cause, OSError) else str(cause)
+        typer.echo(f"{logs.error_prefix()}verdictd: {printable(said)}", err=True)
+        systemd.notify(systemd.status(said))
         sys.exit(exit_code)
 
 

@@ -36,17 +36,28 @@ class Received(Wire):
 INVALID_JSON = "Invalid JSON: "
 """Beginning of the reason why a text is not JSON."""
 UNKNOWN = "unknown field"
+_BOOLEAN, _INTEGER, _NUMBER = "must be true or false", "must be an integer", "must be a number"
+_LIST, _OBJECT = "must be a list", "must be an object"
 _WORDS = {
-    "bool_type": "must be true or false",
-    "dict_type": "must be an object",
+    "bool_parsing": _BOOLEAN,
+    "bool_type": _BOOLEAN,
+    "dataclass_type": _OBJECT,
+    "dict_type": _OBJECT,
     "extra_forbidden": UNKNOWN,
     "finite_number": "must be a finite number",
-    "float_type": "must be a number",
-    "int_from_float": "must be an integer",
-    "int_type": "must be an integer",
+    "float_parsing": _NUMBER,
+    "float_type": _NUMBER,
+    "frozen_set_type": _LIST,
+    "int_from_float": _INTEGER,
+    "int_parsing": _INTEGER,
+    "int_type": _INTEGER,
+    "list_type": _LIST,
+    "mapping_type": _OBJECT,
     "missing": "must be given",
-    "model_type": "must be an object",
+    "model_type": _OBJECT,
+    "path_type": "must be a path",
     "string_type": "must be a string",
+    "tuple_type": _LIST,
     "unexpected_keyword_argument": UNKNOWN,
 }
 
@@ -56,7 +67,7 @@ def in_words(error: ErrorDetails) -> str:
     if error["type"] in _WORDS:
         return _WORDS[error["type"]]
     message = error["msg"].removeprefix("Value error, ")
-    return re.sub(r"^(Input|String|Value|Tuple|List|URL) should ", "must ", message)
+    return re.sub(r"^[A-Z]\w+ should ", "must ", message)
 
 
 def reasons(error: ValidationError, *, unknown: str = UNKNOWN) -> Iterator[tuple[Location, str]]:
@@ -73,8 +84,18 @@ def pointer(location: Location, part_length: int) -> str:
 
 
 def explain(error: ValidationError, *, unknown: str = UNKNOWN) -> list[str]:
-    """Return every error as `path.to.key: reason`."""
+    """Return every error of a TOML file as `path.to.key: reason`."""
     return [
-        f"{'.'.join(map(str, location))}: {reason}" if location else reason
+        f"{dotted(location)}: {in_table_words(reason)}" if location else in_table_words(reason)
         for location, reason in reasons(error, unknown=unknown)
     ]
+
+
+def dotted(location: Location) -> str:
+    """Return a path as TOML has it, without the parts in which the library names its own branches."""
+    return ".".join(str(part) for part in location if "[" not in str(part))
+
+
+def in_table_words(reason: str) -> str:
+    """Return a reason in the words of TOML, where an object is a table."""
+    return reason.replace(_OBJECT, "must be a table")

@@ -1,6 +1,7 @@
 """HTTP server, with limits on connections, headers and time."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -66,7 +67,12 @@ async def _listening(server: web.Server, settings: HttpSettings) -> asyncio.Serv
             max_headers=_MAX_HEADERS,
         )
 
-    return await loop.create_server(accept, settings.host, settings.port, reuse_address=True)
+    try:
+        return await loop.create_server(accept, settings.host, settings.port, reuse_address=True)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        where = f"http.host {settings.host}, http.port {settings.port}"
+        raise OSError(f"cannot listen on {where}: {reason or error}") from error
 
 
 class _Connection(web.RequestHandler):
