@@ -31,6 +31,12 @@ run_cmd = "./main"
 artifacts = ["main"]
 
 [[language]]
+name = "made whole"
+source_file = "make.sh"
+compile_cmd = "bash make.sh"
+run_cmd = "./main"
+
+[[language]]
 name = "direct"
 source_file = "main.txt"
 run_cmd = "./main.txt"
