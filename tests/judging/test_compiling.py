@@ -24,7 +24,11 @@ SEVERAL = {
     "c": ("c", C_MAIN, {"value.c": C_VALUE}),
     "c in a folder": ("c", C_MAIN, {"lib/value.c": C_VALUE}),
     "c that is included": ("c", f'#include "value.c"\n{C_MAIN}', {"value.c": C_VALUE}),
-    "c with a header": ("c", f'#include "value.h"\n{C_MAIN}', {"value.h": "int value(void);", "value.c": C_VALUE}),
+    "c with a header": (
+        "c",
+        f'#include "value.h"\n{C_MAIN}',
+        {"value.h": "int value(void);", "value.c": C_VALUE},
+    ),
     "c named as an option": ("c", C_MAIN, {"-o.c": C_VALUE}),
     "c named as a list": ("c", C_MAIN, {"@value.c": C_VALUE}),
     "c with a space": ("c", C_MAIN, {"the value.c": C_VALUE}),
@@ -173,7 +177,9 @@ LAST_WORDS = {
     "python": "raise MemoryError",
     "cpp": "#include <new>\nint main() { throw std::bad_alloc(); }",
     "javascript": "const kept = []; for (;;) kept.push([kept.length + 0.5, {}]);",
-    "java": 'class A { public static void main(String[] a) { throw new OutOfMemoryError("Java heap space"); } }',
+    "java": """class A {
+        public static void main(String[] a) { throw new OutOfMemoryError("Java heap space"); }
+    }""",
     "ruby": "raise NoMemoryError",
     "php": "<?php for ($kept = [];;) $kept[] = str_repeat('x', 1 << 20);",
     "lua": "error('not enough memory')",
@@ -232,7 +238,10 @@ LIVE = {
         }
     """,
     "ruby": "blocks = ARGV[0].to_i.times.map { |i| 'x' * (1 << 20) + i.to_s }\nputs blocks.size",
-    "php": "<?php for ($i = 0; $i < $argv[1]; $i++) $blocks[] = str_repeat('x', 1 << 20) . $i; echo count($blocks);",
+    "php": """<?php
+        for ($i = 0; $i < $argv[1]; $i++) $blocks[] = str_repeat('x', 1 << 20) . $i;
+        echo count($blocks);
+    """,
     "lua": "local b = {} for i = 1, tonumber(arg[1]) do b[i] = string.rep('x', 1048576) .. i end print(#b)",
 }  # fmt: skip
 
@@ -247,7 +256,7 @@ LIVE = {
         (256, 280, Status.MEMORY_LIMIT_EXCEEDED),
     ],
 )
-async def test_half_of_the_memory_limit_can_be_live_data(
+async def test_half_of_the_memory_limit_can_be_live_data(  # noqa: PLR0917 - the columns of the table
     judge: Judge, host: Judgehost, language: str, limit_mib: int, live_mib: int, status: Status
 ) -> None:
     """Half of the limit fits into every runtime, and more than the limit into none."""

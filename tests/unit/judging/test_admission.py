@@ -122,7 +122,7 @@ def test_anything_that_is_allowed_is_admitted(fields: dict[str, Any]) -> None:
     ("egress", "problem"),
     [
         (None, "callbacks are disabled on this judge; the result goes to the reply queue"),
-        (Egress(networks=(), hosts=(), ports=(80,)), "port 443 is not allowed; these are: 80"),
+        (Egress(networks=(), hosts=(), ports=(80,)), "port 443 is not allowed; allowed: 80"),
         (Egress(networks=(), hosts=(), ports=(443,)), None),
     ],
 )
