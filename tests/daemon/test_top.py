@@ -44,7 +44,7 @@ async def served(broker: PrivateBroker, tmp_path_factory: pytest.TempPathFactory
 async def judging(served: Site) -> AsyncIterator[str]:
     """Run a submission in a box until the block ends, and give its id; it is accepted then."""
     key = str(uuid.uuid4())
-    submission = {"id": key, "language": "bash", "source_code": "sleep 5", "wall_time_limit": 60}
+    submission = {"id": key, "language": "bash", "source_code": "sleep 8", "wall_time_limit": 60}
     posting = asyncio.create_task(served.post(submission, wait=True))
     await until_in_box(served, 1)
     yield key
@@ -119,7 +119,7 @@ async def test_script_of_the_readme_counts_what_waits(served: Site) -> None:
         stdout=asyncio.subprocess.PIPE,
         env=environment(http__tokens=TOKEN, http__port=str(served.port)) | {"PATH": path},
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         out, _ = await process.communicate()
 
     assert b"0\n" == out
