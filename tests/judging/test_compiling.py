@@ -24,7 +24,7 @@ SEVERAL = {
     "c": ("c", C_MAIN, {"value.c": C_VALUE}),
     "c in a folder": ("c", C_MAIN, {"lib/value.c": C_VALUE}),
     "c that is included": ("c", f'#include "value.c"\n{C_MAIN}', {"value.c": C_VALUE}),
-    "c with a header": ("c", f'#include "value.h"\n{C_MAIN}', {"value.h": "int value(void);", "value.c": C_VALUE}),
+    "c with a header": ("c", f'#include "a.h"\n{C_MAIN}', {"a.h": "int value(void);", "a.c": C_VALUE}),
     "c named as an option": ("c", C_MAIN, {"-o.c": C_VALUE}),
     "c named as a list": ("c", C_MAIN, {"@value.c": C_VALUE}),
     "c with a space": ("c", C_MAIN, {"the value.c": C_VALUE}),
