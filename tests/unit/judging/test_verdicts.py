@@ -1,5 +1,8 @@
 """A report and an expected output become a status."""
 
+import re
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,3 +116,31 @@ def test_empty_expectation_is_one() -> None:
     """Expecting nothing to be printed is not the same as expecting nothing."""
     assert Status.WRONG_ANSWER is verdict(ran(), LIMITS, b"").status
     assert Status.ACCEPTED is verdict(ran(), LIMITS, None).status
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "signal", "text", "status"),
+    [
+        (1, None, b"x\nMemoryError: no\n", Status.MEMORY_LIMIT_EXCEEDED),
+        (None, 6, b"MemoryError", Status.MEMORY_LIMIT_EXCEEDED),
+        (1, None, b"MemoryError" + b"\n" * 65_000, Status.MEMORY_LIMIT_EXCEEDED),
+        (1, None, b"MemoryError" + b"\n" * 66_000, Status.RUNTIME_ERROR_NZEC),
+        (1, None, b"NoMemoryErrors", Status.RUNTIME_ERROR_NZEC),
+        (None, 11, b"MemoryError", Status.RUNTIME_ERROR_SIGSEGV),
+        (0, None, b"MemoryError", Status.ACCEPTED),
+    ],
+)
+@pytest.mark.parametrize("redirected", [False, True])
+def test_last_words_of_a_failed_program_tell_that_memory_is_out(
+    exit_code: int | None, signal: int | None, text: bytes, status: Status, *, redirected: bool
+) -> None:
+    """They count at the end of stderr, of a program that exited with a failure or by SIGABRT."""
+    report = replace(
+        ran(Ending.SIGNALLED if signal else Ending.EXITED, exit_code=exit_code),
+        signal=signal,
+        stdout=Captured(text if redirected else b"out"),
+        stderr=Captured(b"" if redirected else text),
+    )
+    decided = verdict(report, LIMITS, None, out_of_memory=[re.compile(r"(?m)^MemoryError\b")])
+
+    assert status == decided.status

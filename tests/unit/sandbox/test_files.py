@@ -53,6 +53,37 @@ def test_taken_files_are_those_that_match(directory: int, tmp_path: Path) -> Non
     assert ["Main$1.class", "Main.class"] == [file.name for file in take(directory, ["M*.class"], 100)]
 
 
+def test_files_in_directories_are_taken_where_a_pattern_leads_there(directory: int, tmp_path: Path) -> None:
+    """Directories are entered by descriptor; empty ones are not kept."""
+    place(directory, [File("Main.class", b"1"), File("a/b/C.class", b"2"), File("a/C.java", b"3")])
+    (tmp_path / "box/empty").mkdir()
+
+    assert [("Main.class", b"1"), ("a/b/C.class", b"2")] == [
+        (file.name, file.content) for file in take(directory, ["**/*.class"], 100)
+    ]
+    assert ["Main.class", "a/C.java", "a/b/C.class"] == [file.name for file in take(directory, ["**"], 100)]
+
+
+def test_link_to_a_directory_is_not_entered(directory: int, tmp_path: Path) -> None:
+    """A link that matches is not a regular file; one that does not match is nothing."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/X.class").write_text("secret")
+    (tmp_path / "box/way").symlink_to(tmp_path / "outside")
+
+    assert () == take(directory, ["**/*.class"], 100)
+    with pytest.raises(UnusableFile, match="not a regular file"):
+        take(directory, ["**"], 100)
+
+
+def test_directories_without_end_are_refused(directory: int, tmp_path: Path) -> None:
+    """A compiler cannot keep the daemon busy with directories."""
+    (tmp_path / "box" / "/".join("d" * 40)).mkdir(parents=True)
+    with pytest.raises(UnusableFile, match="more than 32 deep"):
+        take(directory, ["**"], 100)
+
+    assert () == take(directory, ["*.class"], 100)
+
+
 def test_files_larger_than_allowed_are_refused(directory: int, tmp_path: Path) -> None:
     """The bound is for all of them together, and a hole counts like any other part."""
     (tmp_path / "box/a").write_bytes(b"x" * 60)

@@ -20,12 +20,19 @@ pytestmark = pytest.mark.anyio
 
 
 async def shell(
-    script: str, *, stdin: bytes = b"", output_bytes: int = 1_000, deadline_s: float = 60, grace_s: float = 60
+    script: str,
+    *,
+    stdin: bytes = b"",
+    output_bytes: int = 1_000,
+    dropped_bytes: int = 0,
+    deadline_s: float = 60,
+    grace_s: float = 60,
 ) -> ProcessResult:
     return await execute(
         ["/bin/bash", "-c", script],
         stdin=stdin,
         output_bytes=output_bytes,
+        dropped_bytes=dropped_bytes,
         deadline_s=deadline_s,
         grace_s=grace_s,
     )
@@ -81,6 +88,16 @@ async def test_output_at_the_limit_is_not_too_much() -> None:
     outcome = await shell("head -c 1000 /dev/zero")
 
     assert (None, 1_000, False) == (outcome.ended_for, len(outcome.stdout.data), outcome.stdout.truncated)
+
+
+async def test_output_beyond_the_limit_can_be_dropped() -> None:
+    """A child may write more than is kept, up to a bound of its own."""
+    fine = await shell("head -c 3000000 /dev/zero; echo end >&2", dropped_bytes=3_000_000)
+    over = await shell("yes", dropped_bytes=3_000_000)
+
+    assert (0, False, True) == (fine.returncode, fine.overflowed, fine.stdout.truncated)
+    assert (1_000, b"end\n") == (len(fine.stdout.data), fine.stderr.data)
+    assert (True, 1_000) == (over.overflowed, len(over.stdout.data))
 
 
 async def test_child_that_outlives_its_deadline_is_asked_to_end() -> None:
