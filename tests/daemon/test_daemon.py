@@ -286,7 +286,7 @@ async def test_sigterm_finishes_what_is_in_a_box_and_puts_the_rest_back(start: S
 
 def keepers(running: Daemon) -> list[int]:
     """The sandboxes that run submissions now, by process id."""
-    return sandboxes(running.process.pid, "main.sh")
+    return sandboxes(running.process.pid, "./main.sh")
 
 
 def kill_keepers(running: Daemon) -> None:
