@@ -107,11 +107,57 @@ async def test_etc_has_nothing_of_the_hosts(judge: Judge) -> None:
     assert "127.0.0.1 localhost" in result.stdout
 
 
+async def test_etc_does_not_tell_what_ran_before(judge: Judge) -> None:
+    """The folders of one language are not there for the next, nor is what comes with the network."""
+    for language, source, fields in (
+        ("php", "<?php", {}),
+        ("networked", "", {"enable_network": True}),
+        ("java", "public class Main { public static void main(String[] a) { } }", {}),
+    ):
+        assert Status.ACCEPTED == (await judge(language, source, **fields, **LIMITS)).status
+    results = [await judge("bash", "ls -d /etc/*/") for _ in range(3)]
+
+    assert ["/etc/alternatives/\n"] * 3 == [result.stdout for result in results]
+
+
 async def test_boxes_know_only_their_own_user(judge: Judge) -> None:
     """Each box names its own user id, and the three users that every system has."""
     result = await judge("bash", "grep -c . /etc/passwd; grep $(id -u) /etc/passwd | cut -d: -f1,6")
 
     assert "3\nbox:/tmp\n" == result.stdout
+
+
+CANNOT_WORK: Mapping[str, tuple[str, str]] = {
+    "flock": ("python", "import fcntl; fcntl.flock(open('file', 'w'), fcntl.LOCK_EX)"),
+    "lockf": ("python", "import fcntl; fcntl.lockf(open('file', 'w'), fcntl.LOCK_EX)"),
+    "SQLite on a file": (
+        "python",
+        "import sqlite3; sqlite3.connect('file.db').execute('create table t (n)')",
+    ),
+    "LOCK_EX of PHP": ("php", "<?php exit(file_put_contents('file', 'x', LOCK_EX) === false ? 1 : 0);"),
+    "network": ("bash", "echo > /dev/tcp/192.0.2.1/80"),
+    "writing to /usr": ("bash", "touch /usr/x"),
+    "writing to /": ("bash", "touch /x"),
+    "terminal": ("bash", "echo > /dev/tty"),
+    "terminals of streams": ("bash", "[ -t 0 ] || [ -t 1 ] || [ -t 2 ]"),
+}
+
+
+@pytest.mark.parametrize("case", CANNOT_WORK)
+async def test_documented_limits_of_a_box_are_met(judge: Judge, case: str) -> None:
+    """The contract says that these do not work."""
+    language, source = CANNOT_WORK[case]
+    result = await judge(language, source)
+
+    assert Status.RUNTIME_ERROR_NZEC == result.status
+
+
+async def test_sqlite_works_in_memory(judge: Judge) -> None:
+    """A database that is not a file needs no lock."""
+    source = "import sqlite3; print(*sqlite3.connect(':memory:').execute('select 42').fetchone())"
+    result = await judge("python", source)
+
+    assert (Status.ACCEPTED, "42\n") == (result.status, result.stdout)
 
 
 CERTIFICATES = "import ssl; print(len(ssl.create_default_context().get_ca_certs()))"
@@ -228,7 +274,7 @@ async def test_program_can_use_names_while_the_host_has_a_strict_umask(judge: Ju
     before = os.umask(0o077)
     try:
         async with host.pool.lease() as box:
-            box.etc._written = {}  # noqa: SLF001 - to have them written now
+            box.etc._written = None  # noqa: SLF001 - to have them written now
         results = [
             await judge("bash", "whoami; getent hosts localhost > /dev/null && echo fine") for _ in (1, 2)
         ]

@@ -70,9 +70,11 @@ async def test_artifact_that_is_no_regular_file_is_compilation_error(
     assert time.monotonic() - started < 30
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "/etc/shadow", "/root/.bashrc", "/var/log/dpkg.log"])
+@pytest.mark.parametrize(
+    "path", ["/etc/shadow", "/etc/hostname", "/etc/ssl/certs", "/root/.bashrc", "/var/log/dpkg.log"]
+)
 async def test_files_of_the_host_are_not_there(judge: Judge, path: str) -> None:
-    """Only the directories of the languages exist in a box."""
+    """Only the directories of the languages, and an /etc made for it, exist in a box."""
     result = await judge("bash", f"cat {path}")
 
     assert Status.RUNTIME_ERROR_NZEC == result.status
@@ -81,7 +83,7 @@ async def test_files_of_the_host_are_not_there(judge: Judge, path: str) -> None:
 
 async def test_file_of_the_host_cannot_be_compiled_in(judge: Judge) -> None:
     """The compiler is in the box too."""
-    source = '#include "/etc/passwd"\nint main(void) { return 0; }'
+    source = '#include "/etc/shadow"\nint main(void) { return 0; }'
     result = await judge("c", source)
 
     assert Status.COMPILATION_ERROR == result.status

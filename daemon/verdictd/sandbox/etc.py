@@ -3,8 +3,6 @@
 With the network, the name servers of the host and the certificates of public authorities are there too.
 """
 
-import contextlib
-import os
 import re
 import shutil
 from pathlib import Path
@@ -27,6 +25,7 @@ _FILES = {
 }
 _LINKS = {"localtime": "/usr/share/zoneinfo/Etc/UTC", "os-release": "../usr/lib/os-release"}
 
+_TLS = "ssl"
 _RESOLVER = Path("/etc/resolv.conf")
 _CERTIFICATES = Path("/etc/ssl/certs")
 _BUNDLES = (_CERTIFICATES / "ca-certificates.crt", Path("/etc/pki/tls/certs/ca-bundle.crt"))
@@ -44,24 +43,20 @@ class Etc:
     def __init__(self, directory: Path, host_name: str) -> None:
         self._directory = directory
         self._host_name = host_name
-        self._written: dict[str, str] = {}
+        self._written: tuple[dict[str, str], list[str]] | None = None
         self.ids: tuple[int, int] | None = None
         """User and group id of the programs in the box."""
 
     def rules(self, command: Command) -> list[str]:
         """Write what this command needs; return the directory rules that come before those of the command."""
         files = {name: text.format(**self._values(network=command.network)) for name, text in _FILES.items()}
+        wanted = (files, _mount_points(command))
         # Whoever cleans old files from temporary directories may have removed them.
-        if files != self._written or not (self._directory / "passwd").exists():
-            self._write(files)
-        for rule in command.directories:
-            inside = rule.removesuffix(":maybe")
-            if inside.startswith("/etc/") and (inside == rule or Path(inside).is_dir()):
-                _make_directory(self._directory, *inside.split("/")[2:])
+        if wanted != self._written or not (self._directory / "passwd").exists():
+            self._write(*wanted)
         rules = [f"etc={self._directory}"]
         if command.network:
-            rules.append(f"etc/ssl={_authorities(self._directory.parent / 'ssl')}")
-            _make_directory(self._directory, "ssl")
+            rules.append(f"etc/{_TLS}={_authorities(self._directory.with_name(_TLS))}")
         return rules
 
     def _values(self, *, network: bool) -> dict[str, str]:
@@ -74,14 +69,24 @@ class Etc:
             "servers": _name_servers() if network else "",
         }
 
-    def _write(self, files: dict[str, str]) -> None:
+    def _write(self, files: dict[str, str], mount_points: list[str]) -> None:
+        self._written = None
+        shutil.rmtree(self._directory, ignore_errors=True)
         _make_directory(self._directory)
         for name, text in files.items():
             _write(self._directory / name, text.encode())
         for name, target in _LINKS.items():
-            with contextlib.suppress(FileExistsError):
-                (self._directory / name).symlink_to(target)
-        self._written = files
+            (self._directory / name).symlink_to(target)
+        for path in mount_points:
+            _make_directory(self._directory, *path.split("/"))
+        self._written = (files, mount_points)
+
+
+def _mount_points(command: Command) -> list[str]:
+    """Return the directories below /etc that other rules bind there: the sandboxes do not make them."""
+    bound = [rule.removesuffix(":maybe") for rule in command.directories]
+    found = [path.removeprefix("/etc/") for path in bound if path.startswith("/etc/") and Path(path).is_dir()]
+    return [*found, _TLS] if command.network else found
 
 
 def _name_servers() -> str:
@@ -96,7 +101,7 @@ def _name_servers() -> str:
 def _authorities(directory: Path) -> Path:
     """Return a directory with the certificates of the host's authorities; it is made once."""
     if not directory.exists():
-        unfinished = directory.with_name("ssl-unfinished")
+        unfinished = directory.with_name(f"{directory.name}-unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         _make_directory(unfinished, "certs", "java")
         certs = unfinished / "certs"
@@ -130,10 +135,5 @@ def _make_directory(top: Path, *names: str) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(f"{path.name}.new")
-    unfinished.unlink(missing_ok=True)
-    fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(content)
-        os.fchmod(fd, 0o644)
-    unfinished.rename(path)
+    path.write_bytes(content)
+    path.chmod(0o644)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.language_programs import PROGRAMS
+from verdictd.judging.commands import run_environment, run_values
 from verdictd.judging.languages import LanguagesError, Registry, refused_option, version
 
 pytestmark = pytest.mark.anyio
@@ -445,3 +446,37 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("java Main", ("-XX:-UsePerfData", "Main")),
+        ("/usr/bin/java -Xmx1m Main", ("-XX:-UsePerfData", "-Xmx1m", "Main")),
+        ("javac Main.java", ("-J-XX:-UsePerfData", "Main.java")),
+        ("bash java", ("java",)),
+    ],
+)
+def test_jvm_of_an_operators_language_keeps_no_performance_data(
+    write: Write, command: str, expected: tuple[str, ...]
+) -> None:
+    """
+    Otherwise it would complain on standard output about a file that it cannot lock.
+    """
+    text = f'[[language]]\nname = "new"\nsource_file = "x"\nrun_cmd = "{command}"'
+    language = Registry.load(write(text)).get("new")
+
+    assert language is not None
+    assert expected == language.run_cmd[1:]
+
+
+def test_environment_has_the_limits_of_the_submission(packaged: Registry) -> None:
+    """
+    Placeholders in values are replaced as in commands: seven eighths of the stack limit.
+    """
+    ruby = packaged.get("ruby")
+
+    assert ruby is not None
+    environment = run_environment(ruby, run_values(ruby, memory_kib=262_144, stack_kib=65_536))
+    assert str(56 * 1024 * 1024) == environment["RUBY_THREAD_VM_STACK_SIZE"]
+    assert ruby.environment["PATH"] == environment["PATH"]

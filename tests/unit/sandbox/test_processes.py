@@ -95,9 +95,9 @@ async def test_output_beyond_the_limit_can_be_dropped() -> None:
     fine = await shell("head -c 3000000 /dev/zero; echo end >&2", dropped_bytes=3_000_000)
     over = await shell("yes", dropped_bytes=3_000_000)
 
-    assert (0, False, True) == (fine.returncode, fine.overflowed, fine.stdout.truncated)
+    assert (0, None, True) == (fine.returncode, fine.ended_for, fine.stdout.truncated)
     assert (1_000, b"end\n") == (len(fine.stdout.data), fine.stderr.data)
-    assert (True, 1_000) == (over.overflowed, len(over.stdout.data))
+    assert (Ending.OUTPUT, 1_000) == (over.ended_for, len(over.stdout.data))
 
 
 async def test_child_that_outlives_its_deadline_is_asked_to_end() -> None:
