@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from verdictd.sandbox.processes import children
-
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 _MAPPED_BY_TABLES = 500  # bytes that one byte of page tables maps: 512, less the tables above the lowest
@@ -59,13 +57,13 @@ class ProcessTree:
     def refresh(self, *, all_threads: bool = True) -> None:
         """Read the processes again; without `all_threads`, new children of other threads are not seen."""
         if self._first is None:
-            self._first = next(iter(children(self._keeper)), None)
+            self._first = next(_children(self._keeper), None)
         if self._first is None:
             return
         first = _stat(self._first)
         if first is not None:
             self._first_children_ticks = first.children_ticks
-        pending = [*self._alive, *children(self._first)]
+        pending = [*self._alive, *_children(self._first)]
         seen = set(pending)
         while pending:
             pid = pending.pop()
@@ -194,7 +192,7 @@ def _stat(pid: int) -> _Stat | None:
     )
 
 
-def _children(pid: int, *, all_threads: bool) -> Iterator[int]:
+def _children(pid: int, *, all_threads: bool = False) -> Iterator[int]:
     threads = [str(pid)]
     if all_threads:
         with contextlib.suppress(OSError):

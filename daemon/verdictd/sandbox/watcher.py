@@ -6,8 +6,9 @@ import time
 from verdictd.sandbox.model import Constraints, Ending, Watched
 from verdictd.sandbox.usage import ProcessTree, host_shared_kib
 
-# A program that takes memory at full speed is to be found before it has 256 MiB more than its limit.
-_SPEED_KIB_S = 5 * 1024 * 1024
+# A program that takes memory at full speed, in huge pages, is to be found before it has 256 MiB more than its
+# limit.
+_SPEED_KIB_S = 8 * 1024 * 1024
 _OVERSHOOT_KIB = 128 * 1024  # half of that: the other half is for the time in which it is killed
 _LONGEST_S = 0.1
 _LONGEST_FOR_COST_S = 0.25

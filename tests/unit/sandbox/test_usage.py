@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +92,21 @@ def test_tree_without_a_keeper_is_empty() -> None:
     processes.refresh()
 
     assert (0, 0, 0) == (len(processes), processes.at_most_kib, processes.cpu_time_s)
+
+
+@pytest.mark.anyio
+async def test_open_files_without_a_name_are_found(tmp_path: Path) -> None:
+    """A file in memory that nobody maps, and one that was deleted; each counts once for all who have it."""
+    script = (
+        "import os, tempfile\n"
+        "memory = os.memfd_create('x'); os.write(memory, bytes(20 << 20))\n"
+        f"file = tempfile.TemporaryFile(dir={str(tmp_path)!r}); file.write(bytes(30 << 20)); file.flush()\n"
+        "os.fork()\n"
+        "while True: os.read(0, 1)"
+    )
+    device = tmp_path.stat().st_dev
+    with tree(script) as processes:
+        await wait_until(lambda: count(processes) == 2 and processes.unnamed_kib(device) >= 30 * MIB)
+
+        assert 20 * MIB == processes.unnamed_kib()
+        assert processes.unnamed_kib(device) < 31 * MIB
