@@ -114,7 +114,7 @@ async def test_queue_with_another_argument_is_named_with_it(
     [
         (("guest:guest", "guest:wrong"), "wrong user or password? ACCESS_REFUSED"),
         (("/test-", "/nowhere-"), "the virtual host does not exist, or the user may not use it"),
-        (("amqp:", "amqps:"), "WRONG_VERSION_NUMBER"),
+        (("amqp:", "amqps:"), "this port does not speak TLS"),
     ],
 )
 async def test_refused_connection_says_why(amqp_url: str, change: tuple[str, str], reason: str) -> None:
@@ -184,7 +184,7 @@ async def test_amqps_needs_a_broker_that_the_ca_signed_and_shows_its_own_certifi
         await connect_once(broker_settings(url, ca_file=ca))
 
     assert proved
-    assert "CERTIFICATE_VERIFY_FAILED" in str(unknown_broker.value)
+    assert "its certificate is not accepted" in str(unknown_broker.value)
     assert str(unknown_daemon.value).startswith(f"cannot connect to 127.0.0.1:{port}: ")
 
 

@@ -105,6 +105,17 @@ async def test_document_has_every_route_and_the_bounds_in_force(shared: Site) ->
     Draft202012Validator.check_schema({"$defs": schemas})
 
 
+async def test_document_has_what_linters_recommend(shared: Site) -> None:
+    """Rules of redocly's recommended set: a server, and security and a 4xx answer everywhere."""
+    _, document = await shared.get("/openapi.json")
+    found = [operation for (operation,) in operations(document).values()]
+
+    assert [{"url": "/", "description": "This daemon."}] == document["servers"]
+    assert all("security" in operation for operation in found)
+    assert all(any(status.startswith("4") for status in operation["responses"]) for operation in found)
+    assert len(found) == len({operation["operationId"] for operation in found})
+
+
 def operations(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     return {path: list(methods.values()) for path, methods in document["paths"].items()}
 

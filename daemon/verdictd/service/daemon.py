@@ -38,7 +38,7 @@ log = structlog.get_logger()
 
 
 async def serve(settings: Settings) -> None:
-    """Judge submissions until SIGTERM or SIGINT, then finish those in a box and return.
+    """Judge submissions until SIGTERM, SIGINT or SIGHUP, then finish those in a box and return.
 
     A second signal ends the programs in the boxes, requeues their submissions, and returns at once.
     Raises LanguagesError, BoxTaken and NoSandbox if it cannot start.

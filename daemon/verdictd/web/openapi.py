@@ -36,7 +36,10 @@ def get_operation(
     return {
         "operationId": name,
         "summary": summary,
-        "responses": {"200": {"description": summary, "content": {content_type: {"schema": schema}}}},
+        "responses": {
+            "200": {"description": summary, "content": {content_type: {"schema": schema}}},
+            "400": response("The request is not HTTP, or its headers are too long."),
+        },
     }
 
 

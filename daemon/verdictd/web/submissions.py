@@ -1,6 +1,7 @@
 """POST /submissions/new: from a request to the queue, and back with the result if the client waits for it."""
 
 import asyncio
+import re
 from functools import partial
 from http import HTTPStatus
 from typing import Final
@@ -24,6 +25,8 @@ from verdictd.web.openapi import COMPONENTS, RETRY_AFTER, Route, response
 from verdictd.web.responses import Accepted, HttpError, json_response
 
 _HELD_MESSAGES: Final = 4  # number of bodies of the largest size that fit in memory at once
+_BROKERS_BOUND: Final = re.compile(r"larger than configured max size (\d+)")
+"""RabbitMQ's refusal of a message that exceeds its own bound, which may be less than ours."""
 _RETRY_LATER: Final = {"Retry-After": "5"}
 _WAIT: Final = {"": True, "true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -65,6 +68,8 @@ class SubmissionHandler:
             return json_response(Accepted(submission_id), HTTPStatus.ACCEPTED)
         except BrokerUnavailable as error:
             log.warning("http.not_published", error=str(error))
+            if (bound := _BROKERS_BOUND.search(str(error))) is not None:
+                raise _too_large(int(bound[1])) from error
             raise _unavailable("RabbitMQ is not available.") from error
         except InvalidSubmission as error:
             metrics.INVALID_SUBMISSIONS.labels(metrics.Origin.HTTP).inc()
@@ -84,7 +89,7 @@ class SubmissionHandler:
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise HttpError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A content encoding is not accepted.")
         if (request.content_length or 0) > self._max_bytes:
-            raise self._too_large()
+            raise _too_large(self._max_bytes)
         if self._reporter.stopping:
             raise _unavailable("The daemon is stopping.")
         if self._in_flight >= self._http.max_requests:
@@ -101,7 +106,7 @@ class SubmissionHandler:
             await self._read(request, received)
             submission, body = await offload(partial(_decode, received, self._model), len(received))
             if len(body) > self._max_bytes:
-                raise self._too_large()
+                raise _too_large(self._max_bytes)
             self._admission.admit(submission)
             await self._requests.publish(
                 body, submission.id, expected, headers=trace_headers(request.headers)
@@ -117,16 +122,11 @@ class SubmissionHandler:
                     received += chunk
                     self._held_bytes += len(chunk)
                     if len(received) > self._max_bytes:
-                        raise self._too_large()
+                        raise _too_large(self._max_bytes)
                     if self._held_bytes > _HELD_MESSAGES * self._max_bytes:
                         raise _unavailable("Too many large requests are in progress.")
         except TimeoutError as error:
             raise HttpError(HTTPStatus.REQUEST_TIMEOUT, "The body did not arrive in time.") from error
-
-    def _too_large(self) -> HttpError:
-        return HttpError(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A submission may have at most {self._max_bytes} bytes."
-        )
 
 
 def _wait(request: web.Request) -> bool:
@@ -139,6 +139,10 @@ def _wait(request: web.Request) -> bool:
     if len(given) > 1 or given[0] not in _WAIT:
         raise HttpError(HTTPStatus.BAD_REQUEST, "wait must be true or false.")
     return _WAIT[given[0]]
+
+
+def _too_large(max_bytes: int) -> HttpError:
+    return HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A submission may have at most {max_bytes} bytes.")
 
 
 def _unavailable(message: str) -> HttpError:
