@@ -364,7 +364,7 @@ async def test_sandbox_that_always_fails_ends_in_internal_error_and_the_dead_que
         ended: set[int] = set()
         for _ in range(2 * 3):  # attempts, and the boxes of each
             await wait_until(lambda: {*keepers(running)} - ended)
-            ended |= {*keepers(running)}
+            ended.update(keepers(running))
             kill_keepers(running)
         answer = await result(client)
         dead = await client.take(DEAD)
