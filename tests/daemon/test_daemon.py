@@ -363,8 +363,8 @@ async def test_sandbox_that_always_fails_ends_in_internal_error_and_the_dead_que
         await send(client, bash("sleep 30", wall_time_limit=60))
         ended: set[int] = set()
         for _ in range(2 * 3):  # attempts, and the boxes of each
-            await wait_until(lambda ended=ended: {*keepers(running)} - ended)  # type: ignore[misc]
-            ended |= {*keepers(running)}
+            await wait_until(lambda: {*keepers(running)} - ended)
+            ended.update(keepers(running))
             kill_keepers(running)
         answer = await result(client)
         dead = await client.take(DEAD)
