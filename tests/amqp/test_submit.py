@@ -1,6 +1,7 @@
 """`submit`, on a real RabbitMQ: what it publishes, and which replies it hands on."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from types import SimpleNamespace
@@ -86,7 +87,7 @@ async def test_missing_replies_are_a_timeout_that_counts_them(
 ) -> None:
     """Who waits learns how many replies have not come."""
     now_s = 0
-    monkeypatch.setattr(requests, "time", SimpleNamespace(monotonic=lambda: now_s))
+    monkeypatch.setattr(requests, "time", SimpleNamespace(monotonic=lambda: now_s, time_ns=time.time_ns))
     async with connected(broker_settings(amqp_url)), peer(amqp_url) as daemon:
         bodies: list[tuple[str | None, bytes]] = [(key, b"{}") for key in ("1", "2", "3")]
         waiting = asyncio.create_task(submitted(amqp_url, bodies, timeout_s=600))
