@@ -160,7 +160,7 @@ async def test_forbidden_reply_to_is_invalid_and_answered_on_the_results_queue(u
 INVALID: dict[str, tuple[bytes, str]] = {
     "no JSON": (b"{", ""),
     "empty": (b"", ""),
-    "no UTF-8": (b'{"language": "py", "source_code": "\xff"}', ""),
+    "no UTF-8": (b'{"language": "py", "source_code": "\xff"}', "/source_code"),
     "a list": (b"[]", ""),
     "deep": (b"[" * 100_000, ""),
     "unknown field": (b'{"language": "py", "source_code": "", "colour": 1}', "/colour"),

@@ -52,7 +52,7 @@ async def judged(client: Peer, body: bytes, **properties: Any) -> Result:
 async def settled(served: Site, before: Scrape, count: int = 1) -> Scrape:
     """A scrape after so many more deliveries were settled: nothing that a test sent counts in the next."""
     name = "verdictd_deliveries_total"
-    return await reached(served, before.value(name) + count, name)
+    return await reached(served, before.value(name, queue=SUBMISSIONS) + count, name, queue=SUBMISSIONS)
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,9 @@ async def test_invalid_submissions_count_by_how_they_came(served: Site, client: 
 
     assert before.value(name, source="amqp") + 1 == after.value(name, source="amqp")
     assert before.value(name, source="http") + 1 == after.value(name, source="http")
-    assert 1 == after.value("verdictd_deliveries_total", settlement="dead_letter") - before.value(
-        "verdictd_deliveries_total", settlement="dead_letter"
+    dead = {"queue": SUBMISSIONS, "settlement": "dead_letter"}
+    assert 1 == after.value("verdictd_deliveries_total", **dead) - before.value(
+        "verdictd_deliveries_total", **dead
     )
 
 
@@ -143,9 +144,10 @@ async def test_states_are_those_of_readyz_and_status(served: Site) -> None:
     states = ("free", "leased", "resetting", "retired")
 
     assert 2 == sum(found.value("verdictd_boxes", state=state) for state in states)
-    assert (1, 1, 1, 0) == tuple(
-        found.value(f"verdictd_{name}") for name in ("ready", "broker_connected", "consuming", "draining")
+    assert (1, 1, 0) == tuple(
+        found.value(f"verdictd_{name}") for name in ("ready", "broker_connected", "draining")
     )
+    assert 1 == found.value("verdictd_consuming", queue=SUBMISSIONS)
     assert 1 == found.value("verdictd_info", version=status["versions"]["verdictd"], sandbox="embedded")
     assert found.value("verdictd_event_loop_lag_seconds_count") > 0
     assert found.value("process_resident_memory_bytes") > 10_000_000
