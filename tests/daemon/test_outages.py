@@ -41,7 +41,7 @@ async def running_at(url: str, folder: Path) -> AsyncIterator[Daemon]:
 
 async def send(client: Peer, source: str, count: int) -> set[str]:
     ids = {f"s-{number}" for number in range(count)}
-    common = {"language": "bash", "source_code": source, "max_output_size": 8192}
+    common = {"language": "bash", "source_code": source, "max_output_size": 8192, "wall_time_limit": 60}
     await client.publish_all(SUBMISSIONS, [orjson.dumps({"id": name} | common) for name in ids])
     return ids
 
@@ -187,7 +187,7 @@ async def test_memory_alarm_is_seen_by_who_asks(rabbitmq: PrivateBroker, tmp_pat
     url = rabbitmq.fresh_vhost()
     own = {"broker__url": url, "broker__publish_timeout_s": "10"}
     async with site(tmp_path / "log", **own) as served, peer(url) as client:
-        ids = await send(client, "sleep 5", 1)
+        ids = await send(client, "sleep 15", 1)  # the alarm comes before it ends
         await until_in_box(served, 1)
         async with rabbitmq.memory_alarm():
             async with asyncio.timeout(LIMIT_S):
