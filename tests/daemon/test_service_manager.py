@@ -62,9 +62,7 @@ async def test_daemon_is_ready_when_it_consumes_and_not_before(
 
 
 async def test_tries_to_connect_are_progress_and_one_without_end_is_none(rabbitmq: PrivateBroker) -> None:
-    """
-    The watchdog ends a consumer that is stuck, not one whose broker is away.
-    """
+    """The watchdog ends a consumer that is stuck, not one whose broker is away."""
     liveness, connected = Liveness(limit_s=3), asyncio.Event()
 
     async def hang(_: AbstractConnection) -> None:
@@ -87,9 +85,7 @@ async def test_tries_to_connect_are_progress_and_one_without_end_is_none(rabbitm
 async def test_stop_is_told_and_extended_until_the_box_is_free(
     listening: Manager, amqp_url: str, tmp_path: Path
 ) -> None:
-    """
-    A drain that takes its time is not killed; after it the daemon ends by itself.
-    """
+    """A drain that takes its time is not killed; after it the daemon ends by itself."""
     slow = {"id": "slow", "language": "bash", "source_code": "sleep 6"}
     async with (
         peer(amqp_url) as client,
@@ -140,9 +136,7 @@ async def test_stopped_process_gives_no_sign_and_an_aborted_one_says_where_it_wa
 async def test_reason_for_a_failed_start_is_in_the_status(
     listening: Manager, tmp_path: Path, setting: dict[str, str], code: int, said: str
 ) -> None:
-    """
-    `systemctl status` shows it without a look at the journal.
-    """
+    """`systemctl status` shows it without a look at the journal."""
     async with launched(tmp_path / "log", **setting) as running:
         async with asyncio.timeout(LIMIT_S):
             ended = await running.process.wait()
@@ -155,9 +149,7 @@ async def test_reason_for_a_failed_start_is_in_the_status(
 
 
 async def test_port_that_is_taken_is_in_the_status(listening: Manager, amqp_url: str, tmp_path: Path) -> None:
-    """
-    It may be free a moment later, so the service is started again.
-    """
+    """It may be free a moment later, so the service is started again."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         own = EMBEDDED | {"http__enabled": "true", "http__port": str(port), "broker__url": amqp_url}

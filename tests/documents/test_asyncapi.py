@@ -58,9 +58,7 @@ def examples() -> Iterator[tuple[str, int]]:
 
 
 def test_document_is_asyncapi_3() -> None:
-    """
-    It has the parts that the specification asks for.
-    """
+    """It has the parts that the specification asks for."""
     assert "3.0.0" == DOCUMENT["asyncapi"]
     assert {"title", "version"} <= set(DOCUMENT["info"])
     assert {"amqp", "amqps"} == {server["protocol"] for server in DOCUMENT["servers"].values()}
@@ -69,16 +67,12 @@ def test_document_is_asyncapi_3() -> None:
 
 @pytest.mark.parametrize("target", sorted(set(references(DOCUMENT))))
 def test_reference_leads_somewhere(target: str) -> None:
-    """
-    Within the document, to a schema, or to an example.
-    """
+    """Within the document, to a schema, or to an example."""
     assert resolve(target)
 
 
 def test_channels_are_the_queues_of_the_default_settings() -> None:
-    """
-    Those that the daemon declares; the queue for replies is the publisher's, and has no name here.
-    """
+    """Those that the daemon declares; the queue for replies is the publisher's, and has no name here."""
     channels = DOCUMENT["channels"]
     addresses = {channel["address"] for name, channel in channels.items() if name != "replies"}
     bound = {
@@ -93,9 +87,7 @@ def test_channels_are_the_queues_of_the_default_settings() -> None:
 
 @pytest.mark.parametrize("name", DOCUMENT["operations"])
 def test_operation_uses_messages_of_its_channel(name: str) -> None:
-    """
-    As the specification asks.
-    """
+    """As the specification asks."""
     operation = DOCUMENT["operations"][name]
     for part in (operation, operation.get("reply", operation)):
         channel = part["channel"]["$ref"]
@@ -109,9 +101,7 @@ def test_operation_uses_messages_of_its_channel(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "word"), [("submission", SUBMISSION_TYPE), ("result", RESULT_TYPE)])
 def test_message_says_its_type(name: str, word: str) -> None:
-    """
-    The word in the property `type` is that of the code.
-    """
+    """The word in the property `type` is that of the code."""
     message = DOCUMENT["components"]["messages"][name]
     properties = resolved(message["headers"])["properties"]
 
@@ -126,9 +116,7 @@ def test_message_says_its_type(name: str, word: str) -> None:
 
 @pytest.mark.parametrize("name", DOCUMENT["components"]["schemas"])
 def test_schema_in_the_document_is_one(name: str) -> None:
-    """
-    Properties are described in the same language as bodies.
-    """
+    """Properties are described in the same language as bodies."""
     schema = resolved(DOCUMENT["components"]["schemas"][name])
 
     assert {"type"} <= set(schema)
@@ -137,9 +125,7 @@ def test_schema_in_the_document_is_one(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "number"), list(examples()))
 def test_example_is_valid(name: str, number: int) -> None:
-    """
-    The body against its schema, and the properties where the example has some.
-    """
+    """The body against its schema, and the properties where the example has some."""
     message = resolved(DOCUMENT["components"]["messages"][name])
     shown = message["examples"][number]
 

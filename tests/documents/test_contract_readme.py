@@ -55,17 +55,13 @@ SIZES = {
 
 
 def test_table_has_every_field_of_a_submission() -> None:
-    """
-    In the order of the code.
-    """
+    """In the order of the code."""
     assert list(SUBMISSION["properties"]) == list(FIELDS)
 
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_field_has_the_default_of_the_code(name: str) -> None:
-    """
-    As JSON, or in words where it is none.
-    """
+    """As JSON, or in words where it is none."""
     field, default = SUBMISSION["properties"][name], FIELDS[name]["default"]
 
     if "default" in field:
@@ -76,9 +72,7 @@ def test_field_has_the_default_of_the_code(name: str) -> None:
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_field_has_the_bounds_and_the_unit_of_the_code(name: str) -> None:
-    """
-    Numbers as they are, sizes in the largest unit without a fraction.
-    """
+    """Numbers as they are, sizes in the largest unit without a fraction."""
     field, row = SUBMISSION["properties"][name], FIELDS[name]
 
     assert (bounds(field) or SIZES.get(name, "")) == row["bound"]
@@ -88,9 +82,7 @@ def test_field_has_the_bounds_and_the_unit_of_the_code(name: str) -> None:
 
 
 def test_table_has_every_field_of_a_file() -> None:
-    """
-    Names, defaults and what is required.
-    """
+    """Names, defaults and what is required."""
     files, *_ = SUBMISSION["properties"]["additional_files"]["anyOf"]
     rows = table("Files")
 
@@ -100,16 +92,12 @@ def test_table_has_every_field_of_a_file() -> None:
 
 
 def test_table_has_every_field_of_a_result() -> None:
-    """
-    In the order of the code.
-    """
+    """In the order of the code."""
     assert list(Result.model_fields) == list(table("Fields of a result"))
 
 
 def test_table_has_every_status_with_its_number() -> None:
-    """
-    In the order of the numbers.
-    """
+    """In the order of the numbers."""
     numbers = {name: int(row["number"]) for name, row in table("Statuses").items()}
 
     assert sorted((number, status) for status, number in STATUS_IDS.items()) == [
@@ -118,9 +106,7 @@ def test_table_has_every_status_with_its_number() -> None:
 
 
 def test_table_has_every_cause() -> None:
-    """
-    Beside the status that it leads to.
-    """
+    """Beside the status that it leads to."""
     rows = table("Statuses")
     causes = {cause for row in rows.values() for cause in re.findall(r"`(\w+)`", row["causes"])}
 
@@ -143,24 +129,18 @@ def test_table_has_every_cause() -> None:
     ],
 )
 def test_text_has_the_words_of_the_code(words: str) -> None:
-    """
-    Numbers and names outside the tables.
-    """
+    """Numbers and names outside the tables."""
     assert words in " ".join(TEXT.split())
 
 
 def test_attempts_are_those_of_the_settings() -> None:
-    """
-    In a word, as it is a small number.
-    """
+    """In a word, as it is a small number."""
     assert 3 == Settings().judge.max_attempts
     assert "After three attempts" in TEXT
 
 
 def test_python_in_the_text_compiles() -> None:
-    """
-    Each example is a whole program.
-    """
+    """Each example is a whole program."""
     programs = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
     assert [1] == [len(programs)]

@@ -24,9 +24,7 @@ def install(root: Path, *, as_root: bool = False) -> set[str]:
 
 
 def test_way_back_from_root_leaves_what_an_installation_without_it_has(tmp_path: Path) -> None:
-    """
-    The next upgrade does not write the drop-ins again.
-    """
+    """The next upgrade does not write the drop-ins again."""
     (command,) = re.findall(r"`rm /(\S+\.conf); systemctl daemon-reload; ", TEXT)
     expected = install(tmp_path / "user")
     root = tmp_path / "root"
@@ -38,9 +36,7 @@ def test_way_back_from_root_leaves_what_an_installation_without_it_has(tmp_path:
 
 
 def test_instances_read_files_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    The printed lines make settings whose boxes do not overlap, and the first daemon goes before.
-    """
+    """The printed lines make settings whose boxes do not overlap, and the first daemon goes before."""
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     words = commands("Several daemons on one host")
     lines = [
@@ -57,9 +53,7 @@ def test_instances_read_files_of_their_own(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_systemd_takes_the_credentials_of_an_instance(tmp_path: Path) -> None:
-    """
-    As a drop-in that first forgets those of the unit.
-    """
+    """As a drop-in that first forgets those of the unit."""
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("systemd-analyze is not installed")
@@ -103,9 +97,7 @@ def test_example_of_settings_is_right(tmp_path: Path) -> None:
 
 
 def test_upgrade_stops_every_daemon() -> None:
-    """
-    Instances run from the same environment, which is changed under them.
-    """
+    """Instances run from the same environment, which is changed under them."""
     words = commands("Upgrade")
 
     assert ["systemctl", "stop", "verdictd", "verdictd@*"] == words[0]

@@ -101,9 +101,7 @@ def test_settings_that_an_operator_chooses_stand_first() -> None:
 
 @pytest.mark.parametrize(("section", "name", "field"), list(fields()))
 def test_setting_is_documented_with_its_default_and_bounds(section: str, name: str, field: FieldInfo) -> None:
-    """
-    Where there is no default, the file says what holds instead, and has an example.
-    """
+    """Where there is no default, the file says what holds instead, and has an example."""
     said = comment(section, name)
 
     assert bounds(field) in said
@@ -114,9 +112,7 @@ def test_setting_is_documented_with_its_default_and_bounds(section: str, name: s
 
 
 def test_examples_in_the_file_are_right(tmp_path: Path) -> None:
-    """
-    With every line uncommented it is still a settings file.
-    """
+    """With every line uncommented it is still a settings file."""
     file = tmp_path / "verdictd.toml"
     file.write_text(SETTING.sub(r"\1", TEXT))
 

@@ -14,9 +14,7 @@ from support.processes import alive
 
 
 def test_init_prints_where_the_box_is(executable: Executable) -> None:
-    """
-    The caller fills the directory `box` below it, and it is gone after the cleanup.
-    """
+    """The caller fills the directory `box` below it, and it is gone after the cleanup."""
     with fresh_box(executable) as box:
         assert ([], True) == (names(box.files), box.root.is_absolute())
 
@@ -24,17 +22,13 @@ def test_init_prints_where_the_box_is(executable: Executable) -> None:
 
 
 def test_cleanup_of_nothing_is_no_fault(executable: Executable) -> None:
-    """
-    A box that does not exist is clean already.
-    """
+    """A box that does not exist is clean already."""
     with box_number() as number:
         assert [0, 0] == [executable.call(f"--box-id={number}", "--cleanup").returncode for _ in range(2)]
 
 
 def test_box_that_was_not_made_is_refused(executable: Executable, tmp_path: Path) -> None:
-    """
-    Exit code 2 and `XX` for a run without `--init`.
-    """
+    """Exit code 2 and `XX` for a run without `--init`."""
     meta = tmp_path / "meta"
     with box_number() as number:
         refused = executable.call(f"--box-id={number}", f"--meta={meta}", "--run", "--", "/bin/true")
@@ -43,9 +37,7 @@ def test_box_that_was_not_made_is_refused(executable: Executable, tmp_path: Path
 
 
 def test_box_that_was_cleaned_is_refused(executable: Executable) -> None:
-    """
-    After `--cleanup` a box must be made again.
-    """
+    """After `--cleanup` a box must be made again."""
     with fresh_box(executable) as box:
         box.call("--cleanup")
 
@@ -54,9 +46,7 @@ def test_box_that_was_cleaned_is_refused(executable: Executable) -> None:
 
 @pytest.mark.parametrize("directory", ["/box", "/tmp"])
 def test_files_last_from_run_to_run(box: Box, directory: str) -> None:
-    """
-    A compiler and the program that it made can use the same box.
-    """
+    """A compiler and the program that it made can use the same box."""
     box.run(prog("try-create", f"{directory}/file"))
 
     assert ["ok"] == box.run(prog("try-read", f"{directory}/file")).lines
@@ -64,9 +54,7 @@ def test_files_last_from_run_to_run(box: Box, directory: str) -> None:
 
 @pytest.mark.parametrize("directory", ["/box", "/tmp", "/dev/shm"])
 def test_files_do_not_outlast_a_reset(box: Box, program: Path, directory: str) -> None:
-    """
-    `--init` on a box that exists empties it.
-    """
+    """`--init` on a box that exists empties it."""
     box.run(prog("try-create", f"{directory}/file"))
     reset = box.call("--init")
     (box.files / "prog").write_bytes(program.read_bytes())
@@ -77,18 +65,14 @@ def test_files_do_not_outlast_a_reset(box: Box, program: Path, directory: str) -
 
 
 def test_memory_files_do_not_outlast_a_run(box: Box) -> None:
-    """
-    /dev/shm is new in each run.
-    """
+    """/dev/shm is new in each run."""
     box.run(prog("try-create", "/dev/shm/file"))
 
     assert ["ENOENT"] == box.run(prog("try-read", "/dev/shm/file")).lines
 
 
 def test_boxes_do_not_share_files(executable: Executable, program: Path, box: Box) -> None:
-    """
-    Every box has its own /box, /tmp and /dev/shm.
-    """
+    """Every box has its own /box, /tmp and /dev/shm."""
     with fresh_box(executable, program=program) as other:
         for file in ("/box/file", "/tmp/file", "/dev/shm/file"):
             box.run(prog("try-create", file))
@@ -100,9 +84,7 @@ def test_boxes_do_not_share_files(executable: Executable, program: Path, box: Bo
     "command", [["--run", "--", "/bin/true"], ["--init"], ["--cleanup"]], ids=lambda c: c[0][2:]
 )
 def test_busy_box_is_refused(box: Box, command: list[str]) -> None:
-    """
-    While a program runs in a box nothing else is done with it, and the program does not notice.
-    """
+    """While a program runs in a box nothing else is done with it, and the program does not notice."""
     program = ["/bin/sh", "-c", "read line; exit 7", uuid.uuid4().hex]
     with box.started(program) as run:
         wait_until(lambda: alive(program))
@@ -113,9 +95,7 @@ def test_busy_box_is_refused(box: Box, command: list[str]) -> None:
 
 
 def test_busy_box_is_waited_for_with_wait(box: Box) -> None:
-    """
-    The second run starts when the first has ended.
-    """
+    """The second run starts when the first has ended."""
     first = ["/bin/sh", "-c", "read line; echo first >file", uuid.uuid4().hex]
     with box.started(first) as run:
         wait_until(lambda: alive(first))
@@ -129,9 +109,7 @@ def test_busy_box_is_waited_for_with_wait(box: Box) -> None:
 
 
 def test_special_files_are_removed_after_the_run(box: Box) -> None:
-    """
-    Links, pipes and sockets are gone before the caller can meet them; files and directories stay.
-    """
+    """Links, pipes and sockets are gone before the caller can meet them; files and directories stay."""
     ran = box.run(prog("special-files"))
 
     assert ENDED_WELL == ran.outcome
@@ -141,18 +119,14 @@ def test_special_files_are_removed_after_the_run(box: Box) -> None:
 
 
 def test_special_files_are_removed_although_the_program_failed(box: Box) -> None:
-    """
-    The end of the program makes no difference.
-    """
+    """The end of the program makes no difference."""
     ran = box.run(["/bin/sh", "-c", "ln -s /etc/passwd link; exit 3"], "--processes=2")
 
     assert (failed(3), ["prog"]) == (ran.outcome, names(box.files))
 
 
 def test_files_belong_to_the_caller_after_the_run(box: Box) -> None:
-    """
-    The caller reads what the program wrote, and does not need the rights of its user.
-    """
+    """The caller reads what the program wrote, and does not need the rights of its user."""
     box.run(prog("write", "file", 1))
     status = (box.files / "file").stat()
 
@@ -160,9 +134,7 @@ def test_files_belong_to_the_caller_after_the_run(box: Box) -> None:
 
 
 def test_files_of_the_caller_are_the_programs_in_the_run(box: Box) -> None:
-    """
-    The program reads and changes what was put into its box, whatever the mode says of others.
-    """
+    """The program reads and changes what was put into its box, whatever the mode says of others."""
     (box.files / "private").write_text("given")
     (box.files / "private").chmod(0o600)
     ran = box.run(["/bin/sh", "-c", "cat private && echo taken >private"], "--processes=2")

@@ -12,18 +12,14 @@ KIB = 1024
 
 
 def test_file_beyond_its_limit_is_sg(box: Box) -> None:
-    """
-    The signal says so, and the file holds what fitted.
-    """
+    """The signal says so, and the file holds what fitted."""
     ran = box.run(prog("write", "big", 1000), "--fsize=100")
 
     assert (signalled(signal.SIGXFSZ), 100 * KIB) == (ran.outcome, (box.files / "big").stat().st_size)
 
 
 def test_file_beyond_its_limit_is_an_error_where_the_signal_is_ignored(box: Box) -> None:
-    """
-    The limit also holds for a program that ignores the signal.
-    """
+    """The limit also holds for a program that ignores the signal."""
     ran = box.run(prog("write-ignoring", "big", 1000), "--fsize=100")
 
     assert (failed(1), b"write: File too large\n") == (ran.outcome, ran.stderr)
@@ -31,18 +27,14 @@ def test_file_beyond_its_limit_is_an_error_where_the_signal_is_ignored(box: Box)
 
 
 def test_redirected_output_is_limited_as_a_file(box: Box) -> None:
-    """
-    `--fsize` holds for the file that `--stdout` names.
-    """
+    """`--fsize` holds for the file that `--stdout` names."""
     ran = box.run(prog("print", 1000), "--fsize=100", "--stdout=out.txt")
 
     assert (signalled(signal.SIGXFSZ), 100 * KIB) == (ran.outcome, (box.files / "out.txt").stat().st_size)
 
 
 def test_inherited_output_is_limited_as_a_file(box: Box, tmp_path: Path) -> None:
-    """
-    `--fsize` holds for a file that the caller opened as standard output.
-    """
+    """`--fsize` holds for a file that the caller opened as standard output."""
     with (tmp_path / "out").open("wb") as file:
         ran = box.run(prog("print", 1000), "--fsize=100", stdout=file)
 
@@ -50,18 +42,14 @@ def test_inherited_output_is_limited_as_a_file(box: Box, tmp_path: Path) -> None
 
 
 def test_pipe_is_no_file(box: Box) -> None:
-    """
-    `--fsize` does not limit what goes through a pipe.
-    """
+    """`--fsize` does not limit what goes through a pipe."""
     ran = box.run(prog("print", 1000), "--fsize=100")
 
     assert (ENDED_WELL, 1000 * KIB) == (ran.outcome, len(ran.stdout))
 
 
 def test_meta_file_is_whole_although_files_are_limited(box: Box) -> None:
-    """
-    Limits of the program are not limits of the sandbox.
-    """
+    """Limits of the program are not limits of the sandbox."""
     ran = box.run(prog("exit", 3), "--fsize=1", "--open-files=4")
 
     assert (failed(3), "Exited with error status 3") == (ran.outcome, ran.meta["message"])
@@ -69,9 +57,7 @@ def test_meta_file_is_whole_although_files_are_limited(box: Box) -> None:
 
 @pytest.mark.parametrize(("options", "most"), [(["--open-files=20"], 20), ([], 64)], ids=["20", "default"])
 def test_open_files_are_limited(box: Box, options: list[str], most: int) -> None:
-    """
-    Standard streams included; 64 unless told otherwise.
-    """
+    """Standard streams included; 64 unless told otherwise."""
     ran = box.run(prog("open-many", 1000), *options)
 
     assert (failed(1), f"{most - 3}\n".encode()) == (ran.outcome, ran.stdout)
@@ -79,9 +65,7 @@ def test_open_files_are_limited(box: Box, options: list[str], most: int) -> None
 
 
 def test_zero_is_no_limit_of_open_files(box: Box) -> None:
-    """
-    `--open-files=0` grants more than the default.
-    """
+    """`--open-files=0` grants more than the default."""
     assert ENDED_WELL == box.run(prog("open-many", 500), "--open-files=0").outcome
 
 
@@ -96,27 +80,21 @@ LIMITS = {
 
 @pytest.mark.parametrize("name", LIMITS)
 def test_limit_cannot_be_raised_again(box: Box, name: str) -> None:
-    """
-    Hard and soft limit are the same.
-    """
+    """Hard and soft limit are the same."""
     option, value = LIMITS[name]
 
     assert f"{name} {value} {value}" in box.run(prog("rlimits"), option).lines
 
 
 def test_limits_that_hold_by_default(box: Box) -> None:
-    """
-    64 open files and no core file; sizes are unlimited.
-    """
+    """64 open files and no core file; sizes are unlimited."""
     defaults = ["as -1 -1", "core 0 0", "fsize -1 -1", "nofile 64 64", "stack -1 -1"]
 
     assert defaults == box.run(prog("rlimits")).lines
 
 
 def test_crash_leaves_no_core_file(box: Box) -> None:
-    """
-    The box holds what the program wrote, nothing else.
-    """
+    """The box holds what the program wrote, nothing else."""
     box.run(prog("abort"))
 
     assert ["prog"] == names(box.files)

@@ -22,9 +22,7 @@ def canary(tmp_path: Path) -> Path:
 
 
 def test_root_holds_only_what_programs_need(box: Box) -> None:
-    """
-    No /etc, /home, /root, /run, /sys, /var.
-    """
+    """No /etc, /home, /root, /run, /sys, /var."""
     assert {"bin", "box", "dev", "lib", "proc", "tmp", "usr"} == set(box.run(["/bin/ls", "/"]).lines) - {
         "lib64"
     }
@@ -34,9 +32,7 @@ def test_root_holds_only_what_programs_need(box: Box) -> None:
     "way", ["", "/box/../../../..", "/proc/self/root", "/proc/1/root", "/proc/self/cwd/../.."]
 )
 def test_file_of_the_host_is_not_found(box: Box, canary: Path, way: str) -> None:
-    """
-    There is no way up out of the box's root, and none through the processes that watch.
-    """
+    """There is no way up out of the box's root, and none through the processes that watch."""
     ran = box.run(["/bin/cat", f"{way}{canary}"])
 
     assert (1, b"") == (ran.outcome.program_exit_code, ran.stdout)
@@ -44,9 +40,7 @@ def test_file_of_the_host_is_not_found(box: Box, canary: Path, way: str) -> None
 
 @pytest.mark.parametrize("directory", ["/", "/usr", "/bin", "/lib", "/dev", "/proc", "/proc/sys/kernel"])
 def test_directory_cannot_be_written(box: Box, directory: str) -> None:
-    """
-    Only the box's own directories can: everything else is mounted read-only or belongs to another user.
-    """
+    """Only the box's own directories can: everything else is mounted read-only or belongs to another user."""
     ran = box.run(prog("try-create", f"{directory}/verdictd-test-canary"))
 
     assert ran.lines[0] in REFUSALS
@@ -54,9 +48,7 @@ def test_directory_cannot_be_written(box: Box, directory: str) -> None:
 
 @pytest.mark.parametrize("file", ["/usr/bin/env", "/proc/sys/kernel/hostname", "/proc/sysrq-trigger"])
 def test_file_of_the_system_cannot_be_written(box: Box, file: str) -> None:
-    """
-    Not even where the file itself can be seen.
-    """
+    """Not even where the file itself can be seen."""
     ran = box.run(prog("try-write", file))
 
     assert ran.lines[0] in REFUSALS
@@ -64,16 +56,12 @@ def test_file_of_the_system_cannot_be_written(box: Box, file: str) -> None:
 
 @pytest.mark.parametrize("directory", ["/box", "/tmp", "/dev/shm"])
 def test_directory_can_be_written(box: Box, directory: str) -> None:
-    """
-    The working directory, and two for temporary files.
-    """
+    """The working directory, and two for temporary files."""
     assert ["ok"] == box.run(prog("try-create", f"{directory}/file")).lines
 
 
 def test_usual_devices_work(box: Box) -> None:
-    """
-    Programs of all languages rely on these.
-    """
+    """Programs of all languages rely on these."""
     script = "cd /dev; cat null; head -qc1 zero full random urandom | wc -c; echo gone >null"
     ran = box.run(["/bin/sh", "-c", script], "--processes=5", "--env=PATH=/usr/bin:/bin")
 
@@ -81,18 +69,14 @@ def test_usual_devices_work(box: Box) -> None:
 
 
 def test_no_disk_can_be_opened(box: Box) -> None:
-    """
-    Block devices are absent or closed.
-    """
+    """Block devices are absent or closed."""
     ran = box.run(prog("disks"))
 
     assert (ENDED_WELL, []) == (ran.outcome, ran.lines)
 
 
 def test_box_of_another_is_out_of_reach(executable: Executable, program: Path, box: Box) -> None:
-    """
-    Another box is reached neither by its path nor by its user.
-    """
+    """Another box is reached neither by its path nor by its user."""
     with fresh_box(executable, program=program) as other:
         mine = box.run(prog("ids")).stdout.split()
         others = other.run(prog("ids")).stdout.split()
@@ -104,16 +88,12 @@ def test_box_of_another_is_out_of_reach(executable: Executable, program: Path, b
 
 @embedded_only
 def test_name_of_the_host_is_not_told(box: Box) -> None:
-    """
-    Every box has the same name. (isolate tells the host's.)
-    """
+    """Every box has the same name. (isolate tells the host's.)"""
     assert ["box"] == box.run(["/bin/uname", "-n"]).lines
 
 
 def test_environment_of_the_caller_is_not_seen(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Neither in the program's own environment nor in that of a process that it can look at.
-    """
+    """Neither in the program's own environment nor in that of a process that it can look at."""
     monkeypatch.setenv("VERDICTD_TEST_SECRET", "secret")
     ran = box.run(["/bin/sh", "-c", "cat /proc/*/environ; cat /proc/self/environ; set"], "--processes=2")
 
@@ -121,9 +101,7 @@ def test_environment_of_the_caller_is_not_seen(box: Box, monkeypatch: pytest.Mon
 
 
 def test_mount_table_does_not_show_where_the_host_keeps_its_files(box: Box) -> None:
-    """
-    Of all mounts only those of the box are seen.
-    """
+    """Of all mounts only those of the box are seen."""
     points = [line.split()[1] for line in box.run(["/bin/cat", "/proc/self/mounts"]).lines]
 
     assert {"box", "bin", "dev", "lib", "lib64", "proc", "tmp", "usr", ""} >= {

@@ -14,9 +14,7 @@ from support.processes import alive
 
 @pytest.mark.parametrize("name", ["TERM", "INT", "HUP"])
 def test_signal_to_the_sandbox_interrupts_the_program(box: Box, name: str) -> None:
-    """
-    `SG` with the message `Interrupted` says that it was not the program's doing; nothing goes on.
-    """
+    """`SG` with the message `Interrupted` says that it was not the program's doing; nothing goes on."""
     number = signal.Signals[f"SIG{name}"]
     program = prog("sleep", 20, uuid.uuid4().hex)
     with box.started(program) as run:
@@ -30,9 +28,7 @@ def test_signal_to_the_sandbox_interrupts_the_program(box: Box, name: str) -> No
 
 @pytest.mark.parametrize("behaviour", ["sleep-stubbornly", "burn-stubbornly", "fork-bomb"])
 def test_program_cannot_resist_the_end_of_the_sandbox(box: Box, behaviour: str) -> None:
-    """
-    SIGTERM to the sandbox is enough for programs that ignore all signals, and for many at once.
-    """
+    """SIGTERM to the sandbox is enough for programs that ignore all signals, and for many at once."""
     program = prog(behaviour, 20, uuid.uuid4().hex)
     with box.started(program, "--processes=20") as run:
         wait_until(lambda: alive(program))
@@ -44,9 +40,7 @@ def test_program_cannot_resist_the_end_of_the_sandbox(box: Box, behaviour: str) 
 
 
 def test_interrupted_box_is_usable(box: Box) -> None:
-    """
-    The next run is like any other.
-    """
+    """The next run is like any other."""
     program = prog("leave-daemon", uuid.uuid4().hex)
     with box.started(["/bin/sh", "-c", f"{' '.join(map(str, program))}; sleep 20"], "--processes=9") as run:
         wait_until(lambda: alive(program))
@@ -57,9 +51,7 @@ def test_interrupted_box_is_usable(box: Box) -> None:
 
 
 def test_interrupted_sandbox_tells_the_time_so_far(box: Box) -> None:
-    """
-    Times are measured up to the end, also if the sandbox was interrupted.
-    """
+    """Times are measured up to the end, also if the sandbox was interrupted."""
     program = prog("burn", 20, uuid.uuid4().hex)
     with box.started(program) as run:
         wait_until(lambda: processor_time_s(program) >= 0.2)
@@ -97,9 +89,7 @@ def test_program_does_not_outlive_a_sandbox_that_is_killed(box: Box, behaviour: 
 
 @embedded_only
 def test_end_of_process_1_is_a_fault_of_the_sandbox(box: Box) -> None:
-    """
-    The sandbox does not wait for a report that cannot come, and blames no program.
-    """
+    """The sandbox does not wait for a report that cannot come, and blames no program."""
     program = prog("sleep", 20, uuid.uuid4().hex)
     with box.started(program) as run:
         wait_until(lambda: alive(program))

@@ -18,9 +18,7 @@ from support.processes import alive
 def test_processes_and_threads_are_limited_together(
     box: Box, behaviour: str, options: list[str], most: int
 ) -> None:
-    """
-    The program itself is one of them, and the only one unless told otherwise.
-    """
+    """The program itself is one of them, and the only one unless told otherwise."""
     ran = box.run(prog(behaviour, 20), *options)
 
     assert (failed(1), [str(most - 1)]) == (ran.outcome, ran.lines)
@@ -29,16 +27,12 @@ def test_processes_and_threads_are_limited_together(
 
 @pytest.mark.parametrize("option", ["--processes", "-p", "--processes=0"])
 def test_processes_without_a_number_are_unlimited(box: Box, option: str) -> None:
-    """
-    So is the number 0.
-    """
+    """So is the number 0."""
     assert ENDED_WELL == box.run(prog("fork", 100), option).outcome
 
 
 def test_limit_of_processes_is_that_of_one_box(executable: Executable, program: Path, box: Box) -> None:
-    """
-    What runs in one box leaves the limit of another as it is: every box has a user of its own.
-    """
+    """What runs in one box leaves the limit of another as it is: every box has a user of its own."""
     sleeper = prog("sleep", 20, uuid.uuid4().hex)
     words = " ".join(map(str, sleeper))
     with (
@@ -53,9 +47,7 @@ def test_limit_of_processes_is_that_of_one_box(executable: Executable, program: 
 
 @pytest.mark.parametrize("behaviour", ["fork-bomb", "thread-bomb", "fork-chain"])
 def test_bomb_is_contained(box: Box, behaviour: str) -> None:
-    """
-    It ends soon after its wall limit, and no process of it is left.
-    """
+    """It ends soon after its wall limit, and no process of it is left."""
     token = uuid.uuid4().hex
     ran = box.run(prog(behaviour, token), "--processes=30", "--wall-time=0.5")
 
@@ -64,9 +56,7 @@ def test_bomb_is_contained(box: Box, behaviour: str) -> None:
 
 
 def test_shell_bomb_is_contained(box: Box) -> None:
-    """
-    It ends soon after its wall limit, and no process of it is left.
-    """
+    """It ends soon after its wall limit, and no process of it is left."""
     bomb = ["/bin/sh", "-c", f"b() {{ b {uuid.uuid4().hex} | b & b; }}; b"]
     ran = box.run(bomb, "--processes=30", "--wall-time=0.5")
 
@@ -75,9 +65,7 @@ def test_shell_bomb_is_contained(box: Box) -> None:
 
 
 def test_box_is_usable_after_a_bomb(box: Box) -> None:
-    """
-    The processes of one run take nothing from the next.
-    """
+    """The processes of one run take nothing from the next."""
     box.run(prog("fork-bomb"), "--processes=30", "--wall-time=0.3")
 
     assert ENDED_WELL == box.run(prog("fork", 28), "--processes=30").outcome
@@ -85,9 +73,7 @@ def test_box_is_usable_after_a_bomb(box: Box) -> None:
 
 @pytest.mark.parametrize("behaviour", ["leave-child", "leave-daemon", "fork-bomb"])
 def test_nothing_survives_the_run(box: Box, behaviour: str) -> None:
-    """
-    When the sandbox has ended, so has every process that it started, however they tried to escape.
-    """
+    """When the sandbox has ended, so has every process that it started, however they tried to escape."""
     token = uuid.uuid4().hex
     ran = box.run(prog(behaviour, token), "--processes=10", "--wall-time=1")
 
@@ -96,9 +82,7 @@ def test_nothing_survives_the_run(box: Box, behaviour: str) -> None:
 
 
 def test_program_that_ends_is_not_waited_for_longer_than_it_runs(box: Box) -> None:
-    """
-    The end of the first process is the end of the run, and its exit code counts.
-    """
+    """The end of the first process is the end of the run, and its exit code counts."""
     ran = box.run(["/bin/sh", "-c", "/box/prog sleep 60 & exit 3"], "--processes=2", "--wall-time=30")
 
     assert failed(3) == ran.outcome
@@ -106,9 +90,7 @@ def test_program_that_ends_is_not_waited_for_longer_than_it_runs(box: Box) -> No
 
 
 def test_kill_of_everybody_meets_nobody_else(executable: Executable, program: Path, box: Box) -> None:
-    """
-    `kill(-1)` reaches what the program may signal: in its own box, nothing.
-    """
+    """`kill(-1)` reaches what the program may signal: in its own box, nothing."""
     patient = ["/bin/sh", "-c", "sleep 0.5; exit 7", uuid.uuid4().hex]
     with (
         fresh_box(executable, program=program) as other,
@@ -123,27 +105,21 @@ def test_kill_of_everybody_meets_nobody_else(executable: Executable, program: Pa
 
 @pytest.mark.parametrize("victim", ["1", "$PPID"], ids=["init", "parent"])
 def test_sandbox_cannot_be_killed_from_inside(box: Box, victim: str) -> None:
-    """
-    The process that watches the program belongs to another user, or is deaf to signals from inside.
-    """
+    """The process that watches the program belongs to another user, or is deaf to signals from inside."""
     ran = box.run(["/bin/sh", "-c", f"kill -9 {victim}; sleep 0.05; echo alive"], "--processes=2")
 
     assert (ENDED_WELL, b"alive\n") == (ran.outcome, ran.stdout)
 
 
 def test_kill_of_its_own_group_ends_only_the_program(box: Box) -> None:
-    """
-    The sandbox is in another process group: it lives to report.
-    """
+    """The sandbox is in another process group: it lives to report."""
     ran = box.run(prog("try-kill", 0, 9))
 
     assert (1, "SG", 9) == (ran.outcome.exit_code, ran.outcome.status, ran.outcome.signal)
 
 
 def test_only_own_processes_are_seen(box: Box) -> None:
-    """
-    /proc shows the processes of the box's user in the box, so `ls` finds itself alone.
-    """
+    """/proc shows the processes of the box's user in the box, so `ls` finds itself alone."""
     entries = box.run(["/bin/ls", "/proc"]).lines
 
     assert 1 == len([entry for entry in entries if entry.isdigit()])
@@ -160,9 +136,7 @@ def test_parent_cannot_be_looked_into(box: Box) -> None:
 
 
 def test_runs_follow_each_other_without_a_trace(box: Box) -> None:
-    """
-    A run in the same box does not see processes of the one before.
-    """
+    """A run in the same box does not see processes of the one before."""
     started_s = time.monotonic()
     for _ in range(10):
         box.run(prog("leave-daemon"), "--processes=5")

@@ -17,9 +17,7 @@ REFUSALS = {"EPERM", "EACCES", "ENOSYS"}
 
 
 def test_user_is_nobody(box: Box) -> None:
-    """
-    Real, effective and saved ids are the same, none is root's, and there are no more groups.
-    """
+    """Real, effective and saved ids are the same, none is root's, and there are no more groups."""
     uid, euid, suid, gid, egid, sgid, groups = map(int, box.run(prog("ids")).stdout.split())
 
     assert uid == euid == suid != 0
@@ -33,9 +31,7 @@ def status_of_the_program(box: Box) -> dict[str, str]:
 
 
 def test_program_has_no_capability(box: Box) -> None:
-    """
-    All sets of capabilities that give rights are empty.
-    """
+    """All sets of capabilities that give rights are empty."""
     status = status_of_the_program(box)
 
     assert [0, 0, 0, 0] == [int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")]
@@ -43,16 +39,12 @@ def test_program_has_no_capability(box: Box) -> None:
 
 @embedded_only
 def test_program_can_get_no_capability(box: Box) -> None:
-    """
-    The bounding set is empty as well. (isolate leaves it, and relies on no_new_privs.)
-    """
+    """The bounding set is empty as well. (isolate leaves it, and relies on no_new_privs.)"""
     assert 0 == int(status_of_the_program(box)["CapBnd"], 16)
 
 
 def test_program_can_get_no_new_privileges(box: Box) -> None:
-    """
-    The kernel grants no privileges to any program that is executed from here on.
-    """
+    """The kernel grants no privileges to any program that is executed from here on."""
     assert "1" == status_of_the_program(box)["NoNewPrivs"]
 
 
@@ -69,9 +61,7 @@ def test_signals_are_as_usual(box: Box) -> None:
 
 @embedded_only
 def test_signals_that_the_caller_ignores_or_blocks_are_as_usual(box: Box) -> None:
-    """
-    The caller's signal settings are not inherited either. (With isolate they are.)
-    """
+    """The caller's signal settings are not inherited either. (With isolate they are.)"""
     caller = Executable(
         "", ("/usr/bin/env", "--ignore-signal=PIPE", "--block-signal=TERM", *box.executable.argv)
     )
@@ -81,9 +71,7 @@ def test_signals_that_the_caller_ignores_or_blocks_are_as_usual(box: Box) -> Non
 
 
 def test_files_are_made_for_everybody_to_read(box: Box) -> None:
-    """
-    The umask is 022 whatever that of the caller.
-    """
+    """The umask is 022 whatever that of the caller."""
     before = os.umask(0o077)
     try:
         ran = box.run(["/bin/sh", "-c", "umask"])
@@ -95,9 +83,7 @@ def test_files_are_made_for_everybody_to_read(box: Box) -> None:
 
 @needs_root
 def test_set_uid_program_gains_nothing(box: Box, program: Path, tmp_path: Path) -> None:
-    """
-    The bit has no effect in a directory that is bound into the box.
-    """
+    """The bit has no effect in a directory that is bound into the box."""
     tools = tmp_path / "tools"
     tools.mkdir(0o755)
     (tools / "prog").write_bytes(program.read_bytes())
@@ -110,9 +96,7 @@ def test_set_uid_program_gains_nothing(box: Box, program: Path, tmp_path: Path) 
 
 @needs_root
 def test_set_uid_program_of_root_in_the_box_gains_nothing(box: Box) -> None:
-    """
-    The set-uid bit of root has no effect in the box itself either.
-    """
+    """The set-uid bit of root has no effect in the box itself either."""
     plain = box.run(prog("ids"))
     (box.files / "prog").chmod(0o6755)
 
@@ -120,9 +104,7 @@ def test_set_uid_program_of_root_in_the_box_gains_nothing(box: Box) -> None:
 
 
 def test_set_uid_file_that_is_left_behind_is_no_danger(box: Box) -> None:
-    """
-    A program must not leave a set-uid file to the later owner of the box's files.
-    """
+    """A program must not leave a set-uid file to the later owner of the box's files."""
     box.run(prog("make", "6755", "left"))
     left = (box.files / "left").stat()
 
@@ -130,9 +112,7 @@ def test_set_uid_file_that_is_left_behind_is_no_danger(box: Box) -> None:
 
 
 def test_program_cannot_become_root(box: Box) -> None:
-    """
-    It lacks the right; in a box with users of its own, root is not even one of them.
-    """
+    """It lacks the right; in a box with users of its own, root is not even one of them."""
     assert box.run(prog("setuid")).lines[0] in {"EPERM", "EINVAL"}
 
 
@@ -153,9 +133,7 @@ OTHERS = ["ptrace", "setns", "nice"]
 
 @pytest.mark.parametrize("attempt", [*MOUNTS, *MACHINE, *OTHERS])
 def test_attempt_is_refused(box: Box, attempt: str) -> None:
-    """
-    Changes to the host, or to the set-up of the sandbox, need rights that the program does not have.
-    """
+    """Changes to the host, or to the set-up of the sandbox, need rights that the program does not have."""
     ran = box.run(prog(attempt))
 
     assert ENDED_WELL == ran.outcome
@@ -166,7 +144,5 @@ def test_attempt_is_refused(box: Box, attempt: str) -> None:
     platform.machine() != "x86_64", reason="only this machine has system calls of a second kind"
 )
 def test_system_call_of_the_32_bit_kind_is_sg(box: Box) -> None:
-    """
-    It would bypass the filter, so the program is killed.
-    """
+    """It would bypass the filter, so the program is killed."""
     assert signalled(signal.SIGSYS) == box.run(prog("legacy")).outcome

@@ -12,18 +12,14 @@ KIB = 1024
 
 
 def test_standard_input_is_inherited(box: Box) -> None:
-    """
-    The program reads what the caller of the sandbox gives, byte for byte.
-    """
+    """The program reads what the caller of the sandbox gives, byte for byte."""
     given = os.urandom(300 * KIB)
 
     assert given == box.run(["/bin/cat"], stdin=given).stdout
 
 
 def test_standard_input_can_be_a_file_that_has_no_name(box: Box, tmp_path: Path) -> None:
-    """
-    The descriptor is enough: nothing is opened again by name.
-    """
+    """The descriptor is enough: nothing is opened again by name."""
     with (tmp_path / "input").open("w+b") as file:
         file.write(b"unlinked")
         file.seek(0)
@@ -40,32 +36,24 @@ def test_standard_input_can_be_a_file_that_has_no_name(box: Box, tmp_path: Path)
 
 
 def test_standard_output_carries_much(box: Box) -> None:
-    """
-    Nothing is lost or added on the way out.
-    """
+    """Nothing is lost or added on the way out."""
     assert b"x" * (4096 * KIB) == box.run(prog("print", 4096)).stdout
 
 
 def test_standard_error_carries_much(box: Box) -> None:
-    """
-    The sandbox writes nothing between the lines of the program.
-    """
+    """The sandbox writes nothing between the lines of the program."""
     assert b"x" * (300 * KIB) == box.run(["/bin/sh", "-c", "exec /box/prog print 300 >&2"]).stderr
 
 
 def test_input_from_a_file_of_the_box(box: Box) -> None:
-    """
-    `--stdin` names a file as the program sees it.
-    """
+    """`--stdin` names a file as the program sees it."""
     (box.files / "in.txt").write_bytes(b"input\n")
 
     assert b"input\n" == box.run(["/bin/cat"], "--stdin=in.txt").stdout
 
 
 def test_output_to_files_of_the_box(box: Box) -> None:
-    """
-    `--stdout` and `--stderr` name files as the program sees them; what they held before is gone.
-    """
+    """`--stdout` and `--stderr` name files as the program sees them; what they held before is gone."""
     (box.files / "out.txt").write_text("something longer than the new output")
     ran = box.run(["/bin/sh", "-c", "echo out; echo err >&2"], "--stdout=out.txt", "--stderr=/box/err.txt")
 
@@ -77,9 +65,7 @@ def test_output_to_files_of_the_box(box: Box) -> None:
     ("options", "where"), [([], "stdout"), (["--stdout=out.txt"], "file")], ids=["inherited", "redirected"]
 )
 def test_standard_error_can_join_standard_output(box: Box, options: list[str], where: str) -> None:
-    """
-    `--stderr-to-stdout` follows standard output wherever it goes, in the order written.
-    """
+    """`--stderr-to-stdout` follows standard output wherever it goes, in the order written."""
     ran = box.run(["/bin/sh", "-c", "echo out; echo err >&2; echo out"], "--stderr-to-stdout", *options)
     text = ran.stdout if where == "stdout" else (box.files / "out.txt").read_bytes()
 
@@ -91,9 +77,7 @@ def test_standard_error_can_join_standard_output(box: Box, options: list[str], w
     ["--stdin=missing", "--stdin=/etc/passwd", "--stdout=/usr/x", "--stdout=/box", "--stderr=/missing/x"],
 )
 def test_stream_that_cannot_be_opened_is_a_fault_of_the_sandbox(box: Box, option: str) -> None:
-    """
-    Exit code 2 and `XX`: the program was not started, so nothing is measured.
-    """
+    """Exit code 2 and `XX`: the program was not started, so nothing is measured."""
     ran = box.run(prog("write", "/box/started", 1), option)
 
     assert BROKEN == ran.outcome
@@ -103,9 +87,7 @@ def test_stream_that_cannot_be_opened_is_a_fault_of_the_sandbox(box: Box, option
 
 @pytest.mark.parametrize("option", ["--stdin", "--stdout", "--stderr"])
 def test_stream_is_not_followed_out_of_the_box(box: Box, tmp_path: Path, option: str) -> None:
-    """
-    A link in the box leads to what the program sees, never to a file of the host.
-    """
+    """A link in the box leads to what the program sees, never to a file of the host."""
     canary = tmp_path / "canary"
     canary.write_text("secret")
     canary.chmod(0o666)
@@ -117,9 +99,7 @@ def test_stream_is_not_followed_out_of_the_box(box: Box, tmp_path: Path, option:
 
 
 def test_program_may_close_its_streams(box: Box) -> None:
-    """
-    That is not a failure: the exit code counts.
-    """
+    """That is not a failure: the exit code counts."""
     assert ENDED_WELL == box.run(prog("silence")).outcome
 
 
@@ -154,9 +134,7 @@ def test_sandbox_started_without_a_standard_stream_hands_out_nothing_else(
 
 
 def test_no_other_descriptor_reaches_the_program(box: Box, tmp_path: Path) -> None:
-    """
-    Descriptors of the caller and of the sandbox are closed before the program starts.
-    """
+    """Descriptors of the caller and of the sandbox are closed before the program starts."""
     with (tmp_path / "secret").open("w") as secret:
         os.dup2(secret.fileno(), 57, inheritable=True)
         try:

@@ -26,9 +26,7 @@ NAMES = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_odd_names_are_cleaned(box: Box, name: str) -> None:
-    """
-    Names are bytes: files of any name are gone after a reset.
-    """
+    """Names are bytes: files of any name are gone after a reset."""
     ran = box.run(
         ["/bin/sh", "-c", 'mkdir "./$1" && ln -s / "./$1/$1" && : >"./$1/x"', "sh", NAMES[name]], "-p9"
     )
@@ -38,9 +36,7 @@ def test_odd_names_are_cleaned(box: Box, name: str) -> None:
 
 
 def test_directories_that_nobody_may_enter_are_cleaned(box: Box) -> None:
-    """
-    Modes do not protect what a program left.
-    """
+    """Modes do not protect what a program left."""
     ran = box.run(prog("lock-away"))
     reset = box.call("--init")
 
@@ -48,9 +44,7 @@ def test_directories_that_nobody_may_enter_are_cleaned(box: Box) -> None:
 
 
 def test_20_000_files_are_cleaned(box: Box) -> None:
-    """
-    Many files cost time, not the box.
-    """
+    """Many files cost time, not the box."""
     ran = box.run(prog("litter", 20_000))
     count = len(names(box.files))
     reset = box.call("--init")
@@ -74,9 +68,7 @@ def test_1_500_nested_directories_are_cleaned(box: Box) -> None:
 @embedded_only
 @pytest.mark.parametrize(("count", "name"), [(20_000, "d"), (5_000, "x" * 200)], ids=["20000", "long-names"])
 def test_nested_directories_are_nothing_special(box: Box, count: int, name: str) -> None:
-    """
-    Neither the number of open files nor the longest path bounds how deep a program may build.
-    """
+    """Neither the number of open files nor the longest path bounds how deep a program may build."""
     ran = box.run(prog("nest", count, name))
     reset = box.call("--init")
 
@@ -84,9 +76,7 @@ def test_nested_directories_are_nothing_special(box: Box, count: int, name: str)
 
 
 def test_box_is_usable_after_a_deep_tree(box: Box) -> None:
-    """
-    Cleaned and made again it is like any other.
-    """
+    """Cleaned and made again it is like any other."""
     with open_files(FEW_OPEN_FILES):
         box.run(prog("nest", 1_500, "d"))
     with open_files(MANY_OPEN_FILES):
@@ -97,9 +87,7 @@ def test_box_is_usable_after_a_deep_tree(box: Box) -> None:
 
 
 def test_files_of_the_host_are_not_touched_by_a_reset(box: Box, tmp_path: Path) -> None:
-    """
-    A link is removed, not followed, although `--init` works with the rights of root.
-    """
+    """A link is removed, not followed, although `--init` works with the rights of root."""
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "canary").write_text("secret")
@@ -115,9 +103,7 @@ def test_files_of_the_host_are_not_touched_by_a_reset(box: Box, tmp_path: Path) 
 
 
 def test_owner_of_a_file_of_the_host_is_not_changed(box: Box, tmp_path: Path) -> None:
-    """
-    Files of the box change their owner with each run; the targets of links do not.
-    """
+    """Files of the box change their owner with each run; the targets of links do not."""
     canary = tmp_path / "canary"
     canary.touch()
     before = canary.stat()
@@ -146,9 +132,7 @@ KEYS = "time(-wall)?|max-rss|csw-(voluntary|forced)|cg-(mem|oom-killed)|exit(cod
 
 @embedded_only
 def test_meta_file_has_one_line_for_each_key(box: Box) -> None:
-    """
-    A newline in a message is replaced.
-    """
+    """A newline in a message is replaced."""
     ran = box.run(prog("hello"), "--stdin=missing\nexitcode:0\nstatus:OK")
 
     assert BROKEN == ran.outcome

@@ -10,9 +10,7 @@ from sandbox.conftest import missing_groups
 
 
 def test_version_is_printed(executable: Executable) -> None:
-    """
-    `--version` prints the name of the sandbox, and exits with 0.
-    """
+    """`--version` prints the name of the sandbox, and exits with 0."""
     asked = executable.call("--version")
 
     assert (0, b"") == (asked.returncode, asked.stderr)
@@ -20,9 +18,7 @@ def test_version_is_printed(executable: Executable) -> None:
 
 
 def test_configuration_is_checked(executable: Executable) -> None:
-    """
-    `--check-config` ends with 0 where boxes could be made.
-    """
+    """`--check-config` ends with 0 where boxes could be made."""
     assert 0 == executable.call("--check-config").returncode
 
 
@@ -54,9 +50,7 @@ def test_root_of_control_groups_is_printed_where_there_is_one(executable: Execut
     ids=["nothing", "unknown", "two-modes", "two-others", "no-program", "no-program-2", "no-value"],
 )
 def test_wrong_usage_is_refused(box: Box, arguments: list[str]) -> None:
-    """
-    Exit code 2 with a word of why, and nothing is done.
-    """
+    """Exit code 2 with a word of why, and nothing is done."""
     refused = box.call(*arguments)
 
     assert 2 == refused.returncode
@@ -65,9 +59,7 @@ def test_wrong_usage_is_refused(box: Box, arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("number", ["-1", "99999999", "x", "0x10", "1.5", "", "99999999999999999999"])
 def test_box_id_that_is_none_is_refused(executable: Executable, number: str) -> None:
-    """
-    Exit code 2: another box must never be taken by mistake.
-    """
+    """Exit code 2: another box must never be taken by mistake."""
     assert 2 == executable.call(f"--box-id={number}", "--init").returncode
 
 
@@ -77,39 +69,29 @@ def test_box_id_that_is_none_is_refused(executable: Executable, number: str) -> 
     ids=" ".join,
 )
 def test_option_can_be_written_in_several_ways(box: Box, options: list[str]) -> None:
-    """
-    Long and short, joined and apart; the last one counts.
-    """
+    """Long and short, joined and apart; the last one counts."""
     assert TIMED_OUT == box.run(prog("burn", 20), *options, "--wall-time=10").outcome
 
 
 def test_words_after_the_program_are_its_own(box: Box) -> None:
-    """
-    Nothing after `--` is an option of the sandbox.
-    """
+    """Nothing after `--` is an option of the sandbox."""
     assert failed(3) == box.run(["/bin/sh", "-c", "exit $#", "sh", "--time=0", "--cg", "-b1"]).outcome
 
 
 def test_meta_file_that_cannot_be_written_is_refused(box: Box) -> None:
-    """
-    A run that could not be reported is not begun.
-    """
+    """A run that could not be reported is not begun."""
     refused = box.call("--meta=/no/such/directory/meta", "--run", "--", *prog("write", "/box/started", 1))
 
     assert (2, False) == (refused.returncode, (box.files / "started").exists())
 
 
 def test_memory_of_a_group_without_a_group_is_refused(box: Box) -> None:
-    """
-    A limit that cannot hold is not accepted.
-    """
+    """A limit that cannot hold is not accepted."""
     assert 2 == box.call("--cg-mem=1000", "--run", "--", "/bin/true").returncode
 
 
 def test_verbose_says_more(box: Box) -> None:
-    """
-    `-v` reports what goes on, and changes nothing else.
-    """
+    """`-v` reports what goes on, and changes nothing else."""
     quiet = box.call("--run", "--", "/bin/true")
     verbose = box.call("-v", "--run", "--", "/bin/true")
 
@@ -121,9 +103,7 @@ def test_verbose_says_more(box: Box) -> None:
 @pytest.mark.parametrize("number", ["", "abc", "nan", "inf", "-1", "1e400", "0.0004", "1s", " 1", "0x1p3"])
 @pytest.mark.parametrize("option", ["--time", "--wall-time", "--extra-time"])
 def test_number_of_seconds_that_is_none_is_refused(executable: Executable, option: str, number: str) -> None:
-    """
-    Nothing is taken for zero, which would be no limit. (isolate reads some of these as 0.)
-    """
+    """Nothing is taken for zero, which would be no limit. (isolate reads some of these as 0.)"""
     assert 2 == executable.call(f"{option}={number}", "--version").returncode
 
 
@@ -131,16 +111,12 @@ def test_number_of_seconds_that_is_none_is_refused(executable: Executable, optio
 @pytest.mark.parametrize("number", ["abc", "-1", "1.5", "1e3", "99999999999999999999999", "", " 1"])
 @pytest.mark.parametrize("option", ["--mem", "--stack", "--fsize", "--open-files", "--processes", "--core"])
 def test_whole_number_that_is_none_is_refused(executable: Executable, option: str, number: str) -> None:
-    """
-    Sizes and counts are whole, and small enough for the kernel.
-    """
+    """Sizes and counts are whole, and small enough for the kernel."""
     assert 2 == executable.call(f"{option}={number}", "--version").returncode
 
 
 def test_large_numbers_are_accepted(box: Box) -> None:
-    """
-    Limits far above what any program uses are limits like others.
-    """
+    """Limits far above what any program uses are limits like others."""
     options = [
         "--time=3600.5",
         "--wall-time=86400",
@@ -154,7 +130,5 @@ def test_large_numbers_are_accepted(box: Box) -> None:
 
 @embedded_only
 def test_two_ways_for_standard_error_are_refused(box: Box) -> None:
-    """
-    `--stderr` and `--stderr-to-stdout` exclude each other. (isolate accepts both.)
-    """
+    """`--stderr` and `--stderr-to-stdout` exclude each other. (isolate accepts both.)"""
     assert 2 == box.run(["/bin/true"], "--stderr=err", "--stderr-to-stdout").outcome.exit_code

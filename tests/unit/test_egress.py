@@ -136,9 +136,7 @@ REFUSED_ADDRESSES = sorted(
 
 @pytest.mark.parametrize("url", REFUSED_URLS)
 def test_url_is_refused_where_it_is_seen(url: str) -> None:
-    """
-    The text of the URL decides, so that the submission can be refused at once.
-    """
+    """The text of the URL decides, so that the submission can be refused at once."""
     with pytest.raises(EgressDenied):
         STRICT.target(url)
 
@@ -158,26 +156,20 @@ def test_url_is_refused_where_it_is_seen(url: str) -> None:
     ],
 )
 def test_public_url_is_taken(url: str, expected: str) -> None:
-    """
-    Names are looked up when the callback is delivered, not before.
-    """
+    """Names are looked up when the callback is delivered, not before."""
     assert expected == str(STRICT.target(url))
 
 
 @pytest.mark.parametrize("address", REFUSED_ADDRESSES)
 def test_refused_address_is_refused_whatever_name_led_to_it(address: str) -> None:
-    """
-    Checked for what a look-up found, too.
-    """
+    """Checked for what a look-up found, too."""
     with pytest.raises(EgressDenied):
         STRICT.check("example.org", address)
 
 
 @given(st.ip_addresses())
 def test_what_is_not_global_is_refused(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
-    """
-    The table contains at least the special addresses that Python knows.
-    """
+    """The table contains at least the special addresses that Python knows."""
     try:
         STRICT.check("example.org", str(address))
     except EgressDenied:
@@ -191,9 +183,7 @@ def test_what_is_not_global_is_refused(address: ipaddress.IPv4Address | ipaddres
     [("127.0.0.2", True), ("127.0.0.1", False), ("fd00::5", True), ("::ffff:127.0.0.2", False)],
 )
 def test_allowed_network_is_reached(address: str, allowed: bool) -> None:
-    """
-    It and no other: the same address in another form stays refused.
-    """
+    """It and no other: the same address in another form stays refused."""
     egress = Egress(networks=[ip_network("127.0.0.2/32"), ip_network("fd00::/64")], hosts=(), ports=PORTS)
     url = f"http://[{address}]/" if ":" in address else f"http://{address}/"
 
@@ -208,9 +198,7 @@ def test_allowed_network_is_reached(address: str, allowed: bool) -> None:
 
 
 def test_allowed_host_is_reached_at_any_address() -> None:
-    """
-    The operator answers for it; other names with that address stay refused, and so do other ports.
-    """
+    """The operator answers for it; other names with that address stay refused, and so do other ports."""
     egress = Egress(networks=(), hosts=["hooks.internal", "10.0.0.5"], ports=PORTS)
 
     assert "http://hooks.internal/" == str(egress.target("http://HOOKS.internal/"))

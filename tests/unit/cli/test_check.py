@@ -18,9 +18,7 @@ pytestmark = pytest.mark.anyio
     ],
 )
 async def test_check_says_whether_callbacks_are_signed(secrets: str, said: str) -> None:
-    """
-    A missing secret is not a failure, but the operator is told.
-    """
+    """A missing secret is not a failure, but the operator is told."""
     callbacks = CallbackSettings.model_validate({"enabled": True, "secrets": secrets})
     checks = check(Settings(callbacks=callbacks), broker=False)
     _, found = await anext(checks), await anext(checks)

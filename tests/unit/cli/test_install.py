@@ -25,9 +25,7 @@ def write(root: Path, *, as_root: bool = False) -> dict[str, Change]:
 
 
 def test_everything_is_written_once(tmp_path: Path) -> None:
-    """
-    A second run changes nothing.
-    """
+    """A second run changes nothing."""
     first, second = write(tmp_path), write(tmp_path)
 
     assert {Change.WRITTEN} == set(first.values())
@@ -37,9 +35,7 @@ def test_everything_is_written_once(tmp_path: Path) -> None:
 
 
 def test_settings_of_the_operator_are_kept(tmp_path: Path) -> None:
-    """
-    An upgrade does not even touch them; units it writes anew.
-    """
+    """An upgrade does not even touch them; units it writes anew."""
     write(tmp_path)
     (tmp_path / SETTINGS).write_text("[sandbox]\nboxes = 3\n")
     (tmp_path / f"{UNITS}/verdictd.service").write_text("old")
@@ -51,9 +47,7 @@ def test_settings_of_the_operator_are_kept(tmp_path: Path) -> None:
 
 
 def test_only_root_and_its_group_read_the_settings(tmp_path: Path) -> None:
-    """
-    systemd must be able to read the units under any umask, and nobody else the settings.
-    """
+    """systemd must be able to read the units under any umask, and nobody else the settings."""
     write(tmp_path)
     modes = [
         oct((tmp_path / path).stat().st_mode & 0o777) for path in (SETTINGS, f"{UNITS}/verdictd.service")
@@ -63,9 +57,7 @@ def test_only_root_and_its_group_read_the_settings(tmp_path: Path) -> None:
 
 
 def test_variant_for_root_stays_until_it_is_removed(tmp_path: Path) -> None:
-    """
-    An upgrade keeps the choice, and writes the drop-in anew.
-    """
+    """An upgrade keeps the choice, and writes the drop-in anew."""
     write(tmp_path, as_root=True)
     drop_in = tmp_path / f"{UNITS}/verdictd.service.d/root.conf"
     drop_in.write_text("old")
@@ -76,9 +68,7 @@ def test_variant_for_root_stays_until_it_is_removed(tmp_path: Path) -> None:
 
 
 def test_unit_starts_the_command_that_wrote_it(tmp_path: Path) -> None:
-    """
-    The path is that of the installed package.
-    """
+    """The path is that of the installed package."""
     write(tmp_path)
     command = f"{sysconfig.get_path('scripts')}/verdictd"
 
@@ -89,18 +79,14 @@ def test_unit_starts_the_command_that_wrote_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("as_root", [False, True])
 def test_systemd_has_nothing_to_complain_about(tmp_path: Path, as_root: bool) -> None:
-    """
-    systemd ignores a misspelt directive, with a warning in a log that nobody reads.
-    """
+    """systemd ignores a misspelt directive, with a warning in a log that nobody reads."""
     write(tmp_path, as_root=as_root)
 
     assert [] == verify(tmp_path)
 
 
 def test_misspelt_directive_is_found(tmp_path: Path) -> None:
-    """
-    The check of the units works, for the drop-in too.
-    """
+    """The check of the units works, for the drop-in too."""
     write(tmp_path, as_root=True)
     drop_in = tmp_path / f"{UNITS}/verdictd.service.d/root.conf"
     drop_in.write_text(drop_in.read_text().replace("ProtectClock=", "ProtectClocks="))
@@ -118,9 +104,7 @@ def verify(root: Path) -> list[str]:
 
 @pytest.mark.parametrize("variant", ["user", "root"])
 def test_exposure_is_that_of_the_readme(tmp_path: Path, variant: str) -> None:
-    """
-    The figures of `systemd-analyze security` differ between versions of systemd.
-    """
+    """The figures of `systemd-analyze security` differ between versions of systemd."""
     if not analyze("--version").startswith("systemd 252 "):
         pytest.skip("the figures are those of systemd 252")
     write(tmp_path, as_root=variant == "root")

@@ -13,17 +13,13 @@ WORD = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 
 @given(st.lists(WORD))
 def test_quoted_words_come_back_as_they_were(words: list[str]) -> None:
-    """
-    Whatever a shell would pass on as one word is one word.
-    """
+    """Whatever a shell would pass on as one word is one word."""
     assert tuple(words) == split_words(shlex.join(words))
 
 
 @given(st.lists(WORD))
 def test_list_is_taken_as_it_stands(words: list[str]) -> None:
-    """
-    Words in a list are not split again, whatever they hold.
-    """
+    """Words in a list are not split again, whatever they hold."""
     assert tuple(words) == split_words(words)
 
 
@@ -42,9 +38,7 @@ def test_list_is_taken_as_it_stands(words: list[str]) -> None:
     ],
 )
 def test_string_is_split_and_nothing_is_expanded(text: str, words: tuple[str, ...]) -> None:
-    """
-    Quotes and backslashes group; variables, globs, comments, separators and redirections mean nothing.
-    """
+    """Quotes and backslashes group; variables, globs, comments, separators and redirections mean nothing."""
     assert words == split_words(text)
 
 
@@ -62,9 +56,7 @@ def test_string_is_split_and_nothing_is_expanded(text: str, words: tuple[str, ..
     ],
 )
 def test_anything_else_is_refused_with_the_reason(value: object, reason: str) -> None:
-    """
-    An open quote, a NUL or another type makes no words.
-    """
+    """An open quote, a NUL or another type makes no words."""
     try:
         words = split_words(value)
     except ValueError as error:

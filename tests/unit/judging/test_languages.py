@@ -57,9 +57,7 @@ def test_sixteen_languages_are_packaged(packaged: Registry) -> None:
     ],
 )
 def test_language_is_found_by_name_alias_and_extension(packaged: Registry, word: str, name: str) -> None:
-    """
-    A submission may ask for a language by its name, an alias or its file extension, in any case.
-    """
+    """A submission may ask for a language by its name, an alias or its file extension, in any case."""
     language = packaged.get(word)
 
     assert language is not None
@@ -67,17 +65,13 @@ def test_language_is_found_by_name_alias_and_extension(packaged: Registry, word:
 
 
 def test_unknown_language_is_none(packaged: Registry) -> None:
-    """
-    What nobody declared is not found.
-    """
+    """What nobody declared is not found."""
     assert packaged.get("cobol") is None
     assert packaged.get("") is None
 
 
 def test_file_of_the_prototype_works_as_it_stands(write: Write) -> None:
-    """
-    The six keys of the prototype suffice; an empty compile_cmd means that nothing is compiled.
-    """
+    """The six keys of the prototype suffice; an empty compile_cmd means that nothing is compiled."""
     file = write("""
         [[languages]]
         name = "Python"
@@ -111,9 +105,7 @@ def test_file_of_the_prototype_works_as_it_stands(write: Write) -> None:
 
 
 def test_table_of_tables_names_each_language_by_its_key(write: Write) -> None:
-    """
-    `[languages.NAME]` is another way to write `[[languages]]`.
-    """
+    """`[languages.NAME]` is another way to write `[[languages]]`."""
     file = write('[languages.shell2]\nsource_file = "main.sh"\nrun_cmd = "bash main.sh"')
     language = Registry.load(file).get("shell2")
 
@@ -122,9 +114,7 @@ def test_table_of_tables_names_each_language_by_its_key(write: Write) -> None:
 
 
 def test_table_without_run_cmd_changes_only_what_it_holds(packaged: Registry, write: Write) -> None:
-    """
-    An operator changes one key of a packaged language without repeating the others.
-    """
+    """An operator changes one key of a packaged language without repeating the others."""
     file = write("""
         [[language]]
         name = "Go"
@@ -166,9 +156,7 @@ def test_table_with_run_cmd_keeps_what_the_runtime_needs(packaged: Registry, wri
 
 
 def test_word_of_the_operator_is_taken_from_the_packaged_languages(write: Write) -> None:
-    """
-    An alias moves to the operator's language; a packaged language whose name is taken is gone.
-    """
+    """An alias moves to the operator's language; a packaged language whose name is taken is gone."""
     registry = Registry.load(write(f'[[language]]\n{NEW}aliases = ["PY", "cpp"]'))
     names = {word: language.name for word in ("py", "cpp", "python") if (language := registry.get(word))}
 
@@ -223,9 +211,7 @@ def test_word_of_the_operator_is_taken_from_the_packaged_languages(write: Write)
     ],
 )
 def test_wrong_file_names_itself_the_language_and_the_key(write: Write, text: str, message: str) -> None:
-    """
-    A wrong file of languages ends the start; the message leads to the place.
-    """
+    """A wrong file of languages ends the start; the message leads to the place."""
     with pytest.raises(LanguagesError) as caught:
         Registry.load(write(text))
 
@@ -233,17 +219,13 @@ def test_wrong_file_names_itself_the_language_and_the_key(write: Write, text: st
 
 
 def test_missing_file_is_an_error(tmp_path: Path) -> None:
-    """
-    A file that the operator names must exist.
-    """
+    """A file that the operator names must exist."""
     with pytest.raises(LanguagesError, match=r"absent\.toml"):
         Registry.load(tmp_path / "absent.toml")
 
 
 def test_commands_are_words_with_nothing_expanded(write: Write) -> None:
-    """
-    Quotes group as in a shell; variables, globs, pipes and back quotes mean themselves.
-    """
+    """Quotes group as in a shell; variables, globs, pipes and back quotes mean themselves."""
     file = write(f"[[language]]\n{NEW}".replace("bash main.new", "bash '$HOME' $HOME * | `id` 'a b'"))
     language = Registry.load(file).get("new")
 
@@ -279,9 +261,7 @@ def test_commands_are_words_with_nothing_expanded(write: Write) -> None:
     ],
 )
 def test_usual_compiler_option_is_allowed(packaged: Registry, name: str, options: list[str]) -> None:
-    """
-    What courses and contests pass to compilers is in the allow-lists.
-    """
+    """What courses and contests pass to compilers is in the allow-lists."""
     language = packaged.get(name)
 
     assert language is not None
@@ -324,9 +304,7 @@ def test_usual_compiler_option_is_allowed(packaged: Registry, name: str, options
     ],
 )
 def test_dangerous_compiler_option_is_refused(packaged: Registry, name: str, option: str) -> None:
-    """
-    A word that does not match the allow-list as a whole is refused, wherever it stands.
-    """
+    """A word that does not match the allow-list as a whole is refused, wherever it stands."""
     language = packaged.get(name)
 
     assert language is not None
@@ -334,9 +312,7 @@ def test_dangerous_compiler_option_is_refused(packaged: Registry, name: str, opt
 
 
 def test_language_without_allow_list_refuses_every_option(packaged: Registry) -> None:
-    """
-    What an operator did not allow is not allowed.
-    """
+    """What an operator did not allow is not allowed."""
     python = packaged.get("python")
 
     assert python is not None
@@ -344,9 +320,7 @@ def test_language_without_allow_list_refuses_every_option(packaged: Registry) ->
 
 
 def test_environment_and_directories_have_a_base(packaged: Registry) -> None:
-    """
-    Every language has PATH, a HOME that it can write to and the links through /etc/alternatives.
-    """
+    """Every language has PATH, a HOME that it can write to and the links through /etc/alternatives."""
     assert {("/usr/local/bin:/usr/bin:/bin", "/tmp")} == {  # noqa: S108 - the box's own
         (language.environment["PATH"], language.environment["HOME"]) for language in packaged
     }
@@ -354,9 +328,7 @@ def test_environment_and_directories_have_a_base(packaged: Registry) -> None:
 
 
 def test_installed_program_is_named_by_its_path(packaged: Registry) -> None:
-    """
-    The sandbox does not search PATH, so a bare program name becomes a path.
-    """
+    """The sandbox does not search PATH, so a bare program name becomes a path."""
     bash = packaged.get("bash")
 
     assert bash is not None
@@ -365,9 +337,7 @@ def test_installed_program_is_named_by_its_path(packaged: Registry) -> None:
 
 
 def test_absent_program_is_named_and_its_language_not_available(write: Write) -> None:
-    """
-    What is not installed is not offered, and `missing` says what would have to be.
-    """
+    """What is not installed is not offered, and `missing` says what would have to be."""
     registry = Registry.load(write(f'[[language]]\n{NEW}compile_cmd = "no-such-compiler x"'))
     language = registry.get("new")
 
@@ -380,9 +350,7 @@ def test_absent_program_is_named_and_its_language_not_available(write: Write) ->
 def test_program_outside_the_box_is_missing_unless_bound(
     tmp_path: Path, write: Write, *, bound: bool, missing: bool
 ) -> None:
-    """
-    A program that no box can see counts as not installed, even where a visible link leads to it.
-    """
+    """A program that no box can see counts as not installed, even where a visible link leads to it."""
     program = tmp_path / "interpreter"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
@@ -395,9 +363,7 @@ def test_program_outside_the_box_is_missing_unless_bound(
 
 
 async def test_version_is_the_line_that_names_it(packaged: Registry) -> None:
-    """
-    The version command runs on the host; notes around the version are left out.
-    """
+    """The version command runs on the host; notes around the version are left out."""
     bash = packaged.get("bash")
 
     assert bash is not None
@@ -425,9 +391,7 @@ async def test_version_of_other_shapes(write: Write, command: str, expected: str
 
 
 async def test_version_command_that_hangs_is_ended_with_its_children(tmp_path: Path, write: Write) -> None:
-    """
-    A version is not worth waiting for, and nothing that its command started stays behind.
-    """
+    """A version is not worth waiting for, and nothing that its command started stays behind."""
     note = tmp_path / "child"
     command = f"bash -c 'sleep 60 & echo $! > {note}; wait'"
     language = Registry.load(write(f'[[language]]\n{NEW}version_cmd = "{command}"')).get("new")
@@ -460,9 +424,7 @@ def _runs(pid: int) -> bool:
 def test_jvm_of_an_operators_language_keeps_no_performance_data(
     write: Write, command: str, expected: tuple[str, ...]
 ) -> None:
-    """
-    Otherwise it would complain on standard output about a file that it cannot lock.
-    """
+    """Otherwise it would complain on standard output about a file that it cannot lock."""
     text = f'[[language]]\nname = "new"\nsource_file = "x"\nrun_cmd = "{command}"'
     language = Registry.load(write(text)).get("new")
 
@@ -471,9 +433,7 @@ def test_jvm_of_an_operators_language_keeps_no_performance_data(
 
 
 def test_environment_has_the_limits_of_the_submission(packaged: Registry) -> None:
-    """
-    Placeholders in values are replaced as in commands: seven eighths of the stack limit.
-    """
+    """Placeholders in values are replaced as in commands: seven eighths of the stack limit."""
     ruby = packaged.get("ruby")
 
     assert ruby is not None

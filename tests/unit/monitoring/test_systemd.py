@@ -63,9 +63,7 @@ def listening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manag
 
 
 def test_ready_is_told_once_and_only_when_consuming() -> None:
-    """
-    Until then systemd is asked to wait on, however long the broker is away.
-    """
+    """Until then systemd is asked to wait on, however long the broker is away."""
     seen = Seen(found=["not connected to RabbitMQ"])
     telling = vitals(seen)
 
@@ -86,9 +84,7 @@ def test_ready_is_told_once_and_only_when_consuming() -> None:
 
 
 def test_stopping_is_told_once_and_the_stop_is_extended_while_it_lasts() -> None:
-    """
-    TimeoutStopSec need not know how long the drain may take.
-    """
+    """TimeoutStopSec need not know how long the drain may take."""
     seen = Seen(consuming=True, boxes=[box(BoxState.LEASED, "a"), box(BoxState.RETIRED)])
     telling = vitals(seen, watchdog_s=None)
 
@@ -104,9 +100,7 @@ def test_stopping_is_told_once_and_the_stop_is_extended_while_it_lasts() -> None
 
 @pytest.mark.parametrize("state", [BoxState.LEASED, BoxState.RESETTING])
 def test_box_that_is_busy_for_too_long_ends_the_signs_of_life(state: BoxState) -> None:
-    """
-    All that happens in a box has a deadline: where none has ended it, the service hangs.
-    """
+    """All that happens in a box has a deadline: where none has ended it, the service hangs."""
     seen = Seen(consuming=True, boxes=[box(state, "a")])
     telling = vitals(seen, box_limit_s=0.05)
 
@@ -117,9 +111,7 @@ def test_box_that_is_busy_for_too_long_ends_the_signs_of_life(state: BoxState) -
 
 @pytest.mark.parametrize("after", [box(BoxState.LEASED, "b"), box(BoxState.RESETTING)])
 def test_box_that_goes_on_to_something_else_is_alive(after: BoxStatus) -> None:
-    """
-    The limit is one of a submission, not of a busy day.
-    """
+    """The limit is one of a submission, not of a busy day."""
     seen = Seen(consuming=True, boxes=[box(BoxState.LEASED, "a")])
     telling = vitals(seen, box_limit_s=0.05)
     telling.look()
@@ -131,9 +123,7 @@ def test_box_that_goes_on_to_something_else_is_alive(after: BoxStatus) -> None:
 
 @pytest.mark.parametrize("state", [BoxState.FREE, BoxState.RETIRED])
 def test_box_may_rest_for_as_long_as_it_likes(state: BoxState) -> None:
-    """
-    Neither no work nor a broken box is a reason to restart.
-    """
+    """Neither no work nor a broken box is a reason to restart."""
     telling = vitals(Seen(boxes=[box(state)]), box_limit_s=0.01)
     telling.look()
     time.sleep(0.02)
@@ -169,9 +159,7 @@ def test_consumer_without_progress_ends_the_signs_of_life() -> None:
 async def test_watchdog_is_served_more_than_twice_as_often_as_asked(
     listening: Manager, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], signs: bool
 ) -> None:
-    """
-    The interval comes from systemd, and may be meant for another process.
-    """
+    """The interval comes from systemd, and may be meant for another process."""
     for name in ("WATCHDOG_USEC", "WATCHDOG_PID"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
@@ -189,9 +177,7 @@ async def test_watchdog_is_served_more_than_twice_as_often_as_asked(
 async def test_loop_that_is_blocked_gives_no_sign_of_life(
     listening: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    Nothing beside the event loop speaks for it.
-    """
+    """Nothing beside the event loop speaks for it."""
     monkeypatch.setenv("WATCHDOG_USEC", "2000000")
     async with systemd.informed(cast(StatusReporter, Seen()), submission_timeout_s=60):
         await wait_until(lambda: listening.states("WATCHDOG"))
@@ -205,9 +191,7 @@ async def test_loop_that_is_blocked_gives_no_sign_of_life(
 
 
 def test_text_cannot_be_another_state(listening: Manager) -> None:
-    """
-    An error of two lines is one status.
-    """
+    """An error of two lines is one status."""
     systemd.notify(systemd.status("no such setting\nREADY=1"))
     systemd.notify("STOPPING=1")
     while "STOPPING=1" not in listening.states():
@@ -218,9 +202,7 @@ def test_text_cannot_be_another_state(listening: Manager) -> None:
 
 @pytest.mark.anyio
 async def test_abstract_socket_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    systemd may name a socket that is no file.
-    """
+    """systemd may name a socket that is no file."""
     with closing(Manager(f"@verdictd-test-{os.getpid()}")) as listening:
         monkeypatch.setenv("NOTIFY_SOCKET", listening.address)
         systemd.notify("READY=1")
@@ -235,9 +217,7 @@ async def test_abstract_socket_is_served(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_missing_manager_costs_nothing(
     monkeypatch: pytest.MonkeyPatch, address: str, said: list[str]
 ) -> None:
-    """
-    Without systemd, or with one that cannot be reached, the service does its work.
-    """
+    """Without systemd, or with one that cannot be reached, the service does its work."""
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     with capture_logs() as logged:
         systemd.notify("READY=1")

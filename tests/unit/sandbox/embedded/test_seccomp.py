@@ -75,22 +75,16 @@ def verdict(machine: str, architecture: int, number: int, *arguments: int) -> in
 def test_system_call_is_judged(
     machine: tuple[str, int], number: int, arguments: tuple[int, ...], expected: int
 ) -> None:
-    """
-    Calls that would cross from box to box or attack the kernel fail; ordinary calls do not.
-    """
+    """Calls that would cross from box to box or attack the kernel fail; ordinary calls do not."""
     assert expected == verdict(*machine, number, *arguments)
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_32_bit_code_is_killed(machine: str) -> None:
-    """
-    The numbers of another architecture mean other calls, so its code does not run at all.
-    """
+    """The numbers of another architecture mean other calls, so its code does not run at all."""
     assert KILLED == verdict(machine, I386, 1)
 
 
 def test_unknown_machine_has_no_filter() -> None:
-    """
-    On an architecture whose numbers we do not know, nothing is filtered wrongly.
-    """
+    """On an architecture whose numbers we do not know, nothing is filtered wrongly."""
     assert b"" == program("riscv64")

@@ -46,9 +46,7 @@ def hand_over(path: Path) -> None:
 
 
 def test_5000_nested_directories_are_removed(box: Path) -> None:
-    """
-    Depth costs neither descriptors nor recursion.
-    """
+    """Depth costs neither descriptors nor recursion."""
     nest(box, DEPTH)
     empty(box)
 
@@ -56,9 +54,7 @@ def test_5000_nested_directories_are_removed(box: Path) -> None:
 
 
 def test_5000_nested_directories_are_handed_over(box: Path) -> None:
-    """
-    A tree that is handed over, and not removed, can be as deep.
-    """
+    """A tree that is handed over, and not removed, can be as deep."""
     nest(box, DEPTH)
     hand_over(box)
     remaining = list(box.iterdir())
@@ -68,9 +64,7 @@ def test_5000_nested_directories_are_handed_over(box: Path) -> None:
 
 
 def test_names_that_are_no_text_are_removed(box: Path) -> None:
-    """
-    A name is any bytes but a slash.
-    """
+    """A name is any bytes but a slash."""
     directory = os.path.join(os.fsencode(box), b"\xff\n")  # noqa: PTH118 - Path knows no bytes
     os.mkdir(directory)  # noqa: PTH102
     os.close(os.open(os.path.join(directory, b"\xfe"), os.O_CREAT))  # noqa: PTH118
@@ -80,9 +74,7 @@ def test_names_that_are_no_text_are_removed(box: Path) -> None:
 
 
 def test_links_are_removed_and_not_followed(box: Path, tmp_path: Path) -> None:
-    """
-    The target of a link is not removed.
-    """
+    """The target of a link is not removed."""
     canary = tmp_path / "outside" / "canary"
     canary.parent.mkdir()
     canary.write_text("alive")
@@ -94,9 +86,7 @@ def test_links_are_removed_and_not_followed(box: Path, tmp_path: Path) -> None:
 
 
 def test_hand_over_removes_all_but_files_and_directories(box: Path) -> None:
-    """
-    A caller who opens what a program left must not meet a pipe or a link.
-    """
+    """A caller who opens what a program left must not meet a pipe or a link."""
     (box / "kept").write_text("x")
     (box / "sub").mkdir()
     (box / "sub" / "link").symlink_to("/etc/passwd")
@@ -107,9 +97,7 @@ def test_hand_over_removes_all_but_files_and_directories(box: Path) -> None:
 
 
 def test_hand_over_takes_set_uid_bits_away(box: Path) -> None:
-    """
-    A change of owner voids the set-uid bit, which must not survive under another owner's name.
-    """
+    """A change of owner voids the set-uid bit, which must not survive under another owner's name."""
     program = box / "program"
     program.touch()
     program.chmod(0o4755)
@@ -120,9 +108,7 @@ def test_hand_over_takes_set_uid_bits_away(box: Path) -> None:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
 def test_file_with_a_second_name_keeps_its_owner(box: Path, tmp_path: Path) -> None:
-    """
-    A file linked into the box from elsewhere does not become the guest's to change.
-    """
+    """A file linked into the box from elsewhere does not become the guest's to change."""
     outside = tmp_path / "cached"
     outside.touch()
     os.link(outside, box / "artifact")
