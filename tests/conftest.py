@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from support.daemon import sandbox_setting
+from support.manual import Operator, operated
 from support.rabbitmq import PrivateBroker
 
 # How fast an example is says more about the machine than about what is tested.
@@ -48,10 +49,23 @@ def isolate(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def broker() -> Iterator[PrivateBroker]:
+def shared_broker() -> Iterator[Operator]:
+    """The operator of the broker that all tests of a process share, with all the plugins that they need."""
+    with operated() as operator:
+        yield operator
+
+
+@pytest.fixture(scope="session")
+def broker(shared_broker: Operator) -> PrivateBroker:
     """One broker that all tests share: leave it running; `amqp_url` is a virtual host of your own."""
-    with PrivateBroker() as broker:
-        yield broker
+    return shared_broker.broker
+
+
+@pytest.fixture(scope="module")
+def operator(shared_broker: Operator) -> Operator:
+    """Who has the default virtual host of the shared broker and its users, as in a new RabbitMQ."""
+    shared_broker.begin_anew()
+    return shared_broker
 
 
 @pytest.fixture

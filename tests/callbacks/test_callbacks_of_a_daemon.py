@@ -5,7 +5,7 @@ import json
 import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,9 @@ def start(amqp_url: str, tmp_path: Path) -> Start:
     """Start a daemon that delivers callbacks to loopback, on this test's own virtual host."""
 
     @asynccontextmanager
-    async def start(name: str = "daemon", *receivers: Receiver, **settings: str) -> AsyncIterator[Daemon]:
+    async def start(
+        name: str = "daemon", *receivers: Receiver, within: Sequence[str] = (), **settings: str
+    ) -> AsyncIterator[Daemon]:
         own = {
             "broker__url": amqp_url,
             "sandbox__isolate": "embedded",
@@ -41,7 +43,7 @@ def start(amqp_url: str, tmp_path: Path) -> Start:
             "callbacks__allow_ports": " ".join(str(receiver.port) for receiver in receivers) or "80",
             "callbacks__retry_delays_s": "0.3 0.5",
         }
-        async with daemon(tmp_path / f"{name}.log", **(own | settings)) as running:
+        async with daemon(tmp_path / f"{name}.log", within=within, **(own | settings)) as running:
             await wait_until(lambda: len(running.logged("broker.consuming")) >= consumers(own | settings))
             yield running
 
@@ -187,9 +189,9 @@ async def test_callback_over_tls_needs_a_certificate_that_the_system_trusts(
         make_certificate(tmp_path, name, "-addext", "subjectAltName=IP:127.0.0.1")
         for name in ("known", "unknown")
     )
-    monkeypatch.setenv("SSL_CERT_FILE", str(known))
+    monkeypatch.setenv("SSL_CERT_FILE", str(known))  # read where aiohttp is imported
     trusted, untrusted = Receiver(certificate=known), Receiver(certificate=unknown)
-    async with trusted.up(), untrusted.up(), start("daemon", trusted, untrusted):
+    async with trusted.up(), untrusted.up(), start("daemon", trusted, untrusted, within=["env"]):
         await send(client, "true", trusted.url)
         await send(client, "true", untrusted.url)
         await wait_until(lambda: trusted.received)

@@ -15,6 +15,7 @@ from support.amqp import RESULTS, SUBMISSIONS, Peer, declare, peer, vhost
 from support.daemon import Daemon, daemon
 from support.metrics import scrape
 from support.processes import sandboxes
+from support.proxy import Proxy
 from support.rabbitmq import PrivateBroker
 from support.waiting import LIMIT_S, wait_until
 from support.web import site, until_in_box
@@ -61,23 +62,23 @@ def cpu_s(running: Daemon) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def test_results_wait_for_a_broker_that_is_away(rabbitmq: PrivateBroker, tmp_path: Path) -> None:
+async def test_results_wait_for_a_broker_that_is_away(amqp_url: str, tmp_path: Path) -> None:
     """Large results wait in memory; the daemon idles, and is back soon after the broker."""
-    url = rabbitmq.fresh_vhost()
-    async with running_at(url, tmp_path) as running:
-        async with peer(url) as client:
-            ids = await send(client, "sleep 3; head -c 4000000 /dev/zero | tr '\\0' x; date +%s%N", 6)
-            await wait_until(lambda: len(sandboxes(running.process.pid)) == 2)
-        await asyncio.to_thread(rabbitmq.kill)
-        await until_idle(running)
-        before_s, began_s = cpu_s(running), time.monotonic()
-        await asyncio.sleep(5)
-        idle = (cpu_s(running) - before_s) / (time.monotonic() - began_s)
-        answered = len(running.logged("submission.answered"))
-        await asyncio.to_thread(rabbitmq.start)
+    async with (
+        Proxy.open(amqp_url) as broker,
+        running_at(broker.url, tmp_path) as running,
+        peer(amqp_url) as client,
+    ):
+        ids = await send(client, "sleep 3; head -c 4000000 /dev/zero | tr '\\0' x; date +%s%N", 6)
+        await wait_until(lambda: len(sandboxes(running.process.pid)) == 2)
+        async with broker.away():
+            await until_idle(running)
+            before_s, began_s = cpu_s(running), time.monotonic()
+            await asyncio.sleep(5)
+            idle = (cpu_s(running) - before_s) / (time.monotonic() - began_s)
+            answered = len(running.logged("submission.answered"))
         back_s = await wait_until(lambda: consumed_submissions(running) == 2)
-        async with peer(url) as client:
-            found = await runs(client, ids)
+        found = await runs(client, ids)
 
     assert dict.fromkeys(ids, 1) == {name: len(outputs) for name, outputs in found.items()}
     assert answered == 0

@@ -5,6 +5,7 @@ import json
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from aio_pika.abc import AbstractConnection
 from support.amqp import SUBMISSIONS, broker_settings, peer
 from support.daemon import daemon, launched
 from support.manager import Manager, manager
-from support.rabbitmq import PrivateBroker
+from support.proxy import Proxy
 from support.waiting import LIMIT_S, wait_until
 from verdictd.amqp.reconnecting import Liveness, ReconnectingConnection
 from verdictd.concurrency import background
@@ -33,35 +34,37 @@ def listening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manag
 
 
 async def test_daemon_is_ready_when_it_consumes_and_not_before(
-    listening: Manager, rabbitmq: PrivateBroker, tmp_path: Path
+    listening: Manager, amqp_url: str, tmp_path: Path
 ) -> None:
-    """
-    A broker that comes late is waited for, with signs of life; one that goes away later costs no restart.
-    """
-    url = rabbitmq.fresh_vhost()
-    rabbitmq.stop()
-    async with launched(tmp_path / "log", broker__url=url, **EMBEDDED) as running:
-        await wait_until(lambda: len(running.logged("broker.unavailable")) > 2, within_s=60)
-        assert [] == listening.states("READY")
-        assert listening.states("WATCHDOG")
-        assert listening.states("EXTEND_TIMEOUT_USEC")
-        assert "STATUS=not ready: not connected to RabbitMQ" in listening.states("STATUS")[-1]
-        await asyncio.to_thread(rabbitmq.start)
-        await wait_until(lambda: listening.states("READY"), within_s=60)
-        assert running.logged("broker.consuming")
-        await wait_until(
-            lambda: "STATUS=judging: 0 of 1 boxes" in listening.states("STATUS")[-1], within_s=60
-        )
-
-        await asyncio.to_thread(rabbitmq.stop)
-        await wait_until(lambda: "not connected to RabbitMQ" in listening.states("STATUS")[-1], within_s=60)
-        signs = len(listening.states("WATCHDOG"))
-        await wait_until(lambda: len(listening.states("WATCHDOG")) > signs + 4, within_s=60)
+    """A broker that comes late is waited for, with signs of life; one that goes away costs no restart."""
+    async with Proxy.open(amqp_url) as broker:
+        async with broker.away(), AsyncExitStack() as stack:
+            running = await stack.enter_async_context(
+                launched(tmp_path / "log", broker__url=broker.url, **EMBEDDED)
+            )
+            await wait_until(lambda: len(running.logged("broker.unavailable")) > 2, within_s=60)
+            assert [] == listening.states("READY")
+            assert listening.states("WATCHDOG")
+            assert listening.states("EXTEND_TIMEOUT_USEC")
+            assert "STATUS=not ready: not connected to RabbitMQ" in listening.states("STATUS")[-1]
+            daemon_ends = stack.pop_all()
+        async with daemon_ends:
+            await wait_until(lambda: listening.states("READY"), within_s=60)
+            assert running.logged("broker.consuming")
+            await until_status(listening, "STATUS=judging: 0 of 1 boxes")
+            async with broker.away():
+                await until_status(listening, "not connected to RabbitMQ")
+                signs = len(listening.states("WATCHDOG"))
+                await wait_until(lambda: len(listening.states("WATCHDOG")) > signs + 4, within_s=60)
 
     assert ["READY=1"] == listening.states("READY")
 
 
-async def test_tries_to_connect_are_progress_and_one_without_end_is_none(rabbitmq: PrivateBroker) -> None:
+async def until_status(listening: Manager, text: str) -> None:
+    await wait_until(lambda: text in listening.states("STATUS")[-1], within_s=60)
+
+
+async def test_tries_to_connect_are_progress_and_one_without_end_is_none(amqp_url: str) -> None:
     """The watchdog ends a consumer that is stuck, not one whose broker is away."""
     liveness, connected = Liveness(limit_s=3), asyncio.Event()
 
@@ -69,17 +72,18 @@ async def test_tries_to_connect_are_progress_and_one_without_end_is_none(rabbitm
         connected.set()
         await asyncio.Event().wait()
 
-    settings = broker_settings(rabbitmq.url, connect_timeout_s=1)
-    rabbitmq.stop()
-    async with ReconnectingConnection.keep(settings, "verdictd test", {}) as connection:
-        use = connection.use(hang, liveness=liveness, on_failure=lambda _: None)
-        async with background(use):
+    async with Proxy.open(amqp_url) as broker, AsyncExitStack() as stack:
+        async with broker.away():
+            settings = broker_settings(broker.url, connect_timeout_s=1)
+            keep = ReconnectingConnection.keep(settings, "verdictd test", {})
+            connection = await stack.enter_async_context(keep)
+            use = connection.use(hang, liveness=liveness, on_failure=lambda _: None)
+            await stack.enter_async_context(background(use))
             for _ in range(35):
                 await asyncio.sleep(0.1)
                 assert [False, False] == [liveness.overdue, connection.overdue]
-            await asyncio.to_thread(rabbitmq.start)
-            await asyncio.wait_for(connected.wait(), 60)
-            await wait_until(lambda: liveness.overdue)
+        await asyncio.wait_for(connected.wait(), 60)
+        await wait_until(lambda: liveness.overdue)
 
 
 async def test_stop_is_told_and_extended_until_the_box_is_free(

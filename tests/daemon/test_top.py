@@ -18,7 +18,8 @@ import pytest
 
 from support.certificates import make_certificate, needs_openssl
 from support.commands import Ended, command
-from support.daemon import COMMAND, DIES_WITH_US, environment
+from support.daemon import COMMAND, environment
+from support.forkserver import DIES_WITH_US
 from support.rabbitmq import PrivateBroker, free_ports
 from support.receiver import Behave, Receiver, answers, dies, never_answers
 from support.waiting import wait_until

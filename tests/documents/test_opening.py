@@ -15,7 +15,8 @@ from harness.demo.__main__ import HEADING
 from harness.demo.submissions import SUBMISSIONS as CASES
 from support.amqp import RESULTS, SUBMISSIONS, peer
 from support.boxes import own_boxes
-from support.daemon import DIES_WITH_US, daemon, environment
+from support.daemon import daemon, environment
+from support.forkserver import DIES_WITH_US
 from support.manual import blocks
 from support.rabbitmq import free_ports
 

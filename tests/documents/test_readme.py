@@ -77,24 +77,23 @@ async def test_publisher_in_python_gets_its_verdict(amqp_url: str, tmp_path: Pat
     assert 0 <= answered["queue_time"] < 60
 
 
-async def test_publisher_in_a_shell_says_when_it_sent(tmp_path: Path) -> None:
+async def test_publisher_in_a_shell_says_when_it_sent(operator: manual.Operator, tmp_path: Path) -> None:
     """The lines with rabbitmqadmin, unchanged but for its port."""
     (script,) = (block for block in blocks("sh", CONTRACT) if "rabbitmqadmin" in block)
     assert '"timestamp": \'$(date +%s)' in script
-    with manual.operated() as operator:
-        shell = f'rabbitmqadmin() {{ {shlex.join(operator.admin_argv())} "$@"; }}\n'
-        publish, get = script.split("rabbitmqadmin get")
-        async with (
-            daemon(tmp_path / "daemon.log", broker__url=operator.broker.url, **OWN_BOXES) as running,
-            peer(operator.broker.url) as reader,
-        ):
-            published, said = await run(["bash", "-c", shell + publish])
-            async with asyncio.timeout(30):
-                while not await reader.count(RESULTS):
-                    await asyncio.sleep(0.1)
-            code, out = await run(["bash", "-c", f"{shell}rabbitmqadmin get{get}"])
-            (answered,) = running.logged("submission.answered")
-            left = await reader.count(RESULTS)
+    shell = f'rabbitmqadmin() {{ {shlex.join(operator.admin_argv())} "$@"; }}\n'
+    publish, get = script.split("rabbitmqadmin get")
+    async with (
+        daemon(tmp_path / "daemon.log", broker__url=operator.broker.url, **OWN_BOXES) as running,
+        peer(operator.broker.url) as reader,
+    ):
+        published, said = await run(["bash", "-c", shell + publish])
+        async with asyncio.timeout(30):
+            while not await reader.count(RESULTS):
+                await asyncio.sleep(0.1)
+        code, out = await run(["bash", "-c", f"{shell}rabbitmqadmin get{get}"])
+        (answered,) = running.logged("submission.answered")
+        left = await reader.count(RESULTS)
 
     assert (0, 0, 0) == (published, code, left), said + out
     assert '"status":"accepted"' in out

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from support.amqp import DEAD, RESULTS, SUBMISSIONS, peer
 from support.callbacks import CALLBACKS, DEAD_CALLBACKS
 from support.daemon import daemon
-from support.manual import Operator, commands, operated, section
+from support.manual import Operator, commands, section
 from support.receiver import SECRET, Receiver, answers
 from support.waiting import wait_until
 from support.web import Site, listening, site
@@ -35,14 +35,12 @@ HELLO = {"language": "bash", "source_code": "echo 42", "expected_output": "42"}
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
-@pytest.fixture(scope="module")
-def operator() -> Iterator[Operator]:
-    """Who has typed the commands for the users."""
-    with operated() as operator:
-        for words in COMMANDS:
-            if words[0] == "rabbitmqctl":
-                operator.run(words)
-        yield operator
+@pytest.fixture(scope="module", autouse=True)
+def users(operator: Operator) -> None:
+    """Type the commands for the users."""
+    for words in COMMANDS:
+        if words[0] == "rabbitmqctl":
+            operator.run(words)
 
 
 @asynccontextmanager
@@ -120,14 +118,13 @@ async def test_daemon_that_declares_nothing_needs_less(operator: Operator, tmp_p
     found = re.search(r"may be `'(.*?)'`, and without HTTP `'(.*?)'`", " ".join(section("RabbitMQ").split()))
     assert found
     _, write, read = RIGHTS["verdictd"]
-    operator.run(["rabbitmqctl", "add_user", "less"])
     settings = {"broker__url": operator.url("less"), "broker__declare": "false"}
     async with judging(operator, tmp_path):
         pass  # which declares the queues
-    operator.run(["rabbitmqctl", "set_permissions", "less", found[1], write, read])
+    operator.permit("less", found[1], write, read)
     async with judging(operator, tmp_path, **settings) as served:
         status, result = await served.post(HELLO, wait=True)
-    operator.run(["rabbitmqctl", "set_permissions", "less", found[2], write, read])
+    operator.permit("less", found[2], write, read)
     own = {"sandbox__isolate": "embedded", "sandbox__boxes": "1"}
     async with daemon(tmp_path / "less.log", **settings, **own) as running:
         said = await readme_client(operator.url("web"))
@@ -149,8 +146,7 @@ async def test_right_that_is_missing_is_named(operator: Operator, missing: int) 
     """None of the three can be left out, and the reason says where."""
     rights = [right if number != missing else "^$" for number, right in enumerate(RIGHTS["verdictd"])]
     user = f"lacks-{missing}"
-    operator.run(["rabbitmqctl", "add_user", user])
-    operator.run(["rabbitmqctl", "set_permissions", user, *rights])
+    operator.permit(user, *rights)
     settings = BrokerSettings(url=SecretStr(operator.url(user)))
     needed = topology.queues(settings, CallbackSettings(enabled=True))
     with pytest.raises(BrokerUnavailable, match=r"access to .* refused for user"):
@@ -178,8 +174,7 @@ async def test_client_may_be_let_to_the_results(operator: Operator, tmp_path: Pa
     """With the expression in the text, it takes them, and still no submissions."""
     (read,) = re.findall(r"consumes the results queue reads\n`'(.*?)'`", section("RabbitMQ"))
     configure, write, _ = RIGHTS["web"]
-    operator.run(["rabbitmqctl", "add_user", "reader"])
-    operator.run(["rabbitmqctl", "set_permissions", "reader", configure, write, read])
+    operator.permit("reader", configure, write, read)
     async with judging(operator, tmp_path), peer(operator.url("reader")) as client:
         await client.publish(SUBMISSIONS, json.dumps(HELLO).encode())
         result = json.loads((await client.take(RESULTS, 30)).body)
@@ -195,8 +190,7 @@ async def test_client_with_an_exchange_of_its_own_publishes_submissions_only(
     """It has one way in: no result and no callback can be forged."""
     configure, _, read = RIGHTS["web"]
     (write,) = re.findall(r"and `'(.*?)'` as their second right", " ".join(section("RabbitMQ").split()))
-    operator.run(["rabbitmqctl", "add_user", "guarded"])
-    operator.run(["rabbitmqctl", "set_permissions", "guarded", configure, write, read])
+    operator.permit("guarded", configure, write, read)
     async with judging(operator, tmp_path), peer(operator.url("guarded")) as client:
         for words in COMMANDS:
             if words[0] == "rabbitmqadmin":

@@ -1,11 +1,14 @@
 """The commands, as a person or a script runs them."""
 
 import asyncio
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from support.boxes import own_boxes
-from support.daemon import COMMAND, environment
+from support.daemon import environment
+from support.forkserver import Process
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +22,14 @@ class Ended:
 
 async def command(*arguments: str | Path, **settings: str) -> Ended:
     """Run `verdictd` with these arguments, off a terminal, and with these settings in its environment."""
-    with own_boxes(settings) as own:
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND,
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=environment(**own) | {"COLUMNS": "120"},
-        )
+    with own_boxes(settings) as own, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        words = [str(word) for word in arguments]
+        process = await Process.fork(words, environment(**own) | {"COLUMNS": "120"}, out=out, err=err)
         async with asyncio.timeout(120):
-            out, err = await process.communicate()
-    return Ended(process.returncode or 0, out.decode(), err.decode())
+            code = await process.wait()
+        return Ended(code, _written(out), _written(err))
+
+
+def _written(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    return stream.read().decode()

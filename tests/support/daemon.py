@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from support.boxes import own_boxes
+from support.forkserver import DIES_WITH_US, Process
 from support.waiting import LIMIT_S, wait_until
 
 COMMAND = (sys.executable, "-m", "verdictd")
-# The daemon dies with the tests, also where those are killed.
-DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 
 
 def sandbox_setting(name: str) -> str | None:
@@ -36,7 +35,7 @@ def environment(**settings: str) -> dict[str, str]:
 class Daemon:
     """A running `verdictd serve`, and what it has logged so far."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+    def __init__(self, process: Process | asyncio.subprocess.Process, log: Path) -> None:
         self.process = process
         self._log = log
         # State: how much of the log was read, and what was in it.
@@ -87,20 +86,29 @@ async def launched(log: Path, *, within: Sequence[str] = (), **settings: str) ->
     `within` is a command that becomes the one given to it, such as `nsenter --net=...`.
     """
     with own_boxes(settings) as own:
-        with log.open("wb") as stderr:
-            process = await asyncio.create_subprocess_exec(
-                *DIES_WITH_US,
-                *within,
-                *COMMAND,
-                "serve",
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=stderr,
-                stderr=stderr,
-                env=environment(**own),
-            )
+        process = await _started(log, within, environment(**own))
         try:
             yield Daemon(process, log)
         finally:
             if process.returncode is None:
                 process.kill()
             await process.wait()
+
+
+async def _started(
+    log: Path, within: Sequence[str], environment: dict[str, str]
+) -> Process | asyncio.subprocess.Process:
+    """Start a daemon that dies with the tests, also where those are killed."""
+    with log.open("wb") as stderr:
+        if not within:
+            return await Process.fork(["serve"], environment, out=stderr, err=stderr)
+        return await asyncio.create_subprocess_exec(
+            *DIES_WITH_US,
+            *within,
+            *COMMAND,
+            "serve",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=stderr,
+            stderr=stderr,
+            env=environment,
+        )

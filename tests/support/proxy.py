@@ -1,4 +1,4 @@
-"""A TCP proxy in front of RabbitMQ that lets nothing pass when it is told to."""
+"""A TCP proxy in front of RabbitMQ that lets nothing pass, or is away, when it is told to."""
 
 import asyncio
 import re
@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Self
 from urllib.parse import urlsplit
 
+from support.rabbitmq import free_ports
 from support.waiting import turns
 
 HEADER = rb"AMQP\x00"
@@ -27,6 +28,8 @@ class Proxy:
         self._to_client = asyncio.Event()
         self._pattern: re.Pattern[bytes] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self._address = ("", 0)
         self.url = ""
         self.heal()
 
@@ -36,13 +39,13 @@ class Proxy:
         """A proxy for a broker on an address of ours; `url` of it is the broker's, by way of the proxy."""
         parts = urlsplit(url)
         proxy = cls(parts.hostname or "", parts.port or 5672)
-        server = await asyncio.start_server(proxy._accept, host, 0)
-        port = server.sockets[0].getsockname()[1]
-        proxy.url = url.replace(f"{parts.hostname}:{parts.port}/", f"{host}:{port}/")
+        proxy._address = (host, free_ports(1)[0])
+        proxy.url = url.replace(f"{parts.hostname}:{parts.port}/", "{}:{}/".format(*proxy._address))
+        await proxy._listen()
         try:
             yield proxy
         finally:
-            server.close()
+            proxy._refuse()
             await turns()  # what was accepted is begun, to be ended with the others
             proxy.cut()
             if proxy._tasks:
@@ -76,6 +79,23 @@ class Proxy:
         for task in self._tasks:
             task.cancel()
         return len(self._tasks)
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        """Refuse connections and cut those that there are, as if the broker were not running."""
+        self._refuse()
+        self.cut()
+        try:
+            yield
+        finally:
+            await self._listen()
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._accept, *self._address)
+
+    def _refuse(self) -> None:
+        if self._server is not None:
+            self._server.close()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._serve(reader, writer))

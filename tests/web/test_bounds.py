@@ -15,6 +15,7 @@ import pytest
 
 from support.amqp import RESULTS, SUBMISSIONS, Peer, broker_settings, connected, declare, peer
 from support.faulty import Faulty
+from support.proxy import Proxy
 from support.rabbitmq import PrivateBroker
 from support.waiting import LIMIT_S, wait_until
 from support.web import Site, listening, site, until_in_box
@@ -125,16 +126,15 @@ async def test_daemon_without_a_broker_is_alive_and_not_ready(log: Path) -> None
     assert 0 == code
 
 
-async def test_broker_that_goes_and_comes_back(rabbitmq: PrivateBroker, log: Path) -> None:
+async def test_broker_that_goes_and_comes_back(amqp_url: str, log: Path) -> None:
     """503 while it is away; then submissions are judged again, those that wait among them."""
-    async with site(log, broker__url=rabbitmq.fresh_vhost()) as served:
+    async with Proxy.open(amqp_url) as broker, site(log, broker__url=broker.url) as served:
         before = await served.post(bash("echo 1"), wait=True)
-        await asyncio.to_thread(rabbitmq.stop)
-        async with asyncio.timeout(LIMIT_S):
-            while (away := await served.get("/readyz"))[0] == 200:
-                await asyncio.sleep(0.05)
-        refused = await served.post(bash("echo 2"), wait=True)
-        await asyncio.to_thread(rabbitmq.start)
+        async with broker.away():
+            async with asyncio.timeout(LIMIT_S):
+                while (away := await served.get("/readyz"))[0] == 200:
+                    await asyncio.sleep(0.05)
+            refused = await served.post(bash("echo 2"), wait=True)
         await served.ready()
         async with asyncio.timeout(LIMIT_S):
             while (after := await served.post(bash("echo 3"), wait=True))[0] == 503:

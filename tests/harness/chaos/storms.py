@@ -17,8 +17,8 @@ HEARTBEAT_S = 2
 
 
 async def storm(rig: Rig, row: Row) -> None:
-    """Every fault at any moment, over 200 submissions."""
-    faults = {"kill": 2, "restart": 1, "cut": 2, "stall": 1, "hold": 1, "strike": 8}
+    """Every fault at any moment, over 120 submissions."""
+    faults = {"kill": 2, "restart": 1, "cut": 1, "stall": 1, "hold": 1, "strike": 4}
     order = [fault for fault, count in faults.items() for _ in range(count)]
     rig.random.shuffle(order)
     hits: Counter[str] = Counter()
@@ -31,7 +31,7 @@ async def storm(rig: Rig, row: Row) -> None:
             partial(rig.daemon, proxy.url, broker__heartbeat_s=str(HEARTBEAT_S), sandbox__retire_s="1")
         ) as daemon,
     ):
-        tasks.create_task(ledger.publish_all(mixture(200, rig.random), pause_s=0.5))
+        tasks.create_task(ledger.publish_all(mixture(120, rig.random), pause_s=0.3))
         for fault in order:
             await ledger.more_answers(rig.random.randint(1, 15), within_s=60)
             match fault:
