@@ -32,7 +32,7 @@ async def test_daemon_with_callbacks_and_http_has_two_connections(
         columns = ("vhost", "client_properties", "channels")
         listed = await asyncio.to_thread(broker.ctl, "list_connections", "--formatter=json", *columns)
     found = {
-        dict((name, value) for name, _, value in one["client_properties"])["connection_name"]: one["channels"]
+        {name: value for name, _, value in one["client_properties"]}["connection_name"]: one["channels"]
         for one in json.loads(listed)
         if one["vhost"] == vhost(amqp_url)
     }
