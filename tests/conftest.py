@@ -69,9 +69,11 @@ def operator(shared_broker: Operator) -> Operator:
 
 
 @pytest.fixture
-def amqp_url(broker: PrivateBroker) -> str:
+def amqp_url(shared_broker: Operator) -> Iterator[str]:
     """The URL of an empty virtual host, for this test alone."""
-    return broker.fresh_vhost()
+    url = shared_broker.broker.fresh_vhost()
+    yield url
+    shared_broker.remove_vhost(url)  # each quorum queue costs RabbitMQ time as long as there is one
 
 
 @pytest.fixture(scope="session")

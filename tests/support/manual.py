@@ -94,6 +94,10 @@ class Operator:
         self._api("PUT", f"users/{user}", {"password": PASSWORD, "tags": ""})
         self._api("PUT", f"permissions/%2F/{user}", {"configure": configure, "write": write, "read": read})
 
+    def remove_vhost(self, url: str) -> None:
+        """Delete a virtual host with all that is in it."""
+        self._api("DELETE", f"vhosts/{url.rpartition('/')[2]}")
+
     @property
     def shovels(self) -> list[str]:
         """The names of the shovels that run."""
