@@ -197,11 +197,11 @@ async def test_receiver_that_never_answers_is_left_in_time() -> None:
     [
         ("HTTP/1.1 200 OK\r\n\r\n", b"x" * 65_536, Outcome.DELIVERED),
         ("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", b"x" * 65_536, Outcome.DELIVERED),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", Outcome.DELIVERED),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 10_000, Outcome.DELIVERED),
         ("HTTP/1.1 500 Oh\r\n\r\n", b"x" * 65_536, Outcome.FAILED),
         ("HTTP/1.1 200 OK\r\nA: ", b"x" * 65_536, Outcome.FAILED),
-        ("HTTP/1.1 200 OK\r\n", b"A: x\r\n", Outcome.FAILED),
-        ("", b"HTTP/1.1 100 Continue\r\n\r\n", Outcome.FAILED),
+        ("HTTP/1.1 200 OK\r\n", b"A: x\r\n" * 10_000, Outcome.FAILED),
+        ("", b"HTTP/1.1 100 Continue\r\n\r\n" * 3_000, Outcome.FAILED),
         ("", b"x" * 65_536, Outcome.FAILED),
     ],
 )
