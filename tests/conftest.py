@@ -18,7 +18,13 @@ settings.register_profile("thorough", settings.get_profile("tests"), max_example
 settings.load_profile("tests")
 
 TESTS = Path(__file__).parent
-MARKERS = {"sandbox": "sandbox", "judging": "sandbox", "web": "daemon", "daemon": "daemon"}
+MARKERS = {
+    "sandbox": "sandbox",
+    "judging": "sandbox",
+    "web": "daemon",
+    "daemon": "daemon",
+    "hostile": "hostile",
+}
 BROKERS = {"broker", "frail_broker", "operator"}
 
 
@@ -31,6 +37,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("broker")
         if "hostile" in item.path.stem:
             item.add_marker("hostile")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what became of the hostile submissions."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        rows = [value for name, value in report.user_properties if name == "hostile"]
+        if rows and report.when == "call":
+            terminalreporter.section(report.nodeid.partition("::")[2])
+        for group, case, verdict, time_s in rows if report.when == "call" else []:
+            terminalreporter.write_line(f"{group:10} {case:45} {verdict:24} {time_s or 0:6.2f} s")
 
 
 @pytest.fixture(scope="session")
