@@ -1,6 +1,7 @@
 """Tools for asyncio: work in threads, background tasks, locks by key, cleanup that survives cancellation."""
 
 import asyncio
+import math
 import random
 import signal
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 LARGE_BYTES = 64 * 1024
+_TICK_S = 0.1
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -80,6 +82,16 @@ async def finish(cleanup: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         await task
         raise
+
+
+async def tick(longest_s: float) -> None:
+    """Sleep for `longest_s` at most, and no longer than 0.1 s, until a moment that is the same for all tasks.
+
+    To wake up costs more than what most watchers do then, so those that wait wake up together.
+    """
+    period_s = _TICK_S / math.ceil(_TICK_S / longest_s)
+    now_s = asyncio.get_running_loop().time()
+    await asyncio.sleep((now_s // period_s + 1) * period_s - now_s)
 
 
 @contextmanager

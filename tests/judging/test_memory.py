@@ -39,6 +39,7 @@ static void burn(double seconds) {
 }
 static void wait_for_all(void) { while (wait(0) > 0); }
 static volatile char array[800 << 20];
+static void *hold_alone(void *unused) { hold(1024, MAP_PRIVATE); sleep(3); return unused; }
 static void *fork_and_hold(void *unused) {
     if (!fork()) { hold(1024, MAP_PRIVATE); sleep(3); _exit(0); }
     return unused;
@@ -73,6 +74,11 @@ TOO_MUCH = {
         pthread_create(&thread, 0, fork_and_hold, 0);
         pthread_join(thread, 0);
         sleep(3);
+    """,
+    "thread that outlives the first": """
+        pthread_t thread;
+        pthread_create(&thread, 0, hold_alone, 0);
+        pthread_exit(0);
     """,
     "files in memory that nobody maps": """
         static char block[1 << 20];

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from verdictd.concurrency import tick
 from verdictd.sandbox.model import PROBE_LIMITS, Captured, Command, Constraints, Ending
 from verdictd.sandbox.usage import ProcessTree
 
@@ -64,15 +65,15 @@ class DiskWatch:
 
     async def watch(self, keeper: int) -> Ending:
         """Return the limit that the files exceeded, as soon as they do."""
-        tree = ProcessTree(keeper)
         while True:
-            await asyncio.sleep(_INTERVAL_S)
+            await tick(_INTERVAL_S)
             if not self._is_suspected():
                 continue
             if exceeded := await self.exceeded():
                 return exceeded
-            tree.refresh()
-            unnamed_kib = tree.unnamed_kib(self._root.stat().st_dev)
+            with ProcessTree(keeper) as tree:
+                tree.refresh()
+                unnamed_kib = tree.unnamed_kib(self._root.stat().st_dev)
             if self._used.kib + unnamed_kib > self._bound.kib:
                 return Ending.DISK
 
