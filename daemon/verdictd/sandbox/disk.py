@@ -12,7 +12,9 @@ from verdictd.sandbox.model import PROBE_LIMITS, Captured, Command, Constraints,
 from verdictd.sandbox.usage import ProcessTree
 
 _INTERVAL_S = 0.1
-_SHARE = 0.05  # of the time, for walks: while neighbours write, each box is suspected again and again
+_SHARE = 0.01  # of the time, for walks: while neighbours write, each box is suspected again and again
+_URGENT_SHARE = 0.05  # when the disk has lost the whole bound once more
+_WALK_EVERY_S = 2.0
 _BLOCK_BYTES = 512  # of st_blocks, whatever the file system
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SHARED = ("dev:shm", "dev%2Fshm")
@@ -43,8 +45,9 @@ class DiskUsage:
 class DiskWatch:
     """Bounds the files that one run adds to a box.
 
-    A walk through the files is expensive. So they are walked only when the file system has lost as much, to
-    whomever, as is missing to the bound. State: what it has lost, and what the last walk found.
+    A walk through the files is expensive. So they are walked when the file system has lost as much, to
+    whomever, as is missing to the bound; and seldom otherwise, since what others free at the same moment
+    hides a loss. State: what it has lost, and what the last walk found and took.
     """
 
     def __init__(self, root: Path, constraints: Constraints) -> None:
@@ -61,7 +64,8 @@ class DiskWatch:
         self._lost = (0, 0)
         self._lost_in_all = (0, 0)
         self._hidden = False
-        self._rest_until = 0.0
+        self._walked_at = time.monotonic()
+        self._walk_s = 0.0
 
     async def watch(self, keeper: int) -> Ending:
         """Return the limit that the files exceeded, as soon as they do."""
@@ -83,16 +87,21 @@ class DiskWatch:
         self._lost = (0, 0)
         walk = await asyncio.to_thread(_measure, self._root, self._bound)
         self._used, self._hidden = walk.used, walk.hidden
-        now = time.monotonic()
-        self._rest_until = now + (now - began) / _SHARE
+        self._walked_at = time.monotonic()
+        self._walk_s = self._walked_at - began
         return self._bound.exceeded_by(self._used)
 
     def _is_suspected(self) -> bool:
-        """Return True if the file system lost so much since the last walk that the bound may be exceeded."""
+        """Return True if it is time for a walk: the bound may be exceeded, and the last one was long ago."""
         self._lose()
         missing_kib = min(self._bound.kib - self._used.kib, self._bound.shared_kib - self._used.shared_kib)
-        suspected = self._lost[0] > missing_kib or self._lost[1] > self._bound.files - self._used.files
-        return suspected and time.monotonic() >= self._rest_until
+        over_kib = self._lost[0] - missing_kib
+        over_files = self._lost[1] - (self._bound.files - self._used.files)
+        urgent = over_kib > self._constraints.disk_kib or over_files > self._constraints.disk_files
+        rest_s = self._walk_s / (_URGENT_SHARE if urgent else _SHARE)
+        if over_kib <= 0 and over_files <= 0:
+            rest_s = max(rest_s, _WALK_EVERY_S)
+        return time.monotonic() >= self._walked_at + rest_s
 
     def _lose(self) -> None:
         """Add what is lost; what a neighbour frees meanwhile must not hide what this program takes."""

@@ -15,18 +15,17 @@ _UNKNOWN_KIB = 2**62
 class HostMemory:
     """Memory that all processes of this host have together: no run has added more than they have.
 
-    State: an open file, the last reading, and `added_kib` since `restart`, which is very much where the host
-    does not tell. What others free meanwhile does not hide what a program takes between two readings.
+    State: an open file, the last reading, and what was added since: `added_kib` of all kinds, and
+    `added_shared_kib` of shared memory, files in memory included. Both are very much where the host does not
+    tell. What others free meanwhile does not hide what a program takes between two readings.
     """
-
-    added_kib = 0
 
     def __init__(self) -> None:
         self._file = _File("/proc/meminfo", keep=True)
         self._used_kib = self._shared_kib = 0
+        self.added_kib = self.added_shared_kib = 0
         self.read()
-        self._shared_at_first_kib = self._shared_kib
-        self.restart()
+        self.added_kib = self.added_shared_kib = 0
 
     def __enter__(self) -> Self:
         return self
@@ -34,26 +33,18 @@ class HostMemory:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    @property
-    def shared_kib(self) -> int:
-        """Shared memory that was added since the beginning: files in memory included."""
-        return self._shared_kib - self._shared_at_first_kib
-
     def read(self) -> None:
         """Read the figures again."""
         text = self._file.read()
         anonymous_kib = size_kib(text, b"AnonPages")
         if anonymous_kib == 0:
-            self.added_kib = _UNKNOWN_KIB
+            self.added_kib = self.added_shared_kib = _UNKNOWN_KIB
             return
-        before_kib = self._used_kib
-        self._shared_kib = size_kib(text, b"Shmem")
-        self._used_kib = anonymous_kib + self._shared_kib + size_kib(text, b"PageTables")
-        self.added_kib += max(0, self._used_kib - before_kib)
-
-    def restart(self) -> None:
-        """Count what is added from now on."""
-        self.added_kib = 0
+        shared_kib = size_kib(text, b"Shmem")
+        used_kib = anonymous_kib + shared_kib + size_kib(text, b"PageTables")
+        self.added_kib += max(0, used_kib - self._used_kib)
+        self.added_shared_kib += max(0, shared_kib - self._shared_kib)
+        self._used_kib, self._shared_kib = used_kib, shared_kib
 
 
 class Figures(NamedTuple):

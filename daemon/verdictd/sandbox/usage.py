@@ -120,6 +120,11 @@ class ProcessTree:
             return added_kib
         return others_kib + self._without_shared(owned_kib, enough_kib - others_kib)
 
+    def unmapped_kib(self) -> int:
+        """Return a lower bound of the size of memory files beyond what processes map of them."""
+        shared_kib = sum(each.memory().shared_kib for each in self._alive.values())
+        return max(0, self.unnamed_kib() - shared_kib)
+
     def unnamed_kib(self, device: int | None = None) -> int:
         """Return the size of open files without a name: on a device, or memory files where there is none.
 

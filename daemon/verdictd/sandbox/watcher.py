@@ -18,7 +18,8 @@ _READ_AT_LEAST_EVERY_S = 1.0
 
 
 class Watcher:
-    """Watches one run. State: the largest figures so far, and the memory in use at the last reading.
+    """Watches one run. State: the largest figures so far, the memory in use at the last reading of processes,
+    and the part in files in memory that nobody maps, at the last look for those.
 
     To read all processes is expensive, to read how much memory the whole host uses is not. So processes are
     read when the host has added, for whomever, as much as is missing to the limit; and for the rest, CPU time
@@ -33,6 +34,7 @@ class Watcher:
         self._cpu_time_s = constraints.cpu_time_s
         self._killed_at_s = constraints.cpu_time_s + constraints.cpu_extra_time_s
         self._used_kib = 0
+        self._unnamed_kib = 0
         self.watched = Watched()
 
     def __repr__(self) -> str:
@@ -53,9 +55,9 @@ class Watcher:
                 if time.monotonic() < read_at and self._left_kib(host.added_kib) > -_OTHERS_KIB:
                     continue
                 began_s = time.thread_time()
-                host.restart()
+                host.added_kib = 0
                 tree.refresh()
-                self._take(tree, host.shared_kib)
+                self._take(tree, host)
                 if self._memory_kib is not None and self._used_kib > self._memory_kib:
                     return Ending.OUT_OF_MEMORY
                 if self.watched.cpu_time_s > self._killed_at_s:
@@ -71,17 +73,23 @@ class Watcher:
         """Return the time that memory can grow unseen."""
         return (max(0, self._left_kib(added_kib)) + _UNSEEN_KIB) / _SPEED_KIB_S
 
-    def _take(self, tree: ProcessTree, host_shared_kib: int) -> None:
+    def _take(self, tree: ProcessTree, host: HostMemory) -> None:
         """Keep the largest figures, and the memory in use, or an upper bound below the limit."""
         used_kib = tree.at_most_kib
         peak_kib = self.watched.memory_kib
         limit_kib = self._memory_kib
-        if limit_kib is not None and (used_kib > limit_kib or (len(tree) > 1 and used_kib > peak_kib)):
-            used_kib = tree.memory_kib(limit_kib)
-            peak_kib = max(peak_kib, used_kib)
-        if limit_kib is not None and host_shared_kib > limit_kib:
-            # Files in memory show in nothing but this figure of the whole host, unless one looks for them.
-            used_kib = max(used_kib, tree.unnamed_kib())
-            peak_kib = max(peak_kib, used_kib) if used_kib > limit_kib else peak_kib
+        if limit_kib is not None:
+            if used_kib > limit_kib or (len(tree) > 1 and used_kib > peak_kib):
+                used_kib = tree.memory_kib(limit_kib)
+                peak_kib = max(peak_kib, used_kib)
+            # Files in memory show in nothing but a figure of the whole host, unless one looks for them.
+            if used_kib + self._unnamed_kib + host.added_shared_kib > limit_kib >= used_kib:
+                host.added_shared_kib = 0
+                self._unnamed_kib = tree.unmapped_kib()
+                if self._unnamed_kib:
+                    used_kib = tree.memory_kib(limit_kib - self._unnamed_kib)
+            used_kib += self._unnamed_kib
+            if used_kib > limit_kib:
+                peak_kib = max(peak_kib, used_kib)
         self._used_kib = used_kib
         self.watched = Watched(peak_kib, max(self.watched.cpu_time_s, tree.cpu_time_s))

@@ -124,9 +124,7 @@ def test_memory_of_the_host_grows_with_that_of_a_process() -> None:
         first.close()
         host.read()
 
-        assert 60 * MIB < host.added_kib
-        host.restart()
-        assert 0 == host.added_kib
+        assert 60 * MIB < min(host.added_kib, host.added_shared_kib)
 
 
 def test_tree_without_a_keeper_is_empty() -> None:
