@@ -50,21 +50,29 @@ async def background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 class KeyedLock:
     """One lock per key: holders of the same key follow each other in order of arrival.
 
-    A lock exists only as long as a task holds it or waits for it.
+    A lock exists only as long as a task holds it or waits for it. `changed` is set whenever `waiting` has
+    changed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, changed: asyncio.Event | None = None) -> None:
+        self._changed = changed or asyncio.Event()
         self._locks: dict[Hashable, asyncio.Lock] = {}
         self._users: Counter[Hashable] = Counter()
 
     def __len__(self) -> int:
         return len(self._locks)
 
+    @property
+    def waiting(self) -> int:
+        """Number of tasks that wait for the holder of their key."""
+        return self._users.total() - len(self._locks)
+
     @asynccontextmanager
     async def hold(self, key: Hashable) -> AsyncIterator[None]:
         """Hold the lock of `key` for as long as the block lasts."""
         lock = self._locks.setdefault(key, asyncio.Lock())
         self._users[key] += 1
+        self._changed.set()
         try:
             async with lock:
                 yield
@@ -72,6 +80,7 @@ class KeyedLock:
             self._users[key] -= 1
             if not self._users[key]:
                 del self._locks[key], self._users[key]
+            self._changed.set()
 
 
 async def finish(cleanup: Coroutine[Any, Any, T]) -> T:

@@ -18,6 +18,7 @@ from verdictd.sandbox.executables import can_execute
 from verdictd.sandbox.files import place, take
 from verdictd.sandbox.isolate import cleanup_argv, init_argv, report, run_argv
 from verdictd.sandbox.model import BoxId, Command, Ending, Report, Sandbox
+from verdictd.sandbox.pressure import CpuPressure
 from verdictd.sandbox.processes import execute
 from verdictd.sandbox.watcher import Watcher
 
@@ -123,6 +124,7 @@ class Box:
         watcher = Watcher(constraints, floor_kib=self.sandbox.resident_floor_kib)
         disk = DiskWatch(self._initialised_root(), constraints)
         # A command that asked for limits of each process has no limits of all of them.
+        pressure = CpuPressure()
         watches = [watcher.watch] if command.control_groups and not in_group else []
         ended = await execute(
             argv,
@@ -132,9 +134,10 @@ class Box:
             deadline_s=constraints.wall_time_s + _RUN_ALLOWANCE_S,
             watches=[*watches, disk.watch],
         )
+        cpu_pressure = pressure.share
         self._check_space()
         meta = self._read_meta()
-        return report(
+        result = report(
             ended.returncode,
             meta,
             ended.stdout,
@@ -145,6 +148,7 @@ class Box:
             watched=watcher.watched,
             group_kib=constraints.memory_kib if in_group else None,
         )
+        return replace(result, cpu_pressure=cpu_pressure)
 
     def _can_execute(self, program: str) -> bool:
         with self._directory() as directory:
