@@ -9,7 +9,7 @@ from verdictd.sandbox.usage import ProcessTree
 
 # A program that takes memory at full speed, in huge pages, is to be found before it has 256 MiB more than its
 # limit. A part of that is for the time in which it is killed.
-_SPEED_KIB_S = 8 * 1024 * 1024
+_SPEED_KIB_S = 6 * 1024 * 1024  # measured with pages of 2 MiB on two processors
 _UNSEEN_KIB = 96 * 1024  # that may be added between two readings of the host's memory
 _OTHERS_KIB = 32 * 1024  # that others on this host may add, before the processes of this run are read for it
 _SHARE = 0.003  # of one processor, for reading processes
