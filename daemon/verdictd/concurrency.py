@@ -1,6 +1,7 @@
 """Tools for asyncio: work in threads, background tasks, locks by key, cleanup that survives cancellation."""
 
 import asyncio
+import math
 import random
 import signal
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 LARGE_BYTES = 64 * 1024
+_TICK_S = 0.1
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -48,21 +50,29 @@ async def background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 class KeyedLock:
     """One lock per key: holders of the same key follow each other in order of arrival.
 
-    A lock exists only as long as a task holds it or waits for it.
+    A lock exists only as long as a task holds it or waits for it. `changed` is set whenever `waiting` has
+    changed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, changed: asyncio.Event | None = None) -> None:
+        self._changed = changed or asyncio.Event()
         self._locks: dict[Hashable, asyncio.Lock] = {}
         self._users: Counter[Hashable] = Counter()
 
     def __len__(self) -> int:
         return len(self._locks)
 
+    @property
+    def waiting(self) -> int:
+        """Number of tasks that wait for the holder of their key."""
+        return self._users.total() - len(self._locks)
+
     @asynccontextmanager
     async def hold(self, key: Hashable) -> AsyncIterator[None]:
         """Hold the lock of `key` for as long as the block lasts."""
         lock = self._locks.setdefault(key, asyncio.Lock())
         self._users[key] += 1
+        self._changed.set()
         try:
             async with lock:
                 yield
@@ -70,6 +80,7 @@ class KeyedLock:
             self._users[key] -= 1
             if not self._users[key]:
                 del self._locks[key], self._users[key]
+            self._changed.set()
 
 
 async def finish(cleanup: Coroutine[Any, Any, T]) -> T:
@@ -80,6 +91,16 @@ async def finish(cleanup: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         await task
         raise
+
+
+async def tick(longest_s: float) -> None:
+    """Sleep for `longest_s` at most, and no longer than 0.1 s, until a moment that is the same for all tasks.
+
+    To wake up costs more than what most watchers do then, so those that wait wake up together.
+    """
+    period_s = _TICK_S / math.ceil(_TICK_S / longest_s)
+    now_s = asyncio.get_running_loop().time()
+    await asyncio.sleep((now_s // period_s + 1) * period_s - now_s)
 
 
 @contextmanager

@@ -44,6 +44,8 @@ class FaultKind(StrEnum):
     """It could not run a program, or did not say how the program ended."""
     FILES = "files"
     """The files of a box could not be read or written."""
+    DISK = "disk"
+    """The disk was full for a while, through others."""
     SURVIVORS = "survivors"
     """Processes that it had started could not be killed."""
 

@@ -257,6 +257,18 @@ async def test_submission_sent_twice_is_judged_once_and_answered_twice(user: Pee
     assert (False, True) == (first.duplicate, again.duplicate)
 
 
+async def test_copies_of_a_running_submission_take_no_place(user: Peer) -> None:
+    """They wait for the first, and whoever comes after them does not."""
+    slow, quick = bash("sleep 2; date +%N"), bash("true")
+    await send_all(user, [slow] * 8)
+    await send(user, quick)
+    first = await result(user)
+    copies = await results(user, 8)
+
+    assert quick["id"] == first.id
+    assert 1 == len({answer.stdout for answer in copies})
+
+
 async def test_id_used_again_with_another_body_is_judged(user: Peer) -> None:
     """Another body is another submission; the message tells that the id is not new."""
     await send(user, {"id": "same", "language": "bash", "source_code": "echo one"})

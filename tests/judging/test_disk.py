@@ -49,7 +49,6 @@ TOO_MUCH: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.flaky(reruns=2)  # failed once beside another load, and passes alone
 @pytest.mark.parametrize(("source", "fields"), TOO_MUCH.values(), ids=TOO_MUCH)
 async def test_too_many_files_are_output_limit_exceeded(
     judge_by_mode: Judge, source: str, fields: dict[str, Any]

@@ -21,6 +21,7 @@ from verdictd.contract.submission import submission_model
 from verdictd.errors import SandboxBroken, SandboxUnusable
 from verdictd.judging.judgehost import Judgehost, open_judgehost
 from verdictd.sandbox import box as box_module
+from verdictd.sandbox import disk as disk_module
 from verdictd.sandbox.discovery import NoSandbox
 from verdictd.sandbox.model import BoxId
 from verdictd.sandbox.pool import BoxState, BoxTaken, Draining, lock_boxes
@@ -241,8 +242,9 @@ async def test_full_disk_is_our_fault(opened: Open, monkeypatch: pytest.MonkeyPa
     """A failure on a full disk gives no verdict, and no box is leased until there is room."""
     async with opened() as host:
         with monkeypatch.context() as patch:
-            patch.setattr(box_module, "_LEAST_FREE_BYTES", 2**62)
-            with pytest.raises(SandboxBroken, match=r"the disk of box \d+ is full"):
+            patch.setattr(disk_module, "_LEAST_FREE_BYTES", 2**62)
+            patch.setattr(disk_module, "_ROOM_S", 0.1)
+            with pytest.raises(SandboxBroken, match=r"the disk of .* is full"):
                 await judge(host)
         await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
 

@@ -1,9 +1,14 @@
 """Repeated runs: figures over all of them, and the first failure decides."""
 
+from typing import Any
+
 import pytest
 
 from judging.conftest import Judge
-from verdictd.contract.result import Cause, Status
+from verdictd.contract.result import Cause, Result, Status
+from verdictd.judging import judge as judge_module
+from verdictd.judging.admission import Admitted
+from verdictd.judging.results import Judged, judged_result
 
 pytestmark = pytest.mark.anyio
 
@@ -19,6 +24,22 @@ async def test_figures_of_several_runs_are_means_with_their_spread(judge: Judge)
     for spread in (result.runs.time, result.runs.wall_time, result.runs.memory):
         assert 0 <= spread.min <= spread.mean <= spread.max
         assert 0 <= spread.standard_deviation <= spread.max - spread.min + 1e-9
+
+
+async def test_output_of_many_runs_is_not_kept(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of all runs are kept, and the output of the last one."""
+    kept: list[Judged] = []
+
+    def remember(admitted: Admitted, judged: Judged, **more: Any) -> Result:
+        kept.append(judged)
+        return judged_result(admitted, judged, **more)
+
+    monkeypatch.setattr(judge_module, "judged_result", remember)
+    result = await judge("bash", "echo out; echo error >&2", number_of_runs=3)
+
+    assert ("out\n", "error\n") == (result.stdout, result.stderr)
+    assert [0, 0, 4] == [len(report.stdout.data) for report in kept[0].reports]
+    assert [0, 0, 6] == [len(report.stderr.data) for report in kept[0].reports]
 
 
 async def test_single_run_has_no_spread(judge: Judge) -> None:

@@ -12,7 +12,7 @@ from verdictd.files import File
 from verdictd.judging.admission import Admitted
 from verdictd.judging.class_files import find_main_class
 from verdictd.judging.commands import compile_argv, names_main_class
-from verdictd.judging.execution import Artifact, retry_if_killed
+from verdictd.judging.execution import Artifact, repeat_if_disturbed
 from verdictd.judging.languages import Language
 from verdictd.judging.sources import cleaned, source_files, source_name, top_level
 from verdictd.sandbox.box import Box
@@ -61,7 +61,7 @@ async def compile_submission(
             await box.place(files)
             return await box.run(command)
 
-    report = await retry_if_killed(compile_once)
+    report = await repeat_if_disturbed(compile_once)
     output = _cut(report.stdout, output_bytes)
     failure = _failure(report, language)
     if failure is not None:

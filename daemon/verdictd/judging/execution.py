@@ -15,6 +15,10 @@ from verdictd.judging.languages import Language
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.model import Command, Constraints, Ending, Report, Sandbox
 
+_LONGEST_REPEATED_S = 60  # of a run: to repeat a longer one could take more time than a submission has
+_LITTLE_CPU = 0.5  # of the wall time
+_PRESSURE = 0.25
+
 log = structlog.get_logger()
 
 
@@ -64,7 +68,7 @@ def run_command(admitted: Admitted, artifact: Artifact, *, open_files: int) -> C
 
 
 async def run_artifact(box: Box, artifact: Artifact, command: Command) -> Report:
-    """Run the artifact in a clean box, and once more if it was killed from outside. Raises SandboxBroken."""
+    """Run the artifact in a clean box, and once more if others disturbed it. Raises SandboxBroken."""
 
     async def run_once() -> Report:
         await box.ready(control_groups=command.control_groups)
@@ -73,20 +77,35 @@ async def run_artifact(box: Box, artifact: Artifact, command: Command) -> Report
             await box.place(artifact.executables, mode=0o755)
             return await box.run(command)
 
-    return await retry_if_killed(run_once)
+    return await repeat_if_disturbed(run_once)
 
 
-async def retry_if_killed(run: Callable[[], Awaitable[Report]]) -> Report:
-    """Repeat a run that ended by SIGTERM or SIGKILL once: a program that killed itself does so again.
+async def repeat_if_disturbed(run: Callable[[], Awaitable[Report]]) -> Report:
+    """Repeat once a run that others may have ended or held up; the second one counts."""
+    report = await run()
+    if _was_killed(report) or _was_held_up(report):
+        log.warning("run.repeated", ending=report.ending, signal=report.signal, pressure=report.cpu_pressure)
+        report = await run()
+    return report
+
+
+def _was_killed(report: Report) -> bool:
+    """Return True after SIGTERM or SIGKILL: a program that killed itself does so again.
 
     A service manager that stops a unit sends SIGTERM to every process in its control groups, and the kernel
     sends SIGKILL when the host runs out of memory. The sandbox cannot tell either from what the program did.
     """
-    report = await run()
-    if report.ending is Ending.SIGNALLED and report.signal in {signal.SIGTERM, signal.SIGKILL}:
-        log.warning("run.repeated", signal=report.signal)
-        report = await run()
-    return report
+    return report.ending is Ending.SIGNALLED and report.signal in {signal.SIGTERM, signal.SIGKILL}
+
+
+def _was_held_up(report: Report) -> bool:
+    """Return True if the wall time passed while the program ran little, and the host was under pressure."""
+    return (
+        report.ending is Ending.WALL_TIME
+        and report.wall_time_s < _LONGEST_REPEATED_S
+        and report.cpu_time_s < _LITTLE_CPU * report.wall_time_s
+        and report.cpu_pressure > _PRESSURE
+    )
 
 
 def memory_floor_kib(command: Command, sandbox: Sandbox) -> int:

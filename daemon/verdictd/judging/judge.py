@@ -30,7 +30,7 @@ from verdictd.settings import JudgeSettings
 _COMPILE_OUTPUT_BYTES = 64 * 1024  # in a result
 _BEGINNINGS = 3
 """Boxes in which a compilation or a run is begun, before the submission goes back to the queue."""
-_BEGUN_AGAIN = {FaultKind.START, FaultKind.MANAGE, FaultKind.RUN}
+_BEGUN_AGAIN = {FaultKind.START, FaultKind.MANAGE, FaultKind.RUN, FaultKind.DISK}
 
 log = structlog.get_logger()
 
@@ -143,6 +143,8 @@ class Judge:
         command = run_command(admitted, artifact, open_files=self._open_files)
         floor_kib = memory_floor_kib(command, self._sandbox)
         while True:
+            if progress.reports:  # the output of many runs would fill the daemon's memory
+                progress.reports[-1] = progress.reports[-1].without_streams()
             progress.reports.append(await run_artifact(box, artifact, command))
             progress.faults = 0
             decided = await _verdict(progress.reports[-1], admitted, floor_kib)

@@ -24,7 +24,7 @@ from verdictd.sandbox.model import Captured, Report
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The verdict, the compiler's output, and every run that was made."""
+    """The verdict, the compiler's output, and every run that was made; only the last one has its streams."""
 
     verdict: Verdict
     compile_output: Captured

@@ -1,31 +1,33 @@
 """One box: reset it, place files in it, run a command in it, take files out of it."""
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from verdictd.concurrency import finish
 from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.files import File
-from verdictd.sandbox.disk import LIST, DiskWatch
+from verdictd.sandbox.disk import LIST, DiskWatch, is_full, room
 from verdictd.sandbox.embedded.guest import HOST_NAME
 from verdictd.sandbox.etc import Etc
 from verdictd.sandbox.executables import can_execute
 from verdictd.sandbox.files import place, take
 from verdictd.sandbox.isolate import cleanup_argv, init_argv, report, run_argv
 from verdictd.sandbox.model import BoxId, Command, Ending, Report, Sandbox
+from verdictd.sandbox.pressure import CpuPressure
 from verdictd.sandbox.processes import execute
 from verdictd.sandbox.watcher import Watcher
 
 _MANAGE_DEADLINE_S = 60.0
 _RUN_ALLOWANCE_S = 30.0  # beyond the wall limit: set-up before, and the walk through the files afterwards
 _META_BYTES = 64 * 1024
-_LEAST_FREE_BYTES = 16 * 1024 * 1024
-_LEAST_FREE_FILES = 1_000
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Box:
@@ -84,7 +86,10 @@ class Box:
         await self._manage(cleanup_argv(self.sandbox, self.number, control_groups=control_groups))
 
     async def _manage(self, argv: list[str]) -> str:
-        ended = await execute(argv, stdin=b"", output_bytes=_META_BYTES, deadline_s=_MANAGE_DEADLINE_S)
+        manage = partial(execute, argv, stdin=b"", output_bytes=_META_BYTES, deadline_s=_MANAGE_DEADLINE_S)
+        ended = await manage()
+        if ended.returncode != 0 and is_full(self.sandbox.box_root) and await room(self.sandbox.box_root):
+            ended = await manage()
         if ended.returncode != 0:
             said = ended.stderr.data[-500:].decode(errors="replace").strip()
             raise SandboxBroken(
@@ -102,9 +107,12 @@ class Box:
                 # belong to another box by then.
                 await finish(asyncio.to_thread(place, directory, files, mode=mode))
             except OSError as error:
-                raise SandboxBroken(
-                    f"cannot write into box {self.number}: {error}", FaultKind.FILES
-                ) from error
+                raise await self._not_written(f"cannot write into box {self.number}", error) from error
+
+    async def _not_written(self, doing: str, error: OSError) -> SandboxBroken:
+        """Return the fault: if others have filled the disk, wait until they are gone."""
+        through_others = error.errno in _NO_ROOM and await room(self.sandbox.box_root)
+        return SandboxBroken(f"{doing}: {error}", FaultKind.DISK if through_others else FaultKind.FILES)
 
     async def run(self, command: Command) -> Report:
         """Run one command; raises SandboxBroken if the sandbox failed, whatever the command did."""
@@ -114,8 +122,7 @@ class Box:
             self._meta.unlink(missing_ok=True)
             rules = self.etc.rules(command)
         except OSError as error:
-            message = f"cannot prepare a run in {self._meta.parent}: {error}"
-            raise SandboxBroken(message, FaultKind.FILES) from error
+            raise await self._not_written(f"cannot prepare a run in {self._meta.parent}", error) from error
         command = replace(command, directories=(*rules, *command.directories))
         argv = run_argv(self.sandbox, self.number, self._meta, command)
         constraints = command.constraints
@@ -123,6 +130,7 @@ class Box:
         watcher = Watcher(constraints, floor_kib=self.sandbox.resident_floor_kib)
         disk = DiskWatch(self._initialised_root(), constraints)
         # A command that asked for limits of each process has no limits of all of them.
+        pressure = CpuPressure()
         watches = [watcher.watch] if command.control_groups and not in_group else []
         ended = await execute(
             argv,
@@ -132,19 +140,23 @@ class Box:
             deadline_s=constraints.wall_time_s + _RUN_ALLOWANCE_S,
             watches=[*watches, disk.watch],
         )
-        self._check_space()
+        cpu_pressure = pressure.share
+        exceeded = await self._disk_exceeded(disk, command)
+        if Ending.DISK not in {exceeded, ended.ended_for}:
+            await disk.check()
         meta = self._read_meta()
-        return report(
+        result = report(
             ended.returncode,
             meta,
             ended.stdout,
             ended.stderr,
             executable=executable,
             ended_for=ended.ended_for,
-            exceeded=await self._disk_exceeded(disk, command) or watcher.exceeded,
+            exceeded=exceeded or watcher.exceeded,
             watched=watcher.watched,
             group_kib=constraints.memory_kib if in_group else None,
         )
+        return replace(result, cpu_pressure=cpu_pressure)
 
     def _can_execute(self, program: str) -> bool:
         with self._directory() as directory:
@@ -166,13 +178,6 @@ class Box:
             raise SandboxBroken(f"cannot list the files in box {self.number}", FaultKind.RUN)
         # With 1, the program made a directory unreadable: it holds what the disk has lost.
         return Ending.DISK if ended.returncode == 1 else disk.listed(ended.stdout)
-
-    def _check_space(self) -> None:
-        """Raise SandboxBroken if the disk is full: that may be why the program failed."""
-        disk = os.statvfs(self._initialised_root())
-        has_files = disk.f_files == 0 or disk.f_favail >= _LEAST_FREE_FILES  # 0: without a limit of inodes
-        if disk.f_bavail * disk.f_frsize < _LEAST_FREE_BYTES or not has_files:
-            raise SandboxBroken(f"the disk of box {self.number} is full", FaultKind.FILES)
 
     def _read_meta(self) -> str:
         """Read the meta file, which lies outside the box; its message may hold any byte."""

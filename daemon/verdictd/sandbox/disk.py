@@ -1,21 +1,24 @@
 """Files of a program: watch how much of the disk they take, and end the program that takes too much."""
 
 import asyncio
-import contextlib
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from verdictd.concurrency import tick
+from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.sandbox.model import PROBE_LIMITS, Captured, Command, Constraints, Ending
 from verdictd.sandbox.usage import ProcessTree
+from verdictd.sandbox.walk import BLOCK_BYTES, DiskUsage, measure
 
 _INTERVAL_S = 0.1
-_SHARE = 0.05  # of the time, for walks: while neighbours write, each box is suspected again and again
-_BLOCK_BYTES = 512  # of st_blocks, whatever the file system
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_SHARED = ("dev:shm", "dev%2Fshm")
-"""Names that the two sandboxes give, below tmp, to what is /dev/shm inside."""
+_SHARE = 0.01  # of the time, for walks: while neighbours write, each box is suspected again and again
+_URGENT_SHARE = 0.05  # when the disk has lost the whole bound once more
+_WALK_EVERY_S = 2.0
+_LEAST_FREE_BYTES = 16 * 1024 * 1024
+_LEAST_FREE_FILES = 1_000
+_ROOM_S = 3.0  # until a program that filled the disk is ended, and its box empty
 
 LIST = Command(
     argv=("/usr/bin/find", "/tmp", "/dev/shm", "-mindepth", "1", "-printf", "%b %H\\n"),  # noqa: S108 - in a box
@@ -24,32 +27,39 @@ LIST = Command(
 """Prints the size and the place of each file that an isolate which is set-uid hides from its caller."""
 
 
-@dataclass(frozen=True, slots=True)
-class DiskUsage:
-    """Space and number of files. `shared_kib`: the part of the space that lies in /dev/shm."""
+def is_full(root: Path) -> bool:
+    """Return True if programs in boxes there may fail for want of room."""
+    try:
+        disk = os.statvfs(root)
+    except OSError:
+        return False
+    has_files = disk.f_files == 0 or disk.f_favail >= _LEAST_FREE_FILES  # 0: without a limit of inodes
+    return disk.f_bavail * disk.f_frsize < _LEAST_FREE_BYTES or not has_files
 
-    kib: int = 0
-    files: int = 0
-    shared_kib: int = 0
 
-    def exceeded_by(self, used: "DiskUsage") -> Ending | None:
-        """Return the limit that is exceeded: files in /dev/shm are shared memory."""
-        if used.shared_kib > self.shared_kib:
-            return Ending.OUT_OF_MEMORY
-        return Ending.DISK if used.kib > self.kib or used.files > self.files else None
+async def room(root: Path) -> bool:
+    """Wait until the disk is not full any more; return False if that takes too long."""
+    until = time.monotonic() + _ROOM_S
+    while is_full(root):
+        if time.monotonic() > until:
+            return False
+        await tick(_INTERVAL_S)
+    return True
 
 
 class DiskWatch:
     """Bounds the files that one run adds to a box.
 
-    A walk through the files is expensive. So they are walked only when the file system has lost as much, to
-    whomever, as is missing to the bound. State: what it has lost, and what the last walk found.
+    A walk through the files is expensive. So they are walked when the file system has lost as much, to
+    whomever, as is missing to the bound; and seldom otherwise, since what others free at the same moment
+    hides a loss. State: what it has lost, what the last walk found and took, and whether the disk was full.
     """
 
     def __init__(self, root: Path, constraints: Constraints) -> None:
         self._root = root
         self._constraints = constraints
-        self._used = _measure(root, None).used
+        self._used = self._used_before = measure(root, None).used
+        self._was_full = False
         shared_kib = constraints.disk_kib if constraints.memory_kib is None else constraints.memory_kib
         self._bound = DiskUsage(
             kib=self._used.kib + constraints.disk_kib,
@@ -60,38 +70,73 @@ class DiskWatch:
         self._lost = (0, 0)
         self._lost_in_all = (0, 0)
         self._hidden = False
-        self._rest_until = 0.0
+        self._walked_at = time.monotonic()
+        self._walk_s = 0.0
 
     async def watch(self, keeper: int) -> Ending:
-        """Return the limit that the files exceeded, as soon as they do."""
-        tree = ProcessTree(keeper)
+        """Return the limit that the files exceeded, as soon as they do; raises SandboxBroken as `check`."""
         while True:
-            await asyncio.sleep(_INTERVAL_S)
+            await tick(_INTERVAL_S)
+            self._was_full |= is_full(self._root)
             if not self._is_suspected():
                 continue
             if exceeded := await self.exceeded():
                 return exceeded
-            tree.refresh()
-            unnamed_kib = tree.unnamed_kib(self._root.stat().st_dev)
+            with ProcessTree(keeper) as tree:
+                tree.refresh()
+                unnamed_kib = tree.unnamed_kib(self._root.stat().st_dev)
             if self._used.kib + unnamed_kib > self._bound.kib:
                 return Ending.DISK
+            if is_full(self._root) and self._is_to_blame:
+                raise self._fault()
 
     async def exceeded(self) -> Ending | None:
         """Walk through the files; return the limit that they exceed."""
         began = time.monotonic()
         self._lost = (0, 0)
-        walk = await asyncio.to_thread(_measure, self._root, self._bound)
+        walk = await asyncio.to_thread(measure, self._root, self._bound)
         self._used, self._hidden = walk.used, walk.hidden
-        now = time.monotonic()
-        self._rest_until = now + (now - began) / _SHARE
+        self._walked_at = time.monotonic()
+        self._walk_s = self._walked_at - began
         return self._bound.exceeded_by(self._used)
 
+    async def check(self) -> None:
+        """Raise SandboxBroken if the disk was full: that may be why the program failed.
+
+        A program that others left no room is run again, once they are gone. The one who took the room is not:
+        it stayed below its limit, so the fault is the host's, but it would fill the disk once more.
+        """
+        if not self._was_full and not is_full(self._root):
+            return
+        if self._is_to_blame or not await room(self._root):
+            raise self._fault()
+        raise SandboxBroken("the disk was full for a while, through others", FaultKind.DISK)
+
+    @property
+    def _is_to_blame(self) -> bool:
+        """True if the disk would not be full without the files of this run, as far as they can be seen."""
+        least_kib = _LEAST_FREE_BYTES // 1024
+        if self._hidden and (self._lost_in_all[0] >= least_kib or self._lost_in_all[1] >= _LEAST_FREE_FILES):
+            return True
+        used, before = self._used, self._used_before
+        return used.kib - before.kib >= least_kib or used.files - before.files >= _LEAST_FREE_FILES
+
+    def _fault(self) -> SandboxBroken:
+        used_kib = self._used.kib - self._used_before.kib
+        return SandboxBroken(f"the disk of {self._root} is full; the run had {used_kib} KiB", FaultKind.FILES)
+
     def _is_suspected(self) -> bool:
-        """Return True if the file system lost so much since the last walk that the bound may be exceeded."""
+        """Return True if it is time for a walk: the bound may be exceeded, and the last one was long ago."""
         self._lose()
         missing_kib = min(self._bound.kib - self._used.kib, self._bound.shared_kib - self._used.shared_kib)
-        suspected = self._lost[0] > missing_kib or self._lost[1] > self._bound.files - self._used.files
-        return suspected and time.monotonic() >= self._rest_until
+        over_kib = self._lost[0] - missing_kib
+        over_files = self._lost[1] - (self._bound.files - self._used.files)
+        full = is_full(self._root)
+        urgent = full or over_kib > self._constraints.disk_kib or over_files > self._constraints.disk_files
+        rest_s = self._walk_s / (_URGENT_SHARE if urgent else _SHARE)
+        if over_kib <= 0 and over_files <= 0 and not full:
+            rest_s = max(rest_s, _WALK_EVERY_S)
+        return time.monotonic() >= self._walked_at + rest_s
 
     def _lose(self) -> None:
         """Add what is lost; what a neighbour frees meanwhile must not hide what this program takes."""
@@ -115,7 +160,7 @@ class DiskWatch:
             return Ending.DISK
         for line in listed.data.decode(errors="replace").splitlines():
             blocks, _, place = line.partition(" ")
-            kib = int(blocks) * _BLOCK_BYTES // 1024
+            kib = int(blocks) * BLOCK_BYTES // 1024
             shared_kib = kib if place == "/dev/shm" else 0  # noqa: S108 - a path in the box
             used = DiskUsage(used.kib + kib, used.files + 1, used.shared_kib + shared_kib)
         return self._bound.exceeded_by(used)
@@ -123,87 +168,3 @@ class DiskWatch:
     def _read_free(self) -> tuple[int, int]:
         disk = os.statvfs(self._root)
         return disk.f_bfree * disk.f_frsize // 1024, disk.f_ffree
-
-
-def _measure(root: Path, bound: DiskUsage | None) -> "_Walk":
-    """Walk through a box, until the bound is exceeded."""
-    walk = _Walk(bound)
-    for place in _places(root):
-        try:
-            walk.measure(os.open(place, _DIRECTORY), shared=place.name in _SHARED)
-        except PermissionError:
-            walk.hidden = True
-        except OSError:
-            continue
-    return walk
-
-
-def _places(root: Path) -> list[Path]:
-    """Return the directories in which a program can write; their parents belong to the sandbox."""
-    try:
-        return [root / "box", *(root / "tmp").iterdir()]
-    except FileNotFoundError:
-        return [root / "box"]
-
-
-class _Walk:
-    """A walk through trees of any depth, by descriptor; links are not followed.
-
-    State: what it found so far; `hidden`, if there are places that this daemon must not read.
-
-    The program may move its directories meanwhile, and make them unreadable for a daemon that is not root:
-    these do not count. After the run nothing moves any more.
-    """
-
-    def __init__(self, bound: DiskUsage | None) -> None:
-        self._bound = bound
-        self.used = DiskUsage()
-        self.hidden = False
-
-    @property
-    def _enough(self) -> bool:
-        return self._bound is not None and self._bound.exceeded_by(self.used) is not None
-
-    def measure(self, here: int, *, shared: bool) -> None:
-        """Add everything below an open directory, which is closed. `shared`: it is /dev/shm of the box."""
-        trail: list[tuple[os.stat_result, list[str]]] = []
-        try:
-            folders = self._add(here, shared=shared)
-            while (folders or trail) and not self._enough:
-                if folders:
-                    name, above = folders.pop(), os.fstat(here)
-                    try:
-                        here = _move(here, name)
-                    except OSError:
-                        continue
-                    trail.append((above, folders))
-                    folders = self._add(here, shared=shared)
-                else:
-                    above, folders = trail.pop()
-                    here = _move(here, "..")
-                    if not os.path.samestat(os.fstat(here), above):
-                        return
-        finally:
-            os.close(here)
-
-    def _add(self, here: int, *, shared: bool) -> list[str]:
-        """Add the entries of a directory; return the names of the directories among them."""
-        folders = []
-        with contextlib.suppress(OSError), os.scandir(here) as entries:
-            for entry in entries:
-                if self._enough:
-                    break
-                with contextlib.suppress(FileNotFoundError):
-                    kib = entry.stat(follow_symlinks=False).st_blocks * _BLOCK_BYTES // 1024
-                    used = self.used
-                    shared_kib = used.shared_kib + (kib if shared else 0)
-                    self.used = DiskUsage(used.kib + kib, used.files + 1, shared_kib)
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.name)
-        return folders
-
-
-def _move(here: int, name: str) -> int:
-    there = os.open(name, _DIRECTORY, dir_fd=here)
-    os.close(here)
-    return there

@@ -1,10 +1,10 @@
 """Types of the sandbox: a command goes in, a report comes out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import NewType
+from typing import NewType, Self
 
 BoxId = NewType("BoxId", int)
 DISK_FILES = 10_000
@@ -112,6 +112,12 @@ class Report:
     """Peak of the control group, or without one the largest of what was watched."""
     stdout: Captured
     stderr: Captured
+    cpu_pressure: float = 0
+    """Part of the run in which some process of this host waited for a processor."""
+
+    def without_streams(self) -> Self:
+        """Return the figures alone."""
+        return replace(self, stdout=Captured(), stderr=Captured())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,23 +1,29 @@
 """Watch a run that no control group limits: end it when its processes together use too much."""
 
-import asyncio
 import time
 
+from verdictd.concurrency import tick
 from verdictd.sandbox.model import Constraints, Ending, Watched
-from verdictd.sandbox.usage import ProcessTree, host_shared_kib
+from verdictd.sandbox.procfs import HostMemory
+from verdictd.sandbox.usage import ProcessTree
 
 # A program that takes memory at full speed, in huge pages, is to be found before it has 256 MiB more than its
-# limit.
-_SPEED_KIB_S = 8 * 1024 * 1024
-_OVERSHOOT_KIB = 128 * 1024  # half of that: the other half is for the time in which it is killed
-_LONGEST_S = 0.1
-_LONGEST_FOR_COST_S = 0.25
-_SHARE = 0.01  # of one processor, for watching
-_LOOK_AT_ALL_S = 0.25  # between two looks at what takes longer: children of other threads, files in memory
+# limit. A part of that is for the time in which it is killed.
+_SPEED_KIB_S = 6 * 1024 * 1024  # measured with pages of 2 MiB on two processors
+_UNSEEN_KIB = 96 * 1024  # that may be added between two readings of the host's memory
+_OTHERS_KIB = 32 * 1024  # that others on this host may add, before the processes of this run are read for it
+_SHARE = 0.003  # of one processor, for reading processes
+_READ_EVERY_S = 0.1
+_READ_AT_LEAST_EVERY_S = 1.0
 
 
 class Watcher:
-    """Watches one run. State: the largest figures so far, and the shared memory of the host before the run.
+    """Watches one run. State: the largest figures so far, the memory in use at the last reading of processes,
+    and the part in files in memory that nobody maps, at the last look for those.
+
+    To read all processes is expensive, to read how much memory the whole host uses is not. So processes are
+    read when the host has added, for whomever, as much as is missing to the limit; and for the rest, CPU time
+    above all, as often as a small share of a processor allows.
 
     `floor_kib`: memory up to which a figure says nothing about the program.
     """
@@ -27,7 +33,8 @@ class Watcher:
         self._memory_kib = None if limit_kib is None else max(limit_kib, floor_kib)
         self._cpu_time_s = constraints.cpu_time_s
         self._killed_at_s = constraints.cpu_time_s + constraints.cpu_extra_time_s
-        self._host_kib = 0
+        self._used_kib = 0
+        self._unnamed_kib = 0
         self.watched = Watched()
 
     def __repr__(self) -> str:
@@ -40,43 +47,49 @@ class Watcher:
 
     async def watch(self, keeper: int) -> Ending:
         """Return the limit that the processes below this keeper exceeded, as soon as they do."""
-        tree = ProcessTree(keeper)
-        self._host_kib = host_shared_kib()
-        look_at_all_at = 0.0
-        used_kib = 0
-        pause_s = 0.0
-        while True:
-            await asyncio.sleep(max(self._pause_s(used_kib), min(pause_s, _LONGEST_FOR_COST_S)))
-            began_s = time.thread_time()
-            look_at_all = time.monotonic() >= look_at_all_at
-            if look_at_all:
-                look_at_all_at = time.monotonic() + _LOOK_AT_ALL_S
-            tree.refresh(all_threads=look_at_all)
-            used_kib = self._take(tree, look_at_all=look_at_all)
-            if self._memory_kib is not None and used_kib > self._memory_kib:
-                return Ending.OUT_OF_MEMORY
-            if self.watched.cpu_time_s > self._killed_at_s:
-                return Ending.CPU_TIME
-            pause_s = (time.thread_time() - began_s) / _SHARE
+        read_at = 0.0
+        with ProcessTree(keeper) as tree, HostMemory() as host:
+            while True:
+                await tick(self._pause_s(host.added_kib))
+                host.read()
+                if time.monotonic() < read_at and self._left_kib(host.added_kib) > -_OTHERS_KIB:
+                    continue
+                began_s = time.thread_time()
+                host.added_kib = 0
+                tree.refresh()
+                self._take(tree, host)
+                if self._memory_kib is not None and self._used_kib > self._memory_kib:
+                    return Ending.OUT_OF_MEMORY
+                if self.watched.cpu_time_s > self._killed_at_s:
+                    return Ending.CPU_TIME
+                rest_s = (time.thread_time() - began_s) / _SHARE
+                read_at = time.monotonic() + min(max(rest_s, _READ_EVERY_S), _READ_AT_LEAST_EVERY_S)
 
-    def _pause_s(self, used_kib: int) -> float:
+    def _left_kib(self, added_kib: int) -> int:
+        """Return the memory that is certainly left, below 0 if the run may have exceeded its limit."""
+        return _UNSEEN_KIB if self._memory_kib is None else self._memory_kib - self._used_kib - added_kib
+
+    def _pause_s(self, added_kib: int) -> float:
         """Return the time that memory can grow unseen."""
-        if self._memory_kib is None:
-            return _LONGEST_S
-        left_kib = max(0, self._memory_kib - used_kib) + _OVERSHOOT_KIB
-        return min(left_kib / _SPEED_KIB_S, _LONGEST_S)
+        return (max(0, self._left_kib(added_kib)) + _UNSEEN_KIB) / _SPEED_KIB_S
 
-    def _take(self, tree: ProcessTree, *, look_at_all: bool) -> int:
-        """Keep the largest figures; return the memory in use, or an upper bound below the limit."""
+    def _take(self, tree: ProcessTree, host: HostMemory) -> None:
+        """Keep the largest figures, and the memory in use, or an upper bound below the limit."""
         used_kib = tree.at_most_kib
         peak_kib = self.watched.memory_kib
         limit_kib = self._memory_kib
-        if limit_kib is not None and (used_kib > limit_kib or (len(tree) > 1 and used_kib > peak_kib)):
-            used_kib = tree.memory_kib(limit_kib)
-            peak_kib = max(peak_kib, used_kib)
-        if limit_kib is not None and look_at_all and host_shared_kib() - self._host_kib > limit_kib:
-            # Files in memory show in nothing but this figure of the whole host, unless one looks for them.
-            used_kib = max(used_kib, tree.unnamed_kib())
-            peak_kib = max(peak_kib, used_kib) if used_kib > limit_kib else peak_kib
+        if limit_kib is not None:
+            if used_kib > limit_kib or (len(tree) > 1 and used_kib > peak_kib):
+                used_kib = tree.memory_kib(limit_kib)
+                peak_kib = max(peak_kib, used_kib)
+            # Files in memory show in nothing but a figure of the whole host, unless one looks for them.
+            if used_kib + self._unnamed_kib + host.added_shared_kib > limit_kib >= used_kib:
+                host.added_shared_kib = 0
+                self._unnamed_kib = tree.unmapped_kib()
+                if self._unnamed_kib:
+                    used_kib = tree.memory_kib(limit_kib - self._unnamed_kib)
+            used_kib += self._unnamed_kib
+            if used_kib > limit_kib:
+                peak_kib = max(peak_kib, used_kib)
+        self._used_kib = used_kib
         self.watched = Watched(peak_kib, max(self.watched.cpu_time_s, tree.cpu_time_s))
-        return used_kib

@@ -33,6 +33,7 @@ from verdictd.web.server import listen
 # Beyond the limit of a delivery: one that is cancelled while it is put off would be there twice.
 _SETTLE_S = 5
 _UNANSWERED_AT_ONCE = 2
+_WAITING_AT_MOST = 32
 
 log = structlog.get_logger()
 
@@ -73,10 +74,11 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
         _requests(settings, consuming, publisher) as requests,
     ):
         history = History()
+        worker = _worker(settings, host, publisher, history)
         submissions = Consumer(
             consuming,
             settings.broker.submissions_queue,
-            capacity=_PoolCapacity(host.pool, settings.broker.prefetch_reserve),
+            capacity=_PoolCapacity(host.pool, settings.broker.prefetch_reserve, worker),
         )
         unanswered = _own_consumer(consuming, settings.broker.unanswered_queue, _UNANSWERED_AT_ONCE)
         callbacks = _callbacks_consumer(settings, consuming)
@@ -88,7 +90,6 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
             consumers=[submissions, unanswered, *callbacks],
             requests=requests,
         )
-        worker = _worker(settings, host, publisher, history)
         async with (
             systemd.informed(reporter, submission_timeout_s=settings.judge.submission_timeout_s),
             _http(settings, host, requests, reporter),
@@ -109,17 +110,22 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
 
 
 class _PoolCapacity:
-    """As many deliveries as there are usable boxes, and a few that are ready for the next free one."""
+    """As many deliveries as there are usable boxes, and a few that are ready for the next free one.
 
-    def __init__(self, pool: BoxPool, reserve: int) -> None:
+    Those that wait for an equal one need no box, so they take no place: some of them, as each has a body.
+    """
+
+    def __init__(self, pool: BoxPool, reserve: int, worker: Worker) -> None:
         self._pool = pool
         self._reserve = reserve
+        self._worker = worker
         self.changed = pool.changed
 
     @property
     def limit(self) -> int:
         usable = self._pool.usable
-        return usable + min(self._reserve, usable)  # or what waits could wait for two others, and longer
+        ready = min(self._reserve, usable)  # or what waits could wait for two others, and longer
+        return usable and usable + ready + min(self._worker.waiting, _WAITING_AT_MOST)
 
 
 def _worker(settings: Settings, host: Judgehost, publisher: Publisher, history: History) -> Worker:
@@ -131,6 +137,7 @@ def _worker(settings: Settings, host: Judgehost, publisher: Publisher, history: 
         settings=settings.judge,
         history=history,
         callbacks=Jobs(publisher, settings.callbacks),
+        changed=host.pool.changed,
         # It is answered before RabbitMQ gives it up by itself.
         excuses=settings.broker.delivery_limit - settings.judge.max_attempts,
         recent=Recent(

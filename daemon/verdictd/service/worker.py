@@ -54,6 +54,7 @@ class Worker:
         recent: Recent,
         history: History,
         callbacks: Jobs | None = None,
+        changed: asyncio.Event | None = None,
         excuses: int = 0,
         fault_pause_s: float = FAULT_PAUSE_S,
     ) -> None:
@@ -67,8 +68,13 @@ class Worker:
         self._callbacks = callbacks
         self._excuses = excuses
         self._fault_pause_s = fault_pause_s
-        self._in_work = KeyedLock()
+        self._in_work = KeyedLock(changed)
         self._excused: LRUCache[Key, int] = LRUCache(_EXCUSED)
+
+    @property
+    def waiting(self) -> int:
+        """Deliveries that wait for an equal one. `changed` is set whenever this may have changed."""
+        return self._in_work.waiting
 
     async def handle(self, delivery: Delivery) -> Settlement:
         """Judge and reply; return the settlement of the delivery."""

@@ -7,7 +7,7 @@ import pytest
 
 from verdictd.contract.submission import Submission
 from verdictd.judging.admission import Admitted
-from verdictd.judging.execution import Artifact, memory_floor_kib, retry_if_killed, run_command
+from verdictd.judging.execution import Artifact, memory_floor_kib, repeat_if_disturbed, run_command
 from verdictd.judging.languages import Language
 from verdictd.sandbox.model import Captured, Command, Ending, Report, Sandbox
 
@@ -63,6 +63,12 @@ def report(ending: Ending, number: int | None = None) -> Report:
     return Report(ending, None, number, 0, 0, 0, Captured(), Captured())
 
 
+def slow(ending: Ending, cpu_time_s: float, wall_time_s: float, pressure: float) -> Report:
+    return Report(
+        ending, None, None, cpu_time_s, wall_time_s, 0, Captured(), Captured(), cpu_pressure=pressure
+    )
+
+
 @pytest.mark.parametrize(
     ("first", "runs"),
     [
@@ -71,15 +77,21 @@ def report(ending: Ending, number: int | None = None) -> Report:
         (report(Ending.SIGNALLED, signal.SIGSEGV), 1),
         (report(Ending.CPU_TIME, signal.SIGKILL), 1),
         (report(Ending.EXITED), 1),
+        (slow(Ending.WALL_TIME, 0.4, 5, 0.9), 2),
+        (slow(Ending.WALL_TIME, 0.4, 5, 0.1), 1),
+        (slow(Ending.WALL_TIME, 4.5, 5, 0.9), 1),
+        (slow(Ending.WALL_TIME, 0.4, 300, 0.9), 1),
+        (slow(Ending.CPU_TIME, 0.4, 5, 0.9), 1),
     ],
 )
 @pytest.mark.anyio
-async def test_run_that_may_have_been_killed_from_outside_is_repeated_once(first: Report, runs: int) -> None:
+async def test_run_that_others_may_have_disturbed_is_repeated_once(first: Report, runs: int) -> None:
+    """Others may have killed it, or held it up on a host under pressure."""
     made: list[Report] = []
 
     async def run() -> Report:
         made.append(first)
         return first
 
-    assert first is await retry_if_killed(run)
+    assert first is await repeat_if_disturbed(run)
     assert runs == len(made)

@@ -1,5 +1,6 @@
 """Figures of processes that are not in a box: children of this test."""
 
+import mmap
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.waiting import wait_until
+from verdictd.sandbox.procfs import HostMemory
 from verdictd.sandbox.usage import ProcessTree
 
 MIB = 1024
@@ -27,7 +29,8 @@ def tree(script: str) -> Iterator[ProcessTree]:
         stdin=subprocess.PIPE,
     )
     try:
-        yield ProcessTree(keeper.pid)
+        with ProcessTree(keeper.pid) as processes:
+            yield processes
     finally:
         os.killpg(keeper.pid, signal.SIGKILL)
         keeper.communicate()
@@ -46,6 +49,34 @@ async def test_memory_of_a_process_is_what_it_touched() -> None:
         await wait_until(lambda: count(processes) == 1 and processes.at_most_kib > 40 * MIB)
 
         assert 40 * MIB < processes.memory_kib(0) < 64 * MIB
+
+
+@pytest.mark.anyio
+async def test_memory_of_threads_is_seen_when_the_first_has_ended() -> None:
+    """A process lives on when its first thread ends, and the kernel tells its memory at the others only."""
+    script = (
+        "import ctypes, threading\n"
+        "def hold(): x = bytearray(b'x' * (40 << 20)); threading.Event().wait(60)\n"
+        "threading.Thread(target=hold).start()\n"
+        "ctypes.PyDLL(None).pthread_exit(0)"
+    )
+    with tree(script) as processes:
+        await wait_until(lambda: count(processes) == 1 and processes.at_most_kib > 40 * MIB)
+
+        assert 40 * MIB < processes.memory_kib(0) < 64 * MIB
+
+
+@pytest.mark.anyio
+async def test_many_processes_are_read_with_few_open_files() -> None:
+    """Files in /proc stay open to be read again, those of the first processes; all are closed in the end."""
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    with tree("import os\nfor _ in range(150):\n if not os.fork(): break\ninput()") as processes:
+        await wait_until(lambda: count(processes) == 151)
+        processes.refresh()
+
+        assert 151 == len(processes)
+        assert len(os.listdir("/proc/self/fd")) < before + 300  # noqa: PTH208
+    assert before == len(os.listdir("/proc/self/fd"))  # noqa: PTH208
 
 
 @pytest.mark.anyio
@@ -82,6 +113,21 @@ async def test_child_of_any_thread_is_seen() -> None:
     )
     with tree(script) as processes:
         await wait_until(lambda: count(processes) == 2)
+
+
+@pytest.mark.anyio
+async def test_memory_of_the_host_grows_with_that_of_a_process() -> None:
+    """Memory that one process takes is in the sum, whatever is freed between two readings."""
+    with HostMemory() as host:
+
+        def take_and_free() -> bool:
+            with mmap.mmap(-1, 32 << 20) as memory:
+                memory.write(bytes(32 << 20))
+                host.read()
+            host.read()
+            return min(host.added_kib, host.added_shared_kib) > 60 * MIB
+
+        await wait_until(take_and_free)
 
 
 def test_tree_without_a_keeper_is_empty() -> None:

@@ -13,15 +13,16 @@ REMOVAL_LIMIT_S = 2.0
 
 
 class Group:
-    """Control group of one box: one directory in version 2, one for each controller in version 1."""
+    """Control group of one box: one directory in version 2, one for each controller in version 1.
+
+    Where there is a controller of processors, boxes share them as groups of equal weight, however many
+    processes each has.
+    """
 
     def __init__(self, directories: list[str]) -> None:
         self.directories = directories
         self._memory = directories[0]
-
-    @property
-    def _unified(self) -> bool:
-        return len(self.directories) == 1
+        self._unified = len(directories) == 1
 
     def create(self, memory_kib: int | None) -> None:
         """Make the group with its limits; processes in a leftover group are killed."""
@@ -100,11 +101,19 @@ def parents() -> list[str]:
                     legacy.update(dict.fromkeys(controllers, point + relative))
     if unified and "memory" in _read(f"{unified}/cgroup.controllers").split():
         return [_delegated(unified, own.get(("",), "/"))]
+    return _separate(legacy)
+
+
+def _separate(legacy: dict[str, str]) -> list[str]:
+    """Return the directories of version 1, of memory first; that of processors is there where it can be."""
     if not {"memory", "cpuacct"} <= set(legacy):
         raise BoxError(f"{UNUSABLE}: no controllers for memory and CPU time are mounted")
     found = [legacy["memory"], legacy["cpuacct"]]
     for directory in found:
         _require_writable(directory)
+    shared = legacy.get("cpu")
+    if shared is not None and shared not in found and os.access(shared, os.W_OK):
+        found.append(shared)
     return found
 
 
@@ -127,7 +136,18 @@ def _delegated(mount: str, own: str) -> str:
                 raise BoxError(f"{UNUSABLE}: {control}: {problem.strerror}") from problem
             _make_room(directory)
             _write(control, "+memory")
+    _share_processors(directory)
     return directory
+
+
+def _share_processors(directory: str) -> None:
+    """Give each group below this one the same share of the processors, where that is possible."""
+    control = f"{directory}/cgroup.subtree_control"
+    if "cpu" in _read(f"{directory}/cgroup.controllers").split() and "cpu" not in _read(control).split():
+        try:
+            _write(control, "+cpu")
+        except OSError:
+            return
 
 
 def _is_delegated(directory: str) -> bool:
