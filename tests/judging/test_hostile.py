@@ -209,6 +209,18 @@ async def test_deep_directories_are_a_verdict_or_our_fault(judge: Judge, host: J
     await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
 
 
+async def test_program_that_breaks_its_sandbox_is_runtime_error(judge: Judge, host: Judgehost) -> None:
+    """Isolate cannot read the figures of a process with this name; the embedded sandbox can."""
+    source = '#include <sys/prctl.h>\nint main(void) { prctl(PR_SET_NAME, "a) 1 2"); for (;;); }'
+    result = await judge("c", source, cpu_time_limit=0.5)
+
+    if host.sandbox.name == "embedded":
+        assert (Status.TIME_LIMIT_EXCEEDED, Cause.CPU_TIME) == (result.status, result.cause)
+    else:
+        assert (Status.RUNTIME_ERROR_OTHER, Cause.SANDBOX) == (result.status, result.cause)
+        assert "proc stat syntax error" in result.message
+
+
 async def test_files_that_are_hard_to_remove_are_removed(judge: Judge) -> None:
     """Folders without permissions, names that are not text, set-uid files, special files."""
     source = (

@@ -114,7 +114,9 @@ def report(
     meta = read_meta(meta_text)
     if exit_code not in {0, 1}:
         said = meta.get("message") or _own_message(exit_code, stderr)
-        raise SandboxBroken(f"the sandbox exited with {exit_code}: {said[:500]!r}", FaultKind.RUN)
+        # It measures a program that it has started, also where it fails afterwards.
+        kind = FaultKind.PROGRAM if exit_code == _REFUSED and "time" in meta else FaultKind.RUN
+        raise SandboxBroken(f"the sandbox exited with {exit_code}: {said[:500]!r}", kind)
     if "cg-oom-killed" in meta:
         _check_whose_memory(meta, group_kib)
     try:
