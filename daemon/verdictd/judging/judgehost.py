@@ -18,6 +18,8 @@ from verdictd.sandbox.model import BoxId, Sandbox
 from verdictd.sandbox.pool import BoxPool, lock_boxes, open_pool
 from verdictd.settings import CallbackSettings, Settings
 
+_STACK_BYTES = 64 * 1024 * 1024
+
 log = structlog.get_logger()
 
 
@@ -37,7 +39,7 @@ class Judgehost:
 @asynccontextmanager
 async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
     """Lock the boxes, find the sandbox, build the judge. Raises LanguagesError, BoxTaken, NoSandbox."""
-    _raise_open_files()
+    _raise_limits()
     registry = Registry.load(settings.judge.languages_file)
     egress = _egress(settings.callbacks)
     admission = Admission(registry=registry, settings=settings, callback_problem=callback_problem(egress))
@@ -77,10 +79,13 @@ def callback_problem(egress: Egress | None) -> CallbackProblem:
     return problem
 
 
-def _raise_open_files() -> None:
-    """Raise the limit of open files: isolate inherits it, and needs a descriptor for each level of a tree."""
+def _raise_limits() -> None:
+    """Raise what isolate inherits, and needs for each level of a tree: a descriptor, and 264 bytes of stack."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    if soft != resource.RLIM_INFINITY and (hard == resource.RLIM_INFINITY or hard > _STACK_BYTES):
+        resource.setrlimit(resource.RLIMIT_STACK, (max(soft, _STACK_BYTES), hard))
 
 
 def _egress(settings: CallbackSettings) -> Egress | None:

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import os
+import resource
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +14,10 @@ from verdictd.sandbox.usage import ProcessTree
 
 _INTERVAL_S = 0.1
 _SHARE = 0.05  # of the time, for walks: while neighbours write, each box is suspected again and again
+_BEARABLE_FILES = 20_000  # that may appear where nobody sees whose they are: removing them takes seconds
+_SHARE_OF_DESCRIPTORS = 3
+_FASTEST_FILES_S = 400_000  # made by one program on a fast disk, each of which
+_LEAST_SYSTEM_S = 3e-6  # costs so much time of the kernel
 _BLOCK_BYTES = 512  # of st_blocks, whatever the file system
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SHARED = ("dev:shm", "dev%2Fshm")
@@ -44,19 +50,28 @@ class DiskWatch:
 
     A walk through the files is expensive. So they are walked only when the file system has lost as much, to
     whomever, as is missing to the bound. State: what it has lost, and what the last walk found.
+
+    A set-uid isolate hides the files from an ordinary user, and walks them itself after the run, with a
+    descriptor for each level: a tree that is too deep for that could never be removed. So a run is ended
+    before, when the file system has lost more files than can be borne and it had the time to make them;
+    `on_suspicion` says so, for they may be a neighbour's.
     """
 
     def __init__(self, root: Path, constraints: Constraints) -> None:
         self._root = root
         self._constraints = constraints
         self._used = _measure(root, None).used
+        self._bearable_files = _bearable_files()
+        self._disk_files = min(constraints.disk_files, self._bearable_files)
         shared_kib = constraints.disk_kib if constraints.memory_kib is None else constraints.memory_kib
         self._bound = DiskUsage(
             kib=self._used.kib + constraints.disk_kib,
-            files=self._used.files + constraints.disk_files,
+            files=self._used.files + self._disk_files,
             shared_kib=self._used.shared_kib + shared_kib,
         )
         self._free = self._read_free()
+        self._most_free_files = self._free[1]
+        self.on_suspicion = False
         self._lost = (0, 0)
         self._lost_in_all = (0, 0)
         self._hidden = False
@@ -66,7 +81,7 @@ class DiskWatch:
         """Return the limit that the files exceeded, as soon as they do."""
         tree = ProcessTree(keeper)
         while True:
-            await asyncio.sleep(_INTERVAL_S)
+            await asyncio.sleep(min(_INTERVAL_S, self._bearable_files / _FASTEST_FILES_S))
             if not self._is_suspected():
                 continue
             if exceeded := await self.exceeded():
@@ -74,6 +89,10 @@ class DiskWatch:
             tree.refresh()
             unnamed_kib = tree.unnamed_kib(self._root.stat().st_dev)
             if self._used.kib + unnamed_kib > self._bound.kib:
+                return Ending.DISK
+            able_files = tree.system_time_s / _LEAST_SYSTEM_S
+            if self._hidden and self._bearable_files < self._missing_files <= able_files:
+                self.on_suspicion = True
                 return Ending.DISK
 
     async def exceeded(self) -> Ending | None:
@@ -90,7 +109,11 @@ class DiskWatch:
         """Return True if the file system lost so much since the last walk that the bound may be exceeded."""
         self._lose()
         missing_kib = min(self._bound.kib - self._used.kib, self._bound.shared_kib - self._used.shared_kib)
-        suspected = self._lost[0] > missing_kib or self._lost[1] > self._bound.files - self._used.files
+        suspected = (
+            self._lost[0] > missing_kib
+            or self._lost[1] > self._bound.files - self._used.files
+            or self._missing_files > self._bearable_files
+        )
         return suspected and time.monotonic() >= self._rest_until
 
     def _lose(self) -> None:
@@ -99,6 +122,12 @@ class DiskWatch:
         lost_kib, lost_files = (max(0, was - now) for was, now in zip(before, self._free, strict=True))
         self._lost = self._lost[0] + lost_kib, self._lost[1] + lost_files
         self._lost_in_all = self._lost_in_all[0] + lost_kib, self._lost_in_all[1] + lost_files
+        self._most_free_files = max(self._most_free_files, self._free[1])
+
+    @property
+    def _missing_files(self) -> int:
+        """Files that are there now, whosever they are, and were not when there were fewest."""
+        return self._most_free_files - self._free[1]
 
     @property
     def unseen(self) -> bool:
@@ -106,7 +135,8 @@ class DiskWatch:
         self._lose()
         limits = self._constraints
         least_kib = min(limits.disk_kib, limits.memory_kib or limits.disk_kib)
-        return self._hidden and (self._lost_in_all[0] > least_kib or self._lost_in_all[1] > limits.disk_files)
+        lost_kib, lost_files = self._lost_in_all
+        return self._hidden and (self.on_suspicion or lost_kib > least_kib or lost_files > self._disk_files)
 
     def listed(self, listed: Captured) -> Ending | None:
         """Return the limit that the files exceed together with those that `LIST` has printed."""
@@ -125,10 +155,18 @@ class DiskWatch:
         return disk.f_bfree * disk.f_frsize // 1024, disk.f_ffree
 
 
+def _bearable_files() -> int:
+    """Return the number of files that may appear unseen: isolate can walk as many, whatever their depth."""
+    if os.geteuid() == 0:
+        return sys.maxsize  # root sees all
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(_BEARABLE_FILES, descriptors // _SHARE_OF_DESCRIPTORS)
+
+
 def _measure(root: Path, bound: DiskUsage | None) -> "_Walk":
     """Walk through a box, until the bound is exceeded."""
     walk = _Walk(bound)
-    for place in _places(root):
+    for place in places(root):
         try:
             walk.measure(os.open(place, _DIRECTORY), shared=place.name in _SHARED)
         except PermissionError:
@@ -138,7 +176,7 @@ def _measure(root: Path, bound: DiskUsage | None) -> "_Walk":
     return walk
 
 
-def _places(root: Path) -> list[Path]:
+def places(root: Path) -> list[Path]:
     """Return the directories in which a program can write; their parents belong to the sandbox."""
     try:
         return [root / "box", *(root / "tmp").iterdir()]
@@ -152,7 +190,7 @@ class _Walk:
     State: what it found so far; `hidden`, if there are places that this daemon must not read.
 
     The program may move its directories meanwhile, and make them unreadable for a daemon that is not root:
-    these do not count. After the run nothing moves any more.
+    these are hidden. After the run nothing moves any more.
     """
 
     def __init__(self, bound: DiskUsage | None) -> None:
@@ -174,6 +212,9 @@ class _Walk:
                     name, above = folders.pop(), os.fstat(here)
                     try:
                         here = _move(here, name)
+                    except PermissionError:
+                        self.hidden = True
+                        continue
                     except OSError:
                         continue
                     trail.append((above, folders))
@@ -188,18 +229,23 @@ class _Walk:
 
     def _add(self, here: int, *, shared: bool) -> list[str]:
         """Add the entries of a directory; return the names of the directories among them."""
-        folders = []
-        with contextlib.suppress(OSError), os.scandir(here) as entries:
-            for entry in entries:
-                if self._enough:
-                    break
-                with contextlib.suppress(FileNotFoundError):
-                    kib = entry.stat(follow_symlinks=False).st_blocks * _BLOCK_BYTES // 1024
-                    used = self.used
-                    shared_kib = used.shared_kib + (kib if shared else 0)
-                    self.used = DiskUsage(used.kib + kib, used.files + 1, shared_kib)
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.name)
+        folders: list[str] = []
+        try:
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    if self._enough:
+                        break
+                    with contextlib.suppress(FileNotFoundError):
+                        kib = entry.stat(follow_symlinks=False).st_blocks * _BLOCK_BYTES // 1024
+                        used = self.used
+                        shared_kib = used.shared_kib + (kib if shared else 0)
+                        self.used = DiskUsage(used.kib + kib, used.files + 1, shared_kib)
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.name)
+        except PermissionError:
+            self.hidden = True
+        except OSError:
+            return folders
         return folders
 
 

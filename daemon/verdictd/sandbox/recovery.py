@@ -10,8 +10,6 @@ from pathlib import Path
 
 from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.sandbox.box import Box
-from verdictd.sandbox.embedded.faults import BoxError
-from verdictd.sandbox.embedded.trees import empty
 from verdictd.sandbox.model import PROBE_LIMITS, BoxId, Command, Ending
 from verdictd.sandbox.processes import children
 
@@ -59,34 +57,26 @@ async def recover(box: Box) -> int:
     own --cleanup leaves them running. Raises SandboxBroken if the box cannot be recovered.
     """
     await end_keepers(box.sandbox.executable, [box.number])
-    try:
-        await box.cleanup()
-        await box.reset()
-    except SandboxBroken:
-        if os.geteuid() != 0:
-            raise
-        # Isolate opens one descriptor per level of a tree, so a deep enough tree makes its --cleanup fail.
-        await asyncio.to_thread(_empty, box.sandbox.box_root / str(box.number))
-        await box.reset()
+    # Before files are removed: a program could make them as fast.
+    killed = sum([await _kill_all(uid) for uid in _owners(box)])
+    await box.cleanup()
+    await box.reset()
     uid = await _uid(box)
-    killed = await _kill_all(uid) if os.geteuid() == 0 else 0
+    killed += await _kill_all(uid) if os.geteuid() == 0 else 0
     await box.reset()
     return killed
 
 
-def _empty(root: Path) -> None:
-    """Remove the files in a box. Its root and the directories there belong to the sandbox; none is a link."""
-    for directory in ("box", "tmp"):
-        try:
-            top = os.open(root / directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                empty(top)
-            finally:
-                os.close(top)
-        except FileNotFoundError:
-            continue
-        except (OSError, BoxError) as error:
-            raise SandboxBroken(f"cannot empty {root / directory}: {error}", FaultKind.FILES) from error
+def _owners(box: Box) -> set[int]:
+    """Return the users of earlier programs whom root may kill: the sandbox gave each its own /tmp."""
+    if os.geteuid() != 0:
+        return set()
+    try:
+        places = [*(box.sandbox.box_root / str(box.number) / "tmp").iterdir()]
+    except FileNotFoundError:
+        return set()
+    uids = {place.stat(follow_symlinks=False).st_uid for place in places}
+    return {uid for uid in uids if uid in _ORDINARY_UIDS}
 
 
 async def _uid(box: Box) -> int:

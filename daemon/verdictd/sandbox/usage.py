@@ -21,12 +21,16 @@ _KIB_FIELD = re.compile(rb"^(\w+):\s+(\d+) kB$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class _Stat:
-    """Fields of /proc/PID/stat. CPU time in ticks; that of children counts those that were waited for."""
+    """Fields of /proc/PID/stat. CPU time in ticks; that of children counts those that were waited for.
+
+    `system_ticks`: the part of both that was spent in the kernel.
+    """
 
     started: int
     faults: int
     own_ticks: int
     children_ticks: int
+    system_ticks: int
     threads: int
     resident_kib: int
     mapped_kib: int
@@ -43,6 +47,7 @@ class ProcessTree:
         self._keeper = keeper
         self._first: int | None = None
         self._first_children_ticks = 0
+        self._first_system_ticks = 0
         self._alive: dict[int, _Stat] = {}
         self._inherited_kib: dict[int, int] = {}
         """Anonymous memory of each process at its first reading."""
@@ -63,6 +68,7 @@ class ProcessTree:
         first = _stat(self._first)
         if first is not None:
             self._first_children_ticks = first.children_ticks
+            self._first_system_ticks = first.system_ticks
         pending = [*self._alive, *_children(self._first)]
         seen = set(pending)
         while pending:
@@ -93,6 +99,12 @@ class ProcessTree:
         own = sum(each.own_ticks for each in self._alive.values())
         waited_for = self._first_children_ticks + sum(each.children_ticks for each in self._alive.values())
         return (own + max(waited_for, self._ended_ticks)) / _TICKS_PER_S
+
+    @property
+    def system_time_s(self) -> float:
+        """Time in the kernel: of the processes that are alive, and of those that were waited for."""
+        alive = sum(each.system_ticks for each in self._alive.values())
+        return (self._first_system_ticks + alive) / _TICKS_PER_S
 
     @property
     def at_most_kib(self) -> int:
@@ -186,6 +198,7 @@ def _stat(pid: int) -> _Stat | None:
         faults=int(fields[7]),
         own_ticks=own,
         children_ticks=of_children,
+        system_ticks=int(fields[12]) + int(fields[14]),
         threads=int(fields[17]),
         resident_kib=int(fields[21]) * _PAGE_KIB,
         mapped_kib=int(fields[20]) // 1024,
