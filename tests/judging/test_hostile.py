@@ -191,8 +191,10 @@ async def test_compile_output_is_cut(judge: Judge) -> None:
     assert len(result.compile_output.encode()) <= 64 * 1024
 
 
-@pytest.mark.parametrize("depth", [1_500, 20_000])
-@pytest.mark.parametrize("place", ["/box", "/tmp"])
+@pytest.mark.parametrize(
+    ("place", "depth"),
+    [("/box", 1_500), ("/box", 20_000), ("/tmp", 20_000)],  # noqa: S108 - in a box
+)
 async def test_deep_directories_are_a_verdict(judge: Judge, host: Judgehost, place: str, depth: int) -> None:
     """Thousands of nested directories cost a box a moment, and are removed; more than 10,000 are too many."""
     source = (
@@ -203,8 +205,9 @@ async def test_deep_directories_are_a_verdict(judge: Judge, host: Judgehost, pla
 
     expected = Status.ACCEPTED if depth < 10_000 else Status.OUTPUT_LIMIT_EXCEEDED
     assert expected == result.status
-    await wait_until(lambda: BoxState.RESETTING not in host.pool.states.values())
-    assert {BoxState.FREE} == set(host.pool.states.values())
+    ended = {BoxState.FREE, BoxState.RETIRED}
+    await wait_until(lambda: ended >= set(host.pool.states.values()))
+    assert BoxState.RETIRED not in host.pool.states.values()
 
 
 async def test_program_that_breaks_its_sandbox_is_runtime_error(judge: Judge, host: Judgehost) -> None:

@@ -14,7 +14,8 @@ from verdictd.judging.admission import Admission, CallbackProblem
 from verdictd.judging.judge import Judge
 from verdictd.judging.languages import Registry
 from verdictd.sandbox.discovery import discover
-from verdictd.sandbox.model import BoxId, Sandbox
+from verdictd.sandbox.disk import bearable_files
+from verdictd.sandbox.model import DISK_FILES, BoxId, Sandbox
 from verdictd.sandbox.pool import BoxPool, lock_boxes, open_pool
 from verdictd.settings import CallbackSettings, Settings
 
@@ -57,6 +58,12 @@ async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
                 sandbox=sandbox.name,
                 effect="memory and CPU time are watched while a program runs",
             )
+        if (files := bearable_files(sandbox)) < DISK_FILES:
+            log.warning(
+                "sandbox.few_open_files",
+                effect=f"a program that makes more than {files} files is ended",
+                remedy="raise the hard limit of open files (LimitNOFILE)",
+            )
         async with open_pool(sandbox, numbers, retire_s=settings.sandbox.retire_s) as pool:
             judge = Judge(
                 pool=pool, sandbox=sandbox, settings=settings.judge, open_files=settings.sandbox.open_files
@@ -80,7 +87,7 @@ def callback_problem(egress: Egress | None) -> CallbackProblem:
 
 
 def _raise_limits() -> None:
-    """Raise what isolate inherits, and needs for each level of a tree: a descriptor, and 264 bytes of stack."""
+    """Raise what isolate inherits, and needs for each level of a tree: a descriptor, and some stack."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     soft, hard = resource.getrlimit(resource.RLIMIT_STACK)

@@ -11,7 +11,7 @@ from pathlib import Path
 from verdictd.concurrency import finish
 from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.files import File
-from verdictd.sandbox.disk import LIST, DiskWatch
+from verdictd.sandbox.disk import LIST, DiskWatch, bearable_files
 from verdictd.sandbox.embedded.guest import HOST_NAME
 from verdictd.sandbox.etc import Etc
 from verdictd.sandbox.executables import can_execute
@@ -140,7 +140,7 @@ class Box:
         constraints = command.constraints
         in_group = self.sandbox.control_groups and command.control_groups
         watcher = Watcher(constraints, floor_kib=self.sandbox.resident_floor_kib)
-        disk = DiskWatch(self._initialised_root(), constraints)
+        disk = DiskWatch(self._initialised_root(), constraints, bearable_files=bearable_files(self.sandbox))
         # A command that asked for limits of each process has no limits of all of them.
         watches = [watcher.watch] if command.control_groups and not in_group else []
         ended = await execute(

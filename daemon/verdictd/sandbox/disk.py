@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from verdictd.sandbox.model import PROBE_LIMITS, Captured, Command, Constraints, Ending
+from verdictd.sandbox.model import PROBE_LIMITS, Captured, Command, Constraints, Ending, Sandbox
 from verdictd.sandbox.usage import ProcessTree
 
 _INTERVAL_S = 0.1
@@ -28,6 +28,16 @@ LIST = Command(
     constraints=replace(PROBE_LIMITS, output_bytes=1024 * 1024),
 )
 """Prints the size and the place of each file that an isolate which is set-uid hides from its caller."""
+
+
+def bearable_files(sandbox: Sandbox) -> int:
+    """Return the number of files that may appear unseen: whatever their depth, they can be removed."""
+    if os.geteuid() == 0:
+        return sys.maxsize  # root sees all
+    if sandbox.name == "embedded":
+        return _BEARABLE_FILES
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(_BEARABLE_FILES, descriptors // _SHARE_OF_DESCRIPTORS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +63,16 @@ class DiskWatch:
 
     A set-uid isolate hides the files from an ordinary user, and walks them itself after the run, with a
     descriptor for each level: a tree that is too deep for that could never be removed. So a run is ended
-    before, when the file system has lost more files than can be borne and it had the time to make them;
-    `on_suspicion` says so, for they may be a neighbour's.
+    when the file system has lost more than `bearable_files`, and it had the time to make them. Then
+    `on_suspicion` is true, for they may be a neighbour's.
     """
 
-    def __init__(self, root: Path, constraints: Constraints) -> None:
+    def __init__(self, root: Path, constraints: Constraints, *, bearable_files: int = sys.maxsize) -> None:
         self._root = root
         self._constraints = constraints
         self._used = _measure(root, None).used
-        self._bearable_files = _bearable_files()
-        self._disk_files = min(constraints.disk_files, self._bearable_files)
+        self._bearable_files = bearable_files
+        self._disk_files = min(constraints.disk_files, bearable_files)
         shared_kib = constraints.disk_kib if constraints.memory_kib is None else constraints.memory_kib
         self._bound = DiskUsage(
             kib=self._used.kib + constraints.disk_kib,
@@ -153,14 +163,6 @@ class DiskWatch:
     def _read_free(self) -> tuple[int, int]:
         disk = os.statvfs(self._root)
         return disk.f_bfree * disk.f_frsize // 1024, disk.f_ffree
-
-
-def _bearable_files() -> int:
-    """Return the number of files that may appear unseen: isolate can walk as many, whatever their depth."""
-    if os.geteuid() == 0:
-        return sys.maxsize  # root sees all
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return min(_BEARABLE_FILES, descriptors // _SHARE_OF_DESCRIPTORS)
 
 
 def _measure(root: Path, bound: DiskUsage | None) -> "_Walk":
