@@ -1,7 +1,6 @@
 """An ordinary user: runs a command without root's rights, with Python and the package in sight."""
 
 import os
-import shutil
 import stat
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ import verdictd
 _NEEDED = sorted({Path(sys.prefix), Path(sys.base_prefix), Path(verdictd.__file__).parent.parent})
 _NOBODY = "65534"
 
-# In a mount namespace, folders that others must not enter are replaced by such that hold what is needed alone.
+# In a mount namespace, folders that others must not enter are replaced by such that hold only what is needed.
 _SCRIPT = """
 set -e
 limit=$1 stage=$2; shift 2
@@ -52,8 +51,7 @@ def ordinary_user(stage: Path, *, open_files: int) -> list[str]:
     return ["unshare", "--mount", "sh", "-c", script, "sh", str(open_files), str(stage), *folders, "--"]
 
 
-def set_uid_isolate(setting: str | None) -> str:
-    """The path of an isolate that an ordinary user can run."""
-    if setting is None or not (shutil.which(setting) and Path(setting).stat().st_mode & stat.S_ISUID):
+def require_set_uid(isolate: str | None) -> None:
+    """Skip a test where there is no isolate that an ordinary user can run."""
+    if isolate is None or not Path(isolate).stat().st_mode & stat.S_ISUID:
         pytest.skip("there is no isolate here that is set-uid")
-    return setting

@@ -13,6 +13,7 @@ from verdictd.sandbox.model import PROBE_LIMITS, Captured, Command, Constraints,
 from verdictd.sandbox.usage import ProcessTree
 
 _INTERVAL_S = 0.1
+_SHORTEST_S = 0.005
 _SHARE = 0.05  # of the time, for walks: while neighbours write, each box is suspected again and again
 _BEARABLE_FILES = 20_000  # that may appear where nobody sees whose they are: removing them takes seconds
 _SHARE_OF_DESCRIPTORS = 3
@@ -72,6 +73,7 @@ class DiskWatch:
         self._constraints = constraints
         self._used = _measure(root, None).used
         self._bearable_files = bearable_files
+        self._interval_s = max(_SHORTEST_S, min(bearable_files / _FASTEST_FILES_S, _INTERVAL_S))
         self._disk_files = min(constraints.disk_files, bearable_files)
         shared_kib = constraints.disk_kib if constraints.memory_kib is None else constraints.memory_kib
         self._bound = DiskUsage(
@@ -91,7 +93,7 @@ class DiskWatch:
         """Return the limit that the files exceeded, as soon as they do."""
         tree = ProcessTree(keeper)
         while True:
-            await asyncio.sleep(min(_INTERVAL_S, self._bearable_files / _FASTEST_FILES_S))
+            await asyncio.sleep(self._interval_s)
             if not self._is_suspected():
                 continue
             if exceeded := await self.exceeded():
