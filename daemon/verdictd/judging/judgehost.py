@@ -17,6 +17,7 @@ from verdictd.sandbox.discovery import discover
 from verdictd.sandbox.disk import bearable_files
 from verdictd.sandbox.model import DISK_FILES, BoxId, Sandbox
 from verdictd.sandbox.pool import BoxPool, lock_boxes, open_pool
+from verdictd.sandbox.recovery import guarded
 from verdictd.settings import CallbackSettings, Settings
 
 _STACK_BYTES = 64 * 1024 * 1024
@@ -45,12 +46,13 @@ async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
     egress = _egress(settings.callbacks)
     admission = Admission(registry=registry, settings=settings, callback_problem=callback_problem(egress))
     numbers = range(settings.sandbox.first_box, settings.sandbox.first_box + settings.sandbox.box_count)
+    boxes = [BoxId(number) for number in numbers]
     with lock_boxes(settings.sandbox.lock_directory, numbers):
         sandbox = await discover(
             settings.sandbox.isolate,
             allow_old=settings.sandbox.allow_old,
             control_groups=settings.sandbox.control_groups,
-            boxes=[BoxId(number) for number in numbers],
+            boxes=boxes,
         )
         if not sandbox.control_groups:
             log.warning(
@@ -64,7 +66,10 @@ async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
                 effect=f"a program that makes more than {files} files is ended",
                 remedy="raise the hard limit of open files (LimitNOFILE)",
             )
-        async with open_pool(sandbox, numbers, retire_s=settings.sandbox.retire_s) as pool:
+        async with (
+            guarded(sandbox.executable, boxes),
+            open_pool(sandbox, numbers, retire_s=settings.sandbox.retire_s) as pool,
+        ):
             judge = Judge(
                 pool=pool, sandbox=sandbox, settings=settings.judge, open_files=settings.sandbox.open_files
             )

@@ -89,9 +89,13 @@ class Box:
 
         It is not an error if the sandbox runs no command: it may never have made the box.
         """
-        found = trees(self.sandbox.box_root / str(self.number)) if self.used else []
-        if not found or await finish(asyncio.to_thread(remove_trees, found)):
+        if not self.used:
             return
+        root = self._root or self.sandbox.box_root / str(self.number)
+        if root.is_absolute():  # else it is not known yet where the sandbox keeps its boxes
+            found = trees(root)
+            if not found or await finish(asyncio.to_thread(remove_trees, found)):
+                return
         for control_groups in (self._with_groups, not self._with_groups):
             ended = await self._run_own(REMOVE, control_groups=control_groups)
             if ended.returncode == 0:

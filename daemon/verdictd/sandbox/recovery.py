@@ -5,14 +5,19 @@ import contextlib
 import os
 import re
 import signal
-from collections.abc import Collection, Sequence
-from pathlib import Path
+import sys
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 
+from verdictd.concurrency import finish
 from verdictd.errors import FaultKind, SandboxBroken
+from verdictd.sandbox import guardian as guardian_module
 from verdictd.sandbox.box import Box
+from verdictd.sandbox.guardian import keepers, processes, send
 from verdictd.sandbox.model import PROBE_LIMITS, BoxId, Command, Ending
 from verdictd.sandbox.processes import children
 
+_GUARDIAN = guardian_module.__file__
 _PASSES = 60
 _PAUSE_S = 0.05
 _ORDINARY_UIDS = range(1_000, 2**31)
@@ -24,30 +29,32 @@ async def end_keepers(executable: Sequence[str], boxes: Collection[BoxId]) -> No
 
     The caller holds the locks of the boxes, so no other daemon waits for these processes.
     """
-    keepers = await asyncio.to_thread(_keepers, executable, boxes)
-    for keeper in keepers:
-        _send(keeper, signal.SIGTERM)
+    alive = await asyncio.to_thread(keepers, executable, boxes)
+    for keeper in alive:
+        send(keeper, signal.SIGTERM)
     for _ in range(_PASSES):
-        if not keepers:
+        if not alive:
             return
         await asyncio.sleep(_PAUSE_S)
-        keepers = await asyncio.to_thread(_keepers, executable, boxes)
-    for keeper in keepers:
+        alive = await asyncio.to_thread(keepers, executable, boxes)
+    for keeper in alive:
         for process in (*children(keeper), keeper):
-            _send(process, signal.SIGKILL)
+            send(process, signal.SIGKILL)
 
 
-def _keepers(executable: Sequence[str], boxes: Collection[BoxId]) -> list[int]:
-    """Return the processes that run this executable on one of these boxes."""
-    program = [os.fsencode(word) for word in executable]
-    wanted = {f"--box-id={number}".encode() for number in boxes}
-    found = []
-    for process in _processes():
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            argv = (process / "cmdline").read_bytes().split(b"\0")
-            if argv[: len(program)] == program and not wanted.isdisjoint(argv[len(program) :][:1]):
-                found.append(int(process.name))
-    return found
+@asynccontextmanager
+async def guarded(executable: Sequence[str], boxes: Sequence[BoxId]) -> AsyncIterator[None]:
+    """End the programs in these boxes if this process is killed before the block has ended."""
+    words = [str(boxes[0]), str(boxes[-1]), *executable]
+    guardian = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-S", _GUARDIAN, *words, stdin=asyncio.subprocess.PIPE, start_new_session=True
+    )
+    try:
+        yield
+    finally:
+        if guardian.stdin is not None:
+            guardian.stdin.close()
+        await finish(guardian.wait())
 
 
 async def recover(box: Box) -> int:
@@ -101,7 +108,7 @@ async def _kill_all(uid: int) -> int:
         if not survivors:
             return len(killed)
         for pid in survivors:
-            _send(pid, signal.SIGKILL)
+            send(pid, signal.SIGKILL)
         killed |= set(survivors)
         await asyncio.sleep(_PAUSE_S)
     raise SandboxBroken(f"processes of user {uid} cannot be killed: {sorted(killed)}", FaultKind.SURVIVORS)
@@ -109,19 +116,10 @@ async def _kill_all(uid: int) -> int:
 
 def _processes_of(uid: int) -> list[int]:
     found = []
-    for process in _processes():
+    for process in processes():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             # A zombie is dead already; its parent has not reaped it yet.
             state = (process / "stat").read_text().rpartition(")")[2].split()[0]
             if process.stat().st_uid == uid and state != "Z":
                 found.append(int(process.name))
     return found
-
-
-def _processes() -> list[Path]:
-    return [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-
-
-def _send(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)
