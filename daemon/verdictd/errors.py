@@ -42,6 +42,8 @@ class FaultKind(StrEnum):
     """It could not initialise or clean a box."""
     RUN = "run"
     """It could not run a program, or did not say how the program ended."""
+    PROGRAM = "program"
+    """It failed after a program had begun, which may have made it fail."""
     FILES = "files"
     """The files of a box could not be read or written."""
     DISK = "disk"
@@ -63,7 +65,7 @@ class SandboxBroken(VerdictdError):
 
 
 class SandboxUnusable(SandboxBroken):
-    """This host cannot run any program now: take no messages until it can."""
+    """This host cannot run any program, whatever was submitted: requeue the message, and do not count it."""
 
 
 class BrokerUnavailable(VerdictdError):

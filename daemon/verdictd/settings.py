@@ -169,7 +169,7 @@ class JudgeSettings(Frozen):
     max_attempts: int = Field(default=3, ge=1, le=1_000)
     """Deliveries of one message before it is answered with internal_error and dead-lettered.
 
-    Deliveries that this host sent back because it could not run any program do not count.
+    Deliveries that came back because no box was usable, or no sandbox could be started, do not count.
     """
 
 

@@ -82,6 +82,27 @@ async def test_host_without_its_sandbox_takes_nothing_until_it_is_back(
     assert (4, 0) == (len(suspended), await client.count(DEAD))
 
 
+async def test_submission_that_costs_every_box_is_given_up_after_three(
+    amqp_url: str, client: Peer, faulty: Faulty, tmp_path: Path
+) -> None:
+    """The last box of a host counts like any other; then it is answered, and the box is back for others."""
+    lost = tmp_path / "lost"
+    own = BOXES | {"broker__url": amqp_url, "sandbox__isolate": str(faulty.path), "sandbox__boxes": "1"}
+    async with daemon(tmp_path / "log", **own) as running:
+        faulty.do_instead(f'[[ "$*" == *main.sh* ]] && touch {lost}; [ -e {lost} ] && exit 2')
+        await send(client, 1)
+        for count in range(1, 4):
+            await wait_until(lambda: len(running.logged("sandbox.unusable")) == count)  # noqa: B023
+            lost.unlink()
+        (given_up,) = await results(client, 1)
+        faulty.work_again()
+        await send(client, 1, "echo fine ")
+        (judged,) = await results(client, 1)
+
+    assert ("internal_error", "Gave up after 3 attempts.") == (given_up.status, given_up.message)
+    assert ("accepted", 1) == (judged.status, await client.count(DEAD))
+
+
 async def test_other_hosts_judge_what_a_broken_one_cannot(
     amqp_url: str, client: Peer, faulty: Faulty, tmp_path: Path
 ) -> None:

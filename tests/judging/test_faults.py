@@ -16,7 +16,7 @@ from support.faulty import Faulty
 from support.waiting import wait_until
 from verdictd import metrics
 from verdictd.cli.check import check
-from verdictd.contract.result import Result, Status
+from verdictd.contract.result import Cause, Result, Status
 from verdictd.contract.submission import submission_model
 from verdictd.errors import SandboxBroken, SandboxUnusable
 from verdictd.judging.judgehost import Judgehost, open_judgehost
@@ -105,7 +105,10 @@ ON_INIT = 'case " $* " in *" --init "*) {} ;; esac'
 async def test_sandbox_that_fails_is_our_fault_until_it_works_again(
     opened: Open, faulty: Faulty, fault: str
 ) -> None:
-    """A fault never gives a verdict, and boxes are leased again when its cause is gone."""
+    """A fault never gives a verdict, and boxes are leased again when its cause is gone.
+
+    Who has cost a box is told so, also with the last one; who has not, that there is none.
+    """
     async with opened() as host:
         faulty.do_instead(fault)
         broken = [await failure(host) for _ in range(2)]
@@ -115,7 +118,7 @@ async def test_sandbox_that_fails_is_our_fault_until_it_works_again(
         await wait_until(lambda: host.pool.usable)
         statuses = await asyncio.gather(*(judge(host) for _ in range(4)))
 
-    assert [SandboxBroken, SandboxUnusable] == broken
+    assert [SandboxBroken, SandboxBroken] == broken
     assert [Status.ACCEPTED] * 4 == statuses
 
 
@@ -140,7 +143,7 @@ async def test_sandbox_that_is_gone_from_disk_is_our_fault(opened: Open, faulty:
     """A removed executable stops the judging, and does not judge."""
     async with opened() as host:
         faulty.vanish()
-        with pytest.raises(SandboxBroken, match="cannot start"):
+        with pytest.raises(SandboxUnusable, match="cannot start"):
             await judge(host)
         faulty.come_back()
 
@@ -236,6 +239,33 @@ async def test_run_that_never_begins_is_a_fault(opened: Open, faulty: Faulty, tm
             await judge(host)
         await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
     assert 3 == len(counted.read_text().splitlines()) == faults() - before
+
+
+MEASURED = "status:XX\\nmessage:proc stat syntax error 2\\nkilled:1\\ntime:0.100\\ntime-wall:0.101\\n"
+
+
+@pytest.mark.parametrize(
+    ("step", "status", "breaker"),
+    [
+        ("main.c", Status.COMPILATION_ERROR, "compiler"),
+        ("/main", Status.RUNTIME_ERROR_OTHER, "program"),
+    ],
+)
+async def test_program_that_breaks_every_sandbox_is_answered(
+    opened: Open, faulty: Faulty, step: str, status: Status, breaker: str
+) -> None:
+    """The sandbox fails while it runs, and works before and afterwards: the fault is the program's own."""
+    before = faults()
+    async with opened() as host:
+        faulty.do_instead(
+            f"""[[ "$*" == *{step} || "$*" == *{step}\\ * ]] && for a; do
+            case $a in --meta=*) printf '{MEASURED}' > "${{a#--meta=}}"; exit 2 ;; esac; done"""
+        )
+        result = await result_of(host, "c", "int main(void) { return 0; }")
+    message = f"The {breaker} breaks its sandbox: the sandbox exited with 2: 'proc stat syntax error 2'."
+
+    assert (status, Cause.SANDBOX, message) == (result.status, result.cause, result.message)
+    assert (3, None) == (faults() - before, result.time)
 
 
 async def test_full_disk_is_our_fault(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:

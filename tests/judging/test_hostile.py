@@ -14,7 +14,6 @@ from judging.conftest import Judge
 from support.processes import alive
 from support.waiting import wait_until
 from verdictd.contract.result import Cause, Status
-from verdictd.errors import SandboxBroken
 from verdictd.judging.judgehost import Judgehost
 from verdictd.sandbox.pool import BoxState
 from verdictd.sandbox.processes import children
@@ -192,21 +191,35 @@ async def test_compile_output_is_cut(judge: Judge) -> None:
     assert len(result.compile_output.encode()) <= 64 * 1024
 
 
-@pytest.mark.parametrize("depth", [1_500, 20_000])
-async def test_deep_directories_are_a_verdict_or_our_fault(judge: Judge, host: Judgehost, depth: int) -> None:
-    """Thousands of nested directories cost a box a moment, and are removed; more than 10,000 are too many.
-
-    Isolate cannot walk them after the run and says that it failed; the embedded default can.
-    """
-    source = f"import os\nfor n in range({depth}):\n  os.mkdir('d')\n  os.chdir('d')\nprint('deep')"
-    try:
-        outcome: str = (await judge("python", source, cpu_time_limit=10, wall_time_limit=30)).status
-    except SandboxBroken as error:
-        outcome = str(error)
+@pytest.mark.parametrize(
+    ("place", "depth"),
+    [("/box", 1_500), ("/box", 20_000), ("/tmp", 20_000)],  # noqa: S108 - in a box
+)
+async def test_deep_directories_are_a_verdict(judge: Judge, host: Judgehost, place: str, depth: int) -> None:
+    """Thousands of nested directories cost a box a moment, and are removed; more than 10,000 are too many."""
+    source = (
+        f"import os\nos.chdir('{place}')\n"
+        f"for n in range({depth}):\n  os.mkdir('d', 0o300)\n  os.chdir('d')\nprint('deep')"
+    )
+    result = await judge("python", source, cpu_time_limit=10, wall_time_limit=30)
 
     expected = Status.ACCEPTED if depth < 10_000 else Status.OUTPUT_LIMIT_EXCEEDED
-    assert outcome == expected or "Too many open files" in outcome
-    await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
+    assert expected == result.status
+    ended = {BoxState.FREE, BoxState.RETIRED}
+    await wait_until(lambda: ended >= set(host.pool.states.values()))
+    assert BoxState.RETIRED not in host.pool.states.values()
+
+
+async def test_program_that_breaks_its_sandbox_is_runtime_error(judge: Judge, host: Judgehost) -> None:
+    """Isolate cannot read the figures of a process with this name; the embedded sandbox can."""
+    source = '#include <sys/prctl.h>\nint main(void) { prctl(PR_SET_NAME, "a) 1 2"); for (;;); }'
+    result = await judge("c", source, cpu_time_limit=0.5)
+
+    if host.sandbox.name == "embedded":
+        assert (Status.TIME_LIMIT_EXCEEDED, Cause.CPU_TIME) == (result.status, result.cause)
+    else:
+        assert (Status.RUNTIME_ERROR_OTHER, Cause.SANDBOX) == (result.status, result.cause)
+        assert "proc stat syntax error" in result.message
 
 
 async def test_files_that_are_hard_to_remove_are_removed(judge: Judge) -> None:

@@ -23,14 +23,14 @@ from verdictd.judging.languages import Language
 from verdictd.judging.results import Judged, judged_result, unjudged_result
 from verdictd.judging.verdicts import Verdict, verdict
 from verdictd.sandbox.box import Box
-from verdictd.sandbox.model import BoxId, Report, Sandbox
+from verdictd.sandbox.model import BoxId, Captured, Report, Sandbox
 from verdictd.sandbox.pool import BoxPool
 from verdictd.settings import JudgeSettings
 
 _COMPILE_OUTPUT_BYTES = 64 * 1024  # in a result
 _BEGINNINGS = 3
 """Boxes in which a compilation or a run is begun, before the submission goes back to the queue."""
-_BEGUN_AGAIN = {FaultKind.START, FaultKind.MANAGE, FaultKind.RUN, FaultKind.DISK}
+_BEGUN_AGAIN = {FaultKind.START, FaultKind.MANAGE, FaultKind.RUN, FaultKind.DISK, FaultKind.PROGRAM}
 
 log = structlog.get_logger()
 
@@ -46,12 +46,21 @@ class Running:
 
 @dataclass(slots=True)
 class _Progress:
-    """The steps of a submission that are done, in whatever box; `faults` of the sandbox in the next step."""
+    """The steps of a submission that are done, in whatever box; `faults` of the sandbox in the next step.
 
-    started_at: datetime | None = None
+    `started_at`: the time at which it had its first box. `box`: the last one.
+    """
+
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    box: BoxId | None = None
     compilation: Compilation | None = None
     reports: list[Report] = field(default_factory=list)
-    faults: int = 0
+    faults: list[SandboxBroken] = field(default_factory=list)
+
+    @property
+    def blames_the_program(self) -> bool:
+        """True if the sandbox failed while the program ran, each time."""
+        return all(fault.kind is FaultKind.PROGRAM for fault in self.faults)
 
 
 class Judge:
@@ -73,45 +82,54 @@ class Judge:
         """The submissions that run now, by the number of their box."""
         return dict(self._running)
 
-    @property
-    def usable(self) -> bool:
-        """True while at least one box can be leased."""
-        return self._pool.usable > 0
-
     async def judge(self, admitted: Admitted) -> Result:
         """Judge a submission in a box of its own; if the sandbox fails, go on in another.
 
-        Raises SandboxBroken if the sandbox fails again and again, or its box does not work any more, Draining
-        if no more boxes are leased.
+        A program that makes the sandbox fail in one working box after the other gets a verdict for that.
+        Raises SandboxBroken if the sandbox fails otherwise again and again, or if its box does not work any
+        more, Draining if no more boxes are leased.
         """
         progress = _Progress()
-        while True:
+        judged = None
+        while judged is None:
             try:
-                return await self._go_on(admitted, progress)
+                judged = await self._go_on(admitted, progress)
             except SandboxBroken as error:
-                progress.faults += 1
-                if not error.box_works or error.kind not in _BEGUN_AGAIN or progress.faults >= _BEGINNINGS:
+                progress.faults.append(error)
+                if not error.box_works or error.kind not in _BEGUN_AGAIN:
                     raise
-                log.warning("run.begun_again", kind=error.kind, error=str(error))
+                if len(progress.faults) < _BEGINNINGS:
+                    log.warning("run.begun_again", kind=error.kind, error=str(error))
+                elif progress.blames_the_program:
+                    judged = _sandbox_broken(progress.compilation, error)
+                else:
+                    raise
+        language = admitted.language
+        return judged_result(
+            admitted,
+            judged,
+            language=LanguageUsed(name=language.name, version=await self.version(language)),
+            worker=self.identity(progress.box),
+            started_at=progress.started_at,
+        )
 
-    async def _go_on(self, admitted: Admitted, progress: _Progress) -> Result:
+    async def _go_on(self, admitted: Admitted, progress: _Progress) -> Judged:
         """Do the steps that are left in one box."""
         submission, language = admitted.submission, admitted.language
         async with self._pool.lease() as box:
             since = datetime.now(UTC)
-            started_at = progress.started_at = progress.started_at or since
+            if progress.box is None:
+                progress.started_at = since
+            progress.box = box.number
             # Bound for the rest of the caller's task and the tasks it starts, the one that retires a box too.
             structlog.contextvars.bind_contextvars(language=language.name, box=box.number)
             self._running[box.number] = Running(submission.id, language.name, since)
             log.debug("submission.started", id=submission.id)
             try:
-                spent_s = (since - started_at).total_seconds()
-                judged = await self._within_time(box, admitted, progress, spent_s=spent_s)
+                spent_s = (since - progress.started_at).total_seconds()
+                return await self._within_time(box, admitted, progress, spent_s=spent_s)
             finally:
                 del self._running[box.number]
-            worker = self.identity(box.number)
-        used = LanguageUsed(name=language.name, version=await self.version(language))
-        return judged_result(admitted, judged, language=used, worker=worker, started_at=started_at)
 
     async def _within_time(
         self, box: Box, admitted: Admitted, progress: _Progress, *, spent_s: float
@@ -135,7 +153,7 @@ class Judge:
                 artifact_bytes=self._settings.artifact_kib * 1024,
                 output_bytes=_COMPILE_OUTPUT_BYTES,
             )
-            progress.faults = 0
+            progress.faults.clear()
         if compilation.artifact is None:
             failed = Verdict(Status.COMPILATION_ERROR, Cause.COMPILE, compilation.failure)
             return Judged(failed, compilation.output, ())
@@ -146,7 +164,7 @@ class Judge:
             if progress.reports:  # the output of many runs would fill the daemon's memory
                 progress.reports[-1] = progress.reports[-1].without_streams()
             progress.reports.append(await run_artifact(box, artifact, command))
-            progress.faults = 0
+            progress.faults.clear()
             decided = await _verdict(progress.reports[-1], admitted, floor_kib)
             is_last = len(progress.reports) == admitted.limits.number_of_runs
             if is_last or decided.status is not Status.ACCEPTED:
@@ -177,6 +195,15 @@ class Judge:
     ) -> Result:
         """Return the result of a message that is not judged."""
         return unjudged_result(submission_id, verdict, self.identity(None), problems, metadata)
+
+
+def _sandbox_broken(compilation: Compilation | None, error: SandboxBroken) -> Judged:
+    """Return the verdict on a program, or a compiler, that made one working box after the other fail."""
+    if compilation is None:
+        message = f"The compiler breaks its sandbox: {error}."
+        return Judged(Verdict(Status.COMPILATION_ERROR, Cause.SANDBOX, message), Captured(), ())
+    message = f"The program breaks its sandbox: {error}."
+    return Judged(Verdict(Status.RUNTIME_ERROR_OTHER, Cause.SANDBOX, message), compilation.output, ())
 
 
 async def _verdict(report: Report, admitted: Admitted, floor_kib: int) -> Verdict:

@@ -14,9 +14,13 @@ from verdictd.judging.admission import Admission, CallbackProblem
 from verdictd.judging.judge import Judge
 from verdictd.judging.languages import Registry
 from verdictd.sandbox.discovery import discover
-from verdictd.sandbox.model import BoxId, Sandbox
+from verdictd.sandbox.disk import bearable_files
+from verdictd.sandbox.model import DISK_FILES, BoxId, Sandbox
 from verdictd.sandbox.pool import BoxPool, lock_boxes, open_pool
+from verdictd.sandbox.recovery import guarded
 from verdictd.settings import CallbackSettings, Settings
+
+_STACK_BYTES = 64 * 1024 * 1024
 
 log = structlog.get_logger()
 
@@ -37,17 +41,18 @@ class Judgehost:
 @asynccontextmanager
 async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
     """Lock the boxes, find the sandbox, build the judge. Raises LanguagesError, BoxTaken, NoSandbox."""
-    _raise_open_files()
+    _raise_limits()
     registry = Registry.load(settings.judge.languages_file)
     egress = _egress(settings.callbacks)
     admission = Admission(registry=registry, settings=settings, callback_problem=callback_problem(egress))
     numbers = range(settings.sandbox.first_box, settings.sandbox.first_box + settings.sandbox.box_count)
+    boxes = [BoxId(number) for number in numbers]
     with lock_boxes(settings.sandbox.lock_directory, numbers):
         sandbox = await discover(
             settings.sandbox.isolate,
             allow_old=settings.sandbox.allow_old,
             control_groups=settings.sandbox.control_groups,
-            boxes=[BoxId(number) for number in numbers],
+            boxes=boxes,
         )
         if not sandbox.control_groups:
             log.warning(
@@ -55,7 +60,16 @@ async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
                 sandbox=sandbox.name,
                 effect="memory and CPU time are watched while a program runs",
             )
-        async with open_pool(sandbox, numbers, retire_s=settings.sandbox.retire_s) as pool:
+        if (files := bearable_files(sandbox)) < DISK_FILES:
+            log.warning(
+                "sandbox.few_open_files",
+                effect=f"a program that makes more than {files} files is ended",
+                remedy="raise the hard limit of open files (LimitNOFILE)",
+            )
+        async with (
+            guarded(sandbox.executable, boxes),
+            open_pool(sandbox, numbers, retire_s=settings.sandbox.retire_s) as pool,
+        ):
             judge = Judge(
                 pool=pool, sandbox=sandbox, settings=settings.judge, open_files=settings.sandbox.open_files
             )
@@ -77,10 +91,13 @@ def callback_problem(egress: Egress | None) -> CallbackProblem:
     return problem
 
 
-def _raise_open_files() -> None:
-    """Raise the limit of open files: isolate inherits it, and needs a descriptor for each level of a tree."""
+def _raise_limits() -> None:
+    """Raise what isolate inherits, and needs for each level of a tree: a descriptor, and some stack."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    if soft != resource.RLIM_INFINITY and (hard == resource.RLIM_INFINITY or hard > _STACK_BYTES):
+        resource.setrlimit(resource.RLIMIT_STACK, (max(soft, _STACK_BYTES), hard))
 
 
 def _egress(settings: CallbackSettings) -> Egress | None:

@@ -13,15 +13,16 @@ from pathlib import Path
 from verdictd.concurrency import finish
 from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.files import File
-from verdictd.sandbox.disk import LIST, DiskWatch, is_full, room
+from verdictd.sandbox.disk import LIST, DiskWatch, bearable_files, is_full, room
 from verdictd.sandbox.embedded.guest import HOST_NAME
 from verdictd.sandbox.etc import Etc
 from verdictd.sandbox.executables import can_execute
 from verdictd.sandbox.files import place, take
 from verdictd.sandbox.isolate import cleanup_argv, init_argv, report, run_argv
+from verdictd.sandbox.leftovers import REMOVE, remove_trees, trees
 from verdictd.sandbox.model import BoxId, Command, Ending, Report, Sandbox
 from verdictd.sandbox.pressure import CpuPressure
-from verdictd.sandbox.processes import execute
+from verdictd.sandbox.processes import ProcessResult, execute
 from verdictd.sandbox.watcher import Watcher
 
 _MANAGE_DEADLINE_S = 60.0
@@ -34,7 +35,8 @@ class Box:
     """A numbered box of one sandbox; `meta_directory` also holds its /etc.
 
     After SandboxBroken the box must not be used until `recover` has succeeded. A box belongs to one task at a
-    time. State: the root directory, whether it was initialised with control groups, and whether it was used.
+    time. State: the root directory, whether it was initialised with control groups, and whether it was used,
+    perhaps by an earlier daemon.
     """
 
     def __init__(self, sandbox: Sandbox, number: BoxId, meta_directory: Path) -> None:
@@ -46,7 +48,7 @@ class Box:
         self.etc = Etc(meta_directory / f"etc-{number}", host_name)
         self._root: Path | None = None
         self._with_groups = sandbox.control_groups
-        self.used = False
+        self.used = True
 
     def __repr__(self) -> str:
         return f"Box({self.number}, used={self.used})"
@@ -54,6 +56,7 @@ class Box:
     async def reset(self, *, control_groups: bool = True) -> Path:
         """Remove every file, process and memory mark of earlier runs from the box; return its root."""
         with_groups = self.sandbox.control_groups and control_groups
+        await self._remove_trees()
         if self._root is not None and with_groups != self._with_groups:
             await self.cleanup()
         output = await self._manage(init_argv(self.sandbox, self.number, control_groups=with_groups))
@@ -72,6 +75,7 @@ class Box:
 
     async def cleanup(self) -> None:
         """Remove the box, also if a killed daemon has left it in the other control group mode."""
+        await self._remove_trees()
         try:
             await self._cleanup(control_groups=self._with_groups)
         except SandboxBroken as error:
@@ -80,7 +84,26 @@ class Box:
                 await self._cleanup(control_groups=not self._with_groups)
             except SandboxBroken:
                 raise error from None
-        self._root = None
+        self._root, self.used = None, False
+
+    async def _remove_trees(self) -> None:
+        """Remove trees that the sandbox might not be able to remove; raises SandboxBroken if they stay.
+
+        It is not an error if the sandbox runs no command: it may never have made the box.
+        """
+        if not self.used:
+            return
+        root = self._root or self.sandbox.box_root / str(self.number)
+        if root.is_absolute():  # else it is not known yet where the sandbox keeps its boxes
+            found = trees(root)
+            if not found or await finish(asyncio.to_thread(remove_trees, found)):
+                return
+        for control_groups in (self._with_groups, not self._with_groups):
+            ended = await self._run_own(REMOVE, control_groups=control_groups)
+            if ended.returncode == 0:
+                return
+            if ended.returncode == 1:
+                raise SandboxBroken(f"cannot remove the directories in box {self.number}", FaultKind.MANAGE)
 
     async def _cleanup(self, *, control_groups: bool) -> None:
         await self._manage(cleanup_argv(self.sandbox, self.number, control_groups=control_groups))
@@ -128,7 +151,7 @@ class Box:
         constraints = command.constraints
         in_group = self.sandbox.control_groups and command.control_groups
         watcher = Watcher(constraints, floor_kib=self.sandbox.resident_floor_kib)
-        disk = DiskWatch(self._initialised_root(), constraints)
+        disk = DiskWatch(self._initialised_root(), constraints, bearable_files=bearable_files(self.sandbox))
         # A command that asked for limits of each process has no limits of all of them.
         pressure = CpuPressure()
         watches = [watcher.watch] if command.control_groups and not in_group else []
@@ -141,10 +164,14 @@ class Box:
             watches=[*watches, disk.watch],
         )
         cpu_pressure = pressure.share
+        meta = self._read_meta()
         exceeded = await self._disk_exceeded(disk, command)
         if Ending.DISK not in {exceeded, ended.ended_for}:
             await disk.check()
-        meta = self._read_meta()
+        if disk.on_suspicion and exceeded is None:
+            raise SandboxBroken(
+                f"ended in box {self.number}, since others made many files on its disk", FaultKind.RUN
+            )
         result = report(
             ended.returncode,
             meta,
@@ -167,17 +194,24 @@ class Box:
         exceeded = await disk.exceeded()
         if exceeded is not None or not disk.unseen:
             return exceeded
-        listing = replace(LIST, control_groups=command.control_groups)
-        ended = await execute(
-            run_argv(self.sandbox, self.number, self._meta, listing),
-            stdin=b"",
-            output_bytes=LIST.constraints.output_bytes,
-            deadline_s=LIST.constraints.wall_time_s + _RUN_ALLOWANCE_S,
+        ended = await self._run_own(
+            LIST, control_groups=self.sandbox.control_groups and command.control_groups
         )
         if ended.returncode not in {0, 1}:
             raise SandboxBroken(f"cannot list the files in box {self.number}", FaultKind.RUN)
         # With 1, the program made a directory unreadable: it holds what the disk has lost.
         return Ending.DISK if ended.returncode == 1 else disk.listed(ended.stdout)
+
+    async def _run_own(self, command: Command, *, control_groups: bool) -> ProcessResult:
+        """Run a command of ours on what the last program left."""
+        sandbox = replace(self.sandbox, control_groups=control_groups)
+        constraints = command.constraints
+        return await execute(
+            run_argv(sandbox, self.number, self._meta, command),
+            stdin=b"",
+            output_bytes=constraints.output_bytes,
+            deadline_s=constraints.wall_time_s + _RUN_ALLOWANCE_S,
+        )
 
     def _read_meta(self) -> str:
         """Read the meta file, which lies outside the box; its message may hold any byte."""

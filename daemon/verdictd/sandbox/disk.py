@@ -2,29 +2,46 @@
 
 import asyncio
 import os
+import resource
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 from verdictd.concurrency import tick
 from verdictd.errors import FaultKind, SandboxBroken
-from verdictd.sandbox.model import PROBE_LIMITS, Captured, Command, Constraints, Ending
+from verdictd.sandbox.model import PROBE_LIMITS, Captured, Command, Constraints, Ending, Sandbox
 from verdictd.sandbox.usage import ProcessTree
 from verdictd.sandbox.walk import BLOCK_BYTES, DiskUsage, measure
 
 _INTERVAL_S = 0.1
+_SHORTEST_S = 0.005
 _SHARE = 0.01  # of the time, for walks: while neighbours write, each box is suspected again and again
 _URGENT_SHARE = 0.05  # when the disk has lost the whole bound once more
 _WALK_EVERY_S = 2.0
 _LEAST_FREE_BYTES = 16 * 1024 * 1024
 _LEAST_FREE_FILES = 1_000
 _ROOM_S = 3.0  # until a program that filled the disk is ended, and its box empty
+_BEARABLE_FILES = 20_000  # that may appear where nobody sees whose they are: removing them takes seconds
+_SHARE_OF_DESCRIPTORS = 3
+_FASTEST_FILES_S = 400_000  # made by one program on a fast disk, each of which
+_LEAST_SYSTEM_S = 3e-6  # costs so much time of the kernel
 
 LIST = Command(
     argv=("/usr/bin/find", "/tmp", "/dev/shm", "-mindepth", "1", "-printf", "%b %H\\n"),  # noqa: S108 - in a box
     constraints=replace(PROBE_LIMITS, output_bytes=1024 * 1024),
 )
 """Prints the size and the place of each file that an isolate which is set-uid hides from its caller."""
+
+
+def bearable_files(sandbox: Sandbox) -> int:
+    """Return the number of files that may appear unseen: whatever their depth, they can be removed."""
+    if os.geteuid() == 0:
+        return sys.maxsize  # root sees all
+    if sandbox.name == "embedded":
+        return _BEARABLE_FILES
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(_BEARABLE_FILES, descriptors // _SHARE_OF_DESCRIPTORS)
 
 
 def is_full(root: Path) -> bool:
@@ -53,20 +70,30 @@ class DiskWatch:
     A walk through the files is expensive. So they are walked when the file system has lost as much, to
     whomever, as is missing to the bound; and seldom otherwise, since what others free at the same moment
     hides a loss. State: what it has lost, what the last walk found and took, and whether the disk was full.
+
+    A set-uid isolate hides the files from an ordinary user, and walks them itself after the run, with a
+    descriptor for each level: a tree that is too deep for that could never be removed. So a run is ended
+    when the file system has lost more than `bearable_files`, and it had the time to make them. Then
+    `on_suspicion` is true, for they may be a neighbour's.
     """
 
-    def __init__(self, root: Path, constraints: Constraints) -> None:
+    def __init__(self, root: Path, constraints: Constraints, *, bearable_files: int = sys.maxsize) -> None:
         self._root = root
         self._constraints = constraints
         self._used = self._used_before = measure(root, None).used
         self._was_full = False
+        self._bearable_files = bearable_files
+        self._interval_s = max(_SHORTEST_S, min(bearable_files / _FASTEST_FILES_S, _INTERVAL_S))
+        self._disk_files = min(constraints.disk_files, bearable_files)
         shared_kib = constraints.disk_kib if constraints.memory_kib is None else constraints.memory_kib
         self._bound = DiskUsage(
             kib=self._used.kib + constraints.disk_kib,
-            files=self._used.files + constraints.disk_files,
+            files=self._used.files + self._disk_files,
             shared_kib=self._used.shared_kib + shared_kib,
         )
         self._free = self._read_free()
+        self._most_free_files = self._free[1]
+        self.on_suspicion = False
         self._lost = (0, 0)
         self._lost_in_all = (0, 0)
         self._hidden = False
@@ -76,7 +103,7 @@ class DiskWatch:
     async def watch(self, keeper: int) -> Ending:
         """Return the limit that the files exceeded, as soon as they do; raises SandboxBroken as `check`."""
         while True:
-            await tick(_INTERVAL_S)
+            await tick(self._interval_s)
             self._was_full |= is_full(self._root)
             if not self._is_suspected():
                 continue
@@ -89,6 +116,10 @@ class DiskWatch:
                 return Ending.DISK
             if is_full(self._root) and self._is_to_blame:
                 raise self._fault()
+            able_files = tree.system_time_s / _LEAST_SYSTEM_S
+            if self._hidden and self._bearable_files < self._missing_files <= able_files:
+                self.on_suspicion = True
+                return Ending.DISK
 
     async def exceeded(self) -> Ending | None:
         """Walk through the files; return the limit that they exceed."""
@@ -131,10 +162,10 @@ class DiskWatch:
         missing_kib = min(self._bound.kib - self._used.kib, self._bound.shared_kib - self._used.shared_kib)
         over_kib = self._lost[0] - missing_kib
         over_files = self._lost[1] - (self._bound.files - self._used.files)
-        full = is_full(self._root)
-        urgent = full or over_kib > self._constraints.disk_kib or over_files > self._constraints.disk_files
+        pressing = is_full(self._root) or self._missing_files > self._bearable_files
+        urgent = pressing or over_kib > self._constraints.disk_kib or over_files > self._disk_files
         rest_s = self._walk_s / (_URGENT_SHARE if urgent else _SHARE)
-        if over_kib <= 0 and over_files <= 0 and not full:
+        if over_kib <= 0 and over_files <= 0 and not pressing:
             rest_s = max(rest_s, _WALK_EVERY_S)
         return time.monotonic() >= self._walked_at + rest_s
 
@@ -144,6 +175,12 @@ class DiskWatch:
         lost_kib, lost_files = (max(0, was - now) for was, now in zip(before, self._free, strict=True))
         self._lost = self._lost[0] + lost_kib, self._lost[1] + lost_files
         self._lost_in_all = self._lost_in_all[0] + lost_kib, self._lost_in_all[1] + lost_files
+        self._most_free_files = max(self._most_free_files, self._free[1])
+
+    @property
+    def _missing_files(self) -> int:
+        """Files that are there now, whosever they are, and were not when there were fewest."""
+        return self._most_free_files - self._free[1]
 
     @property
     def unseen(self) -> bool:
@@ -151,7 +188,8 @@ class DiskWatch:
         self._lose()
         limits = self._constraints
         least_kib = min(limits.disk_kib, limits.memory_kib or limits.disk_kib)
-        return self._hidden and (self._lost_in_all[0] > least_kib or self._lost_in_all[1] > limits.disk_files)
+        lost_kib, lost_files = self._lost_in_all
+        return self._hidden and (self.on_suspicion or lost_kib > least_kib or lost_files > self._disk_files)
 
     def listed(self, listed: Captured) -> Ending | None:
         """Return the limit that the files exceed together with those that `LIST` has printed."""

@@ -112,12 +112,17 @@ def report(
     above those of the sandbox. `group_kib`: memory limit of the control group; None without one.
     """
     meta = read_meta(meta_text)
-    if exit_code not in {0, 1}:
+    # It measures a program that it has started, also where it fails afterwards: on too deep a tree, say.
+    failed = exit_code not in {0, 1}
+    measured = exit_code == _REFUSED and "time" in meta
+    if failed and not (measured and exceeded):
         said = meta.get("message") or _own_message(exit_code, stderr)
-        raise SandboxBroken(f"the sandbox exited with {exit_code}: {said[:500]!r}", FaultKind.RUN)
+        kind = FaultKind.PROGRAM if measured else FaultKind.RUN
+        raise SandboxBroken(f"the sandbox exited with {exit_code}: {said[:500]!r}", kind)
     if "cg-oom-killed" in meta:
         _check_whose_memory(meta, group_kib)
     try:
+        ended_for = exceeded if failed else ended_for
         ending, exit_status, signal = _ending(meta, ended_for)
         if ending is Ending.EXITED and _not_executed(exit_status, stdout, stderr) and not executable:
             ending = Ending.NOT_EXECUTED

@@ -111,7 +111,8 @@ class BoxPool:
         """Lease a clean box for as long as the block lasts; raises Draining once `drain` was called.
 
         A box whose block ends with SandboxBroken must prove that it works before it is leased again: the
-        error's `box_works` tells. If no box is usable any more, SandboxUnusable is raised.
+        error's `box_works` tells. SandboxUnusable is raised if no box is usable to begin with, and if the
+        sandbox cannot even be started.
         """
         async with self._available:
             with metrics.STAGES.labels(metrics.Stage.WAIT).time():
@@ -129,9 +130,10 @@ class BoxPool:
             self._states[box.number] = BoxState.RESETTING
             # The task belongs to the pool, so that a caller who is cancelled meanwhile does not wait for it.
             proof = self._tasks.create_task(self._recover(box), name=f"prove-{box.number}")
-            error.box_works = await asyncio.shield(proof)
-            if not error.box_works and not self.usable:
-                raise SandboxUnusable(str(error), error.kind) from error
+            failure = await asyncio.shield(proof)
+            error.box_works = failure is None
+            if failure is not None and failure.kind is FaultKind.START:
+                raise SandboxUnusable(str(failure), failure.kind) from error
             raise
         except BaseException:
             self._begin_reset(box)
@@ -210,20 +212,21 @@ class BoxPool:
         except TimeoutError:
             self._tasks.create_task(self._recover(box), name=f"recover-{box.number}")
 
-    async def _recover(self, box: Box) -> bool:
-        """Recover the box, which proves that programs run in it; return whether that succeeded."""
+    async def _recover(self, box: Box) -> SandboxBroken | None:
+        """Recover the box, which proves that programs run in it; return the fault for which it is retired."""
         try:
             killed = await recover(box)
         except SandboxBroken as error:
             self._retire(box, error)
-            return False
+            return error
         except OSError as error:
-            self._retire(box, SandboxBroken(f"cannot recover box {box.number}: {error}", FaultKind.MANAGE))
-            return False
+            fault = SandboxBroken(f"cannot recover box {box.number}: {error}", FaultKind.MANAGE)
+            self._retire(box, fault)
+            return fault
         if killed:
             log.warning("box.survivors_killed", box=box.number, processes=killed)
         await self._release(box)
-        return True
+        return None
 
 
 @asynccontextmanager

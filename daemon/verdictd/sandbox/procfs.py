@@ -48,7 +48,10 @@ class HostMemory:
 
 
 class Figures(NamedTuple):
-    """Fields of /proc/PID/stat. CPU time in ticks; that of children counts those that were waited for."""
+    """Fields of /proc/PID/stat. CPU time in ticks; that of children counts those that were waited for.
+
+    `system_ticks`: the part of both that was spent in the kernel.
+    """
 
     started: int = 0
     faults: int = 0
@@ -57,6 +60,7 @@ class Figures(NamedTuple):
     threads: int = 0
     resident_kib: int = 0
     mapped_kib: int = 0
+    system_ticks: int = 0
 
 
 class Memory(NamedTuple):
@@ -161,6 +165,7 @@ def _figures(fields: list[bytes]) -> Figures:
         int(fields[17]),
         int(fields[21]) * PAGE_KIB,
         int(fields[20]) // 1024,
+        int(fields[12]) + int(fields[14]),
     )
 
 

@@ -5,16 +5,19 @@ import contextlib
 import os
 import re
 import signal
-from collections.abc import Collection, Sequence
-from pathlib import Path
+import sys
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 
+from verdictd.concurrency import finish
 from verdictd.errors import FaultKind, SandboxBroken
+from verdictd.sandbox import guardian as guardian_module
 from verdictd.sandbox.box import Box
-from verdictd.sandbox.embedded.faults import BoxError
-from verdictd.sandbox.embedded.trees import empty
+from verdictd.sandbox.guardian import keepers, processes, send
 from verdictd.sandbox.model import PROBE_LIMITS, BoxId, Command, Ending
 from verdictd.sandbox.processes import children
 
+_GUARDIAN = guardian_module.__file__
 _PASSES = 60
 _PAUSE_S = 0.05
 _ORDINARY_UIDS = range(1_000, 2**31)
@@ -26,30 +29,32 @@ async def end_keepers(executable: Sequence[str], boxes: Collection[BoxId]) -> No
 
     The caller holds the locks of the boxes, so no other daemon waits for these processes.
     """
-    keepers = await asyncio.to_thread(_keepers, executable, boxes)
-    for keeper in keepers:
-        _send(keeper, signal.SIGTERM)
+    alive = await asyncio.to_thread(keepers, executable, boxes)
+    for keeper in alive:
+        send(keeper, signal.SIGTERM)
     for _ in range(_PASSES):
-        if not keepers:
+        if not alive:
             return
         await asyncio.sleep(_PAUSE_S)
-        keepers = await asyncio.to_thread(_keepers, executable, boxes)
-    for keeper in keepers:
+        alive = await asyncio.to_thread(keepers, executable, boxes)
+    for keeper in alive:
         for process in (*children(keeper), keeper):
-            _send(process, signal.SIGKILL)
+            send(process, signal.SIGKILL)
 
 
-def _keepers(executable: Sequence[str], boxes: Collection[BoxId]) -> list[int]:
-    """Return the processes that run this executable on one of these boxes."""
-    program = [os.fsencode(word) for word in executable]
-    wanted = {f"--box-id={number}".encode() for number in boxes}
-    found = []
-    for process in _processes():
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            argv = (process / "cmdline").read_bytes().split(b"\0")
-            if argv[: len(program)] == program and not wanted.isdisjoint(argv[len(program) :][:1]):
-                found.append(int(process.name))
-    return found
+@asynccontextmanager
+async def guarded(executable: Sequence[str], boxes: Sequence[BoxId]) -> AsyncIterator[None]:
+    """End the programs in these boxes if this process is killed before the block has ended."""
+    words = [str(boxes[0]), str(boxes[-1]), *executable]
+    guardian = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-S", _GUARDIAN, *words, stdin=asyncio.subprocess.PIPE, start_new_session=True
+    )
+    try:
+        yield
+    finally:
+        if guardian.stdin is not None:
+            guardian.stdin.close()
+        await finish(guardian.wait())
 
 
 async def recover(box: Box) -> int:
@@ -59,34 +64,26 @@ async def recover(box: Box) -> int:
     own --cleanup leaves them running. Raises SandboxBroken if the box cannot be recovered.
     """
     await end_keepers(box.sandbox.executable, [box.number])
-    try:
-        await box.cleanup()
-        await box.reset()
-    except SandboxBroken:
-        if os.geteuid() != 0:
-            raise
-        # Isolate opens one descriptor per level of a tree, so a deep enough tree makes its --cleanup fail.
-        await asyncio.to_thread(_empty, box.sandbox.box_root / str(box.number))
-        await box.reset()
+    # Before files are removed: a program could make them as fast.
+    killed = sum([await _kill_all(uid) for uid in _owners(box)])
+    await box.cleanup()
+    await box.reset()
     uid = await _uid(box)
-    killed = await _kill_all(uid) if os.geteuid() == 0 else 0
+    killed += await _kill_all(uid) if os.geteuid() == 0 else 0
     await box.reset()
     return killed
 
 
-def _empty(root: Path) -> None:
-    """Remove the files in a box. Its root and the directories there belong to the sandbox; none is a link."""
-    for directory in ("box", "tmp"):
-        try:
-            top = os.open(root / directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                empty(top)
-            finally:
-                os.close(top)
-        except FileNotFoundError:
-            continue
-        except (OSError, BoxError) as error:
-            raise SandboxBroken(f"cannot empty {root / directory}: {error}", FaultKind.FILES) from error
+def _owners(box: Box) -> set[int]:
+    """Return the users of earlier programs whom root may kill: the sandbox gave each its own /tmp."""
+    if os.geteuid() != 0:
+        return set()
+    try:
+        places = [*(box.sandbox.box_root / str(box.number) / "tmp").iterdir()]
+    except FileNotFoundError:
+        return set()
+    uids = {place.stat(follow_symlinks=False).st_uid for place in places}
+    return {uid for uid in uids if uid in _ORDINARY_UIDS}
 
 
 async def _uid(box: Box) -> int:
@@ -111,7 +108,7 @@ async def _kill_all(uid: int) -> int:
         if not survivors:
             return len(killed)
         for pid in survivors:
-            _send(pid, signal.SIGKILL)
+            send(pid, signal.SIGKILL)
         killed |= set(survivors)
         await asyncio.sleep(_PAUSE_S)
     raise SandboxBroken(f"processes of user {uid} cannot be killed: {sorted(killed)}", FaultKind.SURVIVORS)
@@ -119,19 +116,10 @@ async def _kill_all(uid: int) -> int:
 
 def _processes_of(uid: int) -> list[int]:
     found = []
-    for process in _processes():
+    for process in processes():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             # A zombie is dead already; its parent has not reaped it yet.
             state = (process / "stat").read_text().rpartition(")")[2].split()[0]
             if process.stat().st_uid == uid and state != "Z":
                 found.append(int(process.name))
     return found
-
-
-def _processes() -> list[Path]:
-    return [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-
-
-def _send(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)

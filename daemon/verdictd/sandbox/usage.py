@@ -95,6 +95,12 @@ class ProcessTree:
         return (own + max(waited_for, self._ended_ticks)) / _TICKS_PER_S
 
     @property
+    def system_time_s(self) -> float:
+        """Time in the kernel: of the processes that are alive, and of those that were waited for."""
+        alive = sum(each.last.system_ticks for each in self._alive.values())
+        return ((self._first.last.system_ticks if self._first else 0) + alive) / _TICKS_PER_S
+
+    @property
     def at_most_kib(self) -> int:
         """Upper bound of the memory in use: resident sets, and page tables of everything that is mapped."""
         return sum(

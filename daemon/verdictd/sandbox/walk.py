@@ -31,7 +31,7 @@ class DiskUsage:
 def measure(root: Path, bound: DiskUsage | None) -> "Walk":
     """Walk through a box, until the bound is exceeded."""
     walk = Walk(bound)
-    for place in _places(root):
+    for place in places(root):
         try:
             walk.measure(os.open(place, _DIRECTORY), shared=place.name in _SHARED)
         except PermissionError:
@@ -41,7 +41,7 @@ def measure(root: Path, bound: DiskUsage | None) -> "Walk":
     return walk
 
 
-def _places(root: Path) -> list[Path]:
+def places(root: Path) -> list[Path]:
     """Return the directories in which a program can write; their parents belong to the sandbox."""
     try:
         return [root / "box", *(root / "tmp").iterdir()]
@@ -55,7 +55,7 @@ class Walk:
     State: what it found so far; `hidden`, if there are places that this daemon must not read.
 
     The program may move its directories meanwhile, and make them unreadable for a daemon that is not root:
-    these do not count. After the run nothing moves any more.
+    these are hidden. After the run nothing moves any more.
     """
 
     def __init__(self, bound: DiskUsage | None) -> None:
@@ -77,6 +77,9 @@ class Walk:
                     name, above = folders.pop(), os.fstat(here)
                     try:
                         here = _move(here, name)
+                    except PermissionError:
+                        self.hidden = True
+                        continue
                     except OSError:
                         continue
                     trail.append((above, folders))
@@ -91,18 +94,23 @@ class Walk:
 
     def _add(self, here: int, *, shared: bool) -> list[str]:
         """Add the entries of a directory; return the names of the directories among them."""
-        folders = []
-        with contextlib.suppress(OSError), os.scandir(here) as entries:
-            for entry in entries:
-                if self._enough:
-                    break
-                with contextlib.suppress(FileNotFoundError):
-                    kib = entry.stat(follow_symlinks=False).st_blocks * BLOCK_BYTES // 1024
-                    used = self.used
-                    shared_kib = used.shared_kib + (kib if shared else 0)
-                    self.used = DiskUsage(used.kib + kib, used.files + 1, shared_kib)
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.name)
+        folders: list[str] = []
+        try:
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    if self._enough:
+                        break
+                    with contextlib.suppress(FileNotFoundError):
+                        kib = entry.stat(follow_symlinks=False).st_blocks * BLOCK_BYTES // 1024
+                        used = self.used
+                        shared_kib = used.shared_kib + (kib if shared else 0)
+                        self.used = DiskUsage(used.kib + kib, used.files + 1, shared_kib)
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.name)
+        except PermissionError:
+            self.hidden = True
+        except OSError:
+            return folders
         return folders
 
 

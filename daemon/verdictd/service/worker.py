@@ -40,7 +40,8 @@ class Worker:
     """Turns deliveries into replies.
 
     State: the submissions in flight, recent results, and how often each submission was requeued because this
-    host could not run any: up to `excuses` of those deliveries do not count as attempts.
+    host could not run any: up to `excuses` of those deliveries do not count as attempts. A delivery that has
+    cost a box counts.
     """
 
     def __init__(
@@ -98,8 +99,8 @@ class Worker:
             except SandboxBroken as error:
                 log.error("submission.not_judged", attempt=delivery.attempt, error=str(error))
                 await asyncio.sleep(self._fault_pause_s)
-                # A host fails in all its boxes, but not in all at the same moment.
-                if isinstance(error, SandboxUnusable) or not self._judge.usable:
+                # If it has cost a box, it counts, whoever else is unusable: it may have cost the others too.
+                if isinstance(error, SandboxUnusable):
                     self._excused[key] = self._excused.get(key, 0) + 1
                 return Settlement.REQUEUE
             given_up = told.status is Status.INTERNAL_ERROR

@@ -1,0 +1,71 @@
+"""Trees that programs leave in a box: removed, whatever their depth, before the sandbox resets the box.
+
+Isolate opens a descriptor for each level of a tree. If that fails in its --init, it runs no command in the
+box any more, and an ordinary user could never remove what belongs to the user of the box.
+"""
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from verdictd.sandbox.embedded.faults import BoxError
+from verdictd.sandbox.embedded.trees import empty
+from verdictd.sandbox.model import Command, Constraints
+from verdictd.sandbox.walk import places
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LINKS_WITHOUT_DIRECTORIES = 2  # each directory in a directory is one more
+
+_FILES = "/tmp /dev/shm -mindepth 1"  # noqa: S108 - in a box
+_ALL = f"/usr/bin/find {_FILES} -delete"
+_OPEN = f"/usr/bin/find {_FILES} -type d ! -perm -700 -execdir /bin/chmod 700 {{}} ';'"
+
+REMOVE = Command(
+    argv=("/bin/sh", "-c", f"{_ALL} 2> /dev/null || {{ {_OPEN}; {_ALL}; }}"),
+    constraints=Constraints(
+        cpu_time_s=50,
+        cpu_extra_time_s=0.5,
+        wall_time_s=50,
+        memory_kib=262_144,
+        address_space_kib=None,
+        stack_kib=8_192,
+        file_size_kib=1,
+        processes=16,
+        open_files=64,
+        output_bytes=1_024,
+    ),
+)
+"""Removes, as the user of the box, what an isolate that is set-uid hides from its caller."""
+
+
+def trees(root: Path) -> list[Path]:
+    """Return the places of a box in which there are directories."""
+    return [place for place in places(root) if _holds_directories(place)]
+
+
+def _holds_directories(place: Path) -> bool:
+    try:
+        return place.stat(follow_symlinks=False).st_nlink != _LINKS_WITHOUT_DIRECTORIES
+    except FileNotFoundError:
+        return False
+
+
+def remove_trees(found: Sequence[Path]) -> bool:
+    """Remove what this user may remove; return False if it must not enter one of the places.
+
+    What is left of the others is left to the sandbox, which has more rights.
+    """
+    entered = True
+    for place in found:
+        try:
+            top = os.open(place, _DIRECTORY)
+        except PermissionError:
+            entered = False
+            continue
+        try:
+            with suppress(OSError, BoxError):
+                empty(top)
+        finally:
+            os.close(top)
+    return entered
