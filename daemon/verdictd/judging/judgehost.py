@@ -14,6 +14,7 @@ from verdictd.judging.admission import Admission, CallbackProblem
 from verdictd.judging.judge import Judge
 from verdictd.judging.languages import Registry
 from verdictd.sandbox.discovery import discover
+from verdictd.sandbox.exactness import by_hold, exactness, remedies
 from verdictd.sandbox.model import BoxId, Sandbox
 from verdictd.sandbox.pool import BoxPool, lock_boxes, open_pool
 from verdictd.settings import CallbackSettings, Settings
@@ -49,17 +50,21 @@ async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
             control_groups=settings.sandbox.control_groups,
             boxes=[BoxId(number) for number in numbers],
         )
-        if not sandbox.control_groups:
-            log.warning(
-                "sandbox.without_control_groups",
-                sandbox=sandbox.name,
-                effect="memory and CPU time are watched while a program runs",
-            )
+        _log_limits(sandbox)
         async with open_pool(sandbox, numbers, retire_s=settings.sandbox.retire_s) as pool:
             judge = Judge(
                 pool=pool, sandbox=sandbox, settings=settings.judge, open_files=settings.sandbox.open_files
             )
             yield Judgehost(admission, judge, registry, pool, sandbox, egress)
+
+
+def _log_limits(sandbox: Sandbox) -> None:
+    """Log how exactly each limit holds: a warning if something on this host would make them more exact."""
+    held = exactness(sandbox)
+    ways = {hold.name.lower(): limits for hold, limits in by_hold(held).items()}
+    missing = remedies(held)
+    level = log.warning if missing else log.info
+    level("sandbox.limits", sandbox=sandbox.name, groups=sandbox.control_groups, **ways, missing=missing)
 
 
 def callback_problem(egress: Egress | None) -> CallbackProblem:
