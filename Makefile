@@ -7,7 +7,7 @@ PARALLEL := -n auto --dist worksteal
 QUICK := tests/unit tests/judging/test_statuses.py tests/judging/test_inputs.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test-quick test chaos systemd-test lint format clean setup
+.PHONY: help demo test-quick test chaos fuzz systemd-test lint format clean setup
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ test: lint ## check the code, then run every test, in parallel: ARGS='tests/web 
 
 chaos: setup ## break all that the daemon stands on, and balance the books: SCENARIO=name SEED=number FULL=1
 	@cd tests && ../$(BIN)/python -m harness.chaos $(SCENARIO) $(if $(SEED),--seed $(SEED)) $(if $(FULL),--full)
+
+fuzz: setup ## look for a minute for bytes that the ZIP reader and the reader of isolate's reports cannot bear: NAME=archive
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@cd tests && ../$(BIN)/python -m harness.fuzz $(NAME)
 
 systemd-test: setup ## try the service in a virtual machine with systemd: ISOLATE_DIR=folder of a built isolate, ONLY=word
 	@cd tests && ../$(BIN)/python -m harness.vm $(if $(ISOLATE_DIR),--isolate $(abspath $(ISOLATE_DIR))) $(if $(ONLY),--only '$(ONLY)')

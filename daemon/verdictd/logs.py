@@ -1,6 +1,7 @@
 """Logs: events with keys, to standard error."""
 
 import io
+import json
 import logging
 import os
 import sys
@@ -67,6 +68,14 @@ def printable(text: str, *, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
 
 
+def printable_json(encoded: bytes) -> str:
+    """Return the same JSON with an escape for each character that `printable` replaces: no value changes."""
+    text = encoded.decode()
+    return (
+        text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+    )
+
+
 class _JournalFormatter(structlog.stdlib.ProcessorFormatter):
     """Formatter that begins each line with its priority, after sd-daemon(3)."""
 
@@ -97,4 +106,4 @@ def _make_printable(
 
 
 def _dump(event: object, **_: object) -> str:
-    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    return printable_json(orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS))

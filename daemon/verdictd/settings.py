@@ -220,6 +220,8 @@ class HttpSettings(Frozen):
     enabled: bool = False
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8_080, ge=0, le=65_535)
+    allowed_hosts: Listed[HostName] = ()
+    """Names, without a port, by which clients and browsers reach the daemon, beside the address bound to."""
     tokens: Listed[Token] = ()
     """Bearer tokens that grant full access. Empty: no authentication."""
     wait_s: Seconds = 30

@@ -190,3 +190,12 @@ async def test_garbage_is_collected_within_the_limit(judge: Judge) -> None:
     result = await judge("java", source, **LIMITS)
 
     assert (Status.ACCEPTED, "2560") == (result.status, result.stdout)
+
+
+async def test_processors_and_plugins_of_a_submission_are_not_run(judge: Judge) -> None:
+    """javac looks for them among the additional files; it would fail, as it could not start these."""
+    services = ("javax.annotation.processing.Processor", "com.sun.source.util.Plugin")
+    files = [{"name": f"META-INF/services/{service}", "content": "Absent"} for service in services]
+    result = await judge("java", f"class A {{ {MAIN} }}", additional_files=files, **LIMITS)
+
+    assert (Status.ACCEPTED, "ran") == (result.status, result.stdout), result.compile_output

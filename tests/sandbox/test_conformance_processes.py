@@ -81,6 +81,18 @@ def test_nothing_survives_the_run(box: Box, behaviour: str) -> None:
     assert ran.took_s <= 20
 
 
+def test_children_that_nobody_waited_for_count(executable: Executable, box: Box) -> None:
+    """The embedded sandbox ends all processes of a box before it reports their time, without groups too."""
+    if executable.name != "embedded":
+        pytest.skip("isolate counts them in control groups only, and is watched elsewhere")
+    busy = "(while :; do :; done) & trap '' TERM; sleep 0.5; (sleep 9 & sleep 9) & exit 3"
+    ran = box.run(["/bin/bash", "-c", busy], "--processes=9", "--time=5")
+
+    assert failed(3) == ran.outcome
+    assert ran.time_s > 0.1
+    assert ran.took_s < 9
+
+
 def test_program_that_ends_is_not_waited_for_longer_than_it_runs(box: Box) -> None:
     """The end of the first process is the end of the run, and its exit code counts."""
     ran = box.run(["/bin/sh", "-c", "/box/prog sleep 60 & exit 3"], "--processes=2", "--wall-time=30")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+import orjson
 import pytest
 import structlog
 
@@ -149,3 +150,14 @@ def test_printable_text_shows_what_is_not() -> None:
     shown = logs.printable("é\x1b[2J\r\n\u202e", keep="\n")
 
     assert "é\\x1b[2J\\r\n\\u202e" == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["plain é 中", "\x1b]0;x\x07 \x7f\x9b2J", "\u202egpj.exe\u2066", "\u2028\U000e0001"]
+)
+def test_printable_json_has_the_same_value(text: str) -> None:
+    """On a terminal nothing of it is obeyed, and a client that reads it sees no difference."""
+    shown = logs.printable_json(orjson.dumps({"stdout": text}))
+
+    assert shown.isprintable()
+    assert {"stdout": text} == json.loads(shown) == orjson.loads(shown)

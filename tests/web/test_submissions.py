@@ -262,7 +262,9 @@ async def test_no_version_is_told_to_strangers(shared: Site) -> None:
 async def test_broken_framing_is_a_bad_request(shared: Site, framing: bytes) -> None:
     """A body with two lengths, or with none, is a bad request, and not an error of the daemon."""
     reader, writer = await asyncio.open_connection("127.0.0.1", shared.port)
-    writer.write(b"POST /submissions/new HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + framing)
+    writer.write(
+        b"POST /submissions/new HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + framing
+    )
     raw = await asyncio.wait_for(reader.readuntil(b"\r\n"), 10)
     writer.close()
     await writer.wait_closed()

@@ -18,6 +18,7 @@ from verdictd.errors import BrokerUnavailable, InvalidSubmission, SandboxBroken
 from verdictd.judging.judgehost import Judgehost, open_judgehost
 from verdictd.judging.languages import Language
 from verdictd.sandbox.discovery import NoSandbox
+from verdictd.sandbox.exactness import by_hold, exactness, remedies
 from verdictd.sandbox.pool import BoxState, BoxTaken
 from verdictd.settings import CallbackSettings, Settings
 
@@ -106,12 +107,11 @@ def too_large_words(version: str, limits: Limits) -> str:
 
 async def _host(settings: Settings, host: Judgehost) -> AsyncIterator[Check]:
     sandbox = host.sandbox
-    groups = (
-        "with control groups"
-        if sandbox.control_groups
-        else "without control groups: memory and CPU time are watched"
-    )
+    groups = "with control groups" if sandbox.control_groups else "without control groups"
     yield Check("sandbox", f"{sandbox.name} {sandbox.version}, {groups}")
+    held = exactness(sandbox)
+    ways = [f"{hold}: {', '.join(limits)}" for hold, limits in by_hold(held).items()]
+    yield Check("limits", "; ".join([*ways, *remedies(held)]))
     states = host.pool.states
     retired = [str(number) for number, state in states.items() if state is BoxState.RETIRED]
     if retired:

@@ -15,6 +15,7 @@ from verdictd.cli.batch import Entry, Results
 from verdictd.cli.tables import Column, status_colour, table
 from verdictd.cli.words import memory_words, printable, printable_lines, status_words
 from verdictd.contract.result import Cause, Encoding, Result, Status
+from verdictd.logs import printable_json
 
 NamedResult = tuple[str, Result]
 """The name of a file, and the result of its submission."""
@@ -45,7 +46,7 @@ def show(entries: Sequence[Entry], results: Results, *, as_json: bool) -> bool:
     """Print the results, and the names of files without one; return True if all files are accepted."""
     if as_json:
         for result in results.values():
-            typer.echo(orjson.dumps(result.model_dump(mode="json")))
+            typer.echo(printable_json(orjson.dumps(result.model_dump(mode="json"))))
     else:
         _print([(entry.name, results[at]) for at, entry in enumerate(entries) if at in results], len(entries))
     missing = [entry.name for at, entry in enumerate(entries) if at not in results]

@@ -24,8 +24,6 @@ from verdictd.sandbox.model import Captured, Command, Constraints, Ending, Repor
 _KEPT_BYTES = 1024 * 1024
 _DROPPED_BYTES = 256 * 1024 * 1024
 _LARGE_BYTES = 65_536
-_DISK_KIB = 1_048_576
-_DISK_FILES = 50_000
 _IN_BOX = ("./", "/box/")
 
 
@@ -138,8 +136,8 @@ def _command(admitted: Admitted, sources: Sequence[str]) -> Command:
             open_files=limits.open_files,
             output_bytes=_KEPT_BYTES,
             dropped_bytes=_DROPPED_BYTES,
-            disk_kib=_DISK_KIB,
-            disk_files=_DISK_FILES,
+            disk_kib=limits.disk_kib,
+            disk_files=limits.disk_files,
         ),
         environment=language.environment,
         directories=language.directories,
@@ -165,7 +163,9 @@ def _failure(report: Report, language: Language) -> str | None:
         case Ending.OUTPUT:
             return f"The compiler wrote more than {_KEPT_BYTES + _DROPPED_BYTES} bytes of messages."
         case Ending.DISK:
-            return f"The compiler wrote more than {_DISK_KIB} KiB, or more than {_DISK_FILES} files."
+            return (
+                f"The compiler wrote more than {limits.disk_kib} KiB, or more than {limits.disk_files} files."
+            )
         case Ending.NOT_EXECUTED:
             return "The compiler could not be executed."
         case _ as unreachable:

@@ -15,6 +15,7 @@ from verdictd.judging.judge import Judge
 from verdictd.judging.languages import Registry
 from verdictd.sandbox.discovery import discover
 from verdictd.sandbox.disk import bearable_files
+from verdictd.sandbox.exactness import by_hold, exactness, remedies
 from verdictd.sandbox.model import DISK_FILES, BoxId, Sandbox
 from verdictd.sandbox.pool import BoxPool, lock_boxes, open_pool
 from verdictd.sandbox.recovery import guarded
@@ -54,18 +55,7 @@ async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
             control_groups=settings.sandbox.control_groups,
             boxes=boxes,
         )
-        if not sandbox.control_groups:
-            log.warning(
-                "sandbox.without_control_groups",
-                sandbox=sandbox.name,
-                effect="memory and CPU time are watched while a program runs",
-            )
-        if (files := bearable_files(sandbox)) < DISK_FILES:
-            log.warning(
-                "sandbox.few_open_files",
-                effect=f"a program that makes more than {files} files is ended",
-                remedy="raise the hard limit of open files (LimitNOFILE)",
-            )
+        _log_limits(sandbox)
         async with (
             guarded(sandbox.executable, boxes),
             open_pool(sandbox, numbers, retire_s=settings.sandbox.retire_s) as pool,
@@ -74,6 +64,21 @@ async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
                 pool=pool, sandbox=sandbox, settings=settings.judge, open_files=settings.sandbox.open_files
             )
             yield Judgehost(admission, judge, registry, pool, sandbox, egress)
+
+
+def _log_limits(sandbox: Sandbox) -> None:
+    """Log how exactly each limit holds: a warning if something on this host would make them more exact."""
+    held = exactness(sandbox)
+    ways = {hold.name.lower(): limits for hold, limits in by_hold(held).items()}
+    missing = remedies(held)
+    level = log.warning if missing else log.info
+    level("sandbox.limits", sandbox=sandbox.name, groups=sandbox.control_groups, **ways, missing=missing)
+    if (files := bearable_files(sandbox)) < DISK_FILES:
+        log.warning(
+            "sandbox.few_open_files",
+            effect=f"a program that makes more than {files} files is ended",
+            remedy="raise the hard limit of open files (LimitNOFILE)",
+        )
 
 
 def callback_problem(egress: Egress | None) -> CallbackProblem:

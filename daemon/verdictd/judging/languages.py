@@ -86,6 +86,8 @@ class CompileLimits:
     file_size_kib: Annotated[Count, Field(ge=1)] = 262_144
     processes: Annotated[Count, Field(ge=1)] = 128
     open_files: Annotated[Count, Field(ge=16)] = 512
+    disk_kib: Annotated[Count, Field(ge=1)] = 1_048_576
+    disk_files: Annotated[Count, Field(ge=1)] = 50_000
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)

@@ -1,5 +1,6 @@
 """Isolate's command line and meta file: the only place that uses its vocabulary."""
 
+import re
 from pathlib import Path
 
 from verdictd.errors import FaultKind, SandboxBroken
@@ -132,8 +133,8 @@ def report(
             ending=ending,
             exit_code=exit_status,
             signal=signal,
-            cpu_time_s=max(float(meta["time"]), watched.cpu_time_s),
-            wall_time_s=float(meta["time-wall"]),
+            cpu_time_s=max(_measured_s(meta["time"]), watched.cpu_time_s),
+            wall_time_s=_measured_s(meta["time-wall"]),
             memory_kib=max(_memory_kib(meta, in_group=group_kib is not None), watched.memory_kib),
             stdout=stdout,
             stderr=stderr,
@@ -167,13 +168,27 @@ def _check_whose_memory(meta: dict[str, str], group_kib: int | None) -> None:
 
 
 def _memory_kib(meta: dict[str, str], *, in_group: bool) -> int:
-    return int((meta.get("cg-mem") if in_group else None) or meta["max-rss"])
+    return _count((meta.get("cg-mem") if in_group else None) or meta["max-rss"])
+
+
+def _measured_s(text: str) -> float:
+    """Return a time as isolate writes it; float() would take `nan`, `-1` and `1_0` too. Raises ValueError."""
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        raise ValueError(f"time {text!r}")
+    return float(text)
+
+
+def _count(text: str, *, below: int = 2**53) -> int:
+    """Return a number as isolate writes it; raises ValueError for all others."""
+    if not re.fullmatch(r"[0-9]{1,16}", text) or int(text) >= below:
+        raise ValueError(f"number {text!r}")
+    return int(text)
 
 
 def _ending(meta: dict[str, str], ended_for: Ending | None) -> tuple[Ending, int | None, int | None]:
     """Return ending, exit code and signal; raises KeyError or ValueError if the meta file makes no sense."""
-    exit_status = int(meta["exitcode"]) if "exitcode" in meta else None
-    signal = int(meta["exitsig"]) if "exitsig" in meta else None
+    exit_status = _count(meta["exitcode"], below=256) if "exitcode" in meta else None
+    signal = _count(meta["exitsig"], below=65) if "exitsig" in meta else None
     status, message = meta.get("status"), meta.get("message", "")
     if "cg-oom-killed" in meta:  # checked first: it occurs beside any status, even with exit code 0
         return Ending.OUT_OF_MEMORY, exit_status, signal

@@ -14,6 +14,7 @@ from verdictd.amqp.requests import Requests
 from verdictd.judging.judgehost import Judgehost
 from verdictd.monitoring.status import StatusReporter
 from verdictd.settings import Settings
+from verdictd.web.hosts import host_check
 from verdictd.web.openapi import document
 from verdictd.web.pages import DOCUMENT, Pages
 from verdictd.web.responses import HttpError
@@ -37,7 +38,7 @@ def application(
         settings=settings, admission=host.admission, requests=requests, reporter=reporter
     )
     routes = [submissions.route(), *Pages(settings, host, requests, reporter).routes()]
-    middlewares: list[Middleware] = [_errors_as_json]
+    middlewares: list[Middleware] = [_errors_as_json, host_check(settings.http)]
     if tokens := settings.http.tokens:
         open_paths = ["/", *(route.definition.path for route in routes if not route.needs_token)]
         middlewares.append(_token_check(tokens, open_paths))

@@ -61,7 +61,7 @@ def document(settings: Settings, routes: Iterable[Route]) -> Schema:
     tokens = bool(settings.http.tokens)
     paths = {
         route.definition.path: {
-            route.definition.method.lower(): (
+            route.definition.method.lower(): _for_own_pages(
                 _with_token(route.operation) if tokens and route.needs_token else _open(route.operation)
             )
         }
@@ -82,6 +82,14 @@ def document(settings: Settings, routes: Iterable[Route]) -> Schema:
         "paths": paths,
         "components": components,
     }
+
+
+def _for_own_pages(operation: Schema) -> Schema:
+    refused = {
+        "403": response("The Origin header names another site."),
+        "421": response("The Host header names another host than this daemon."),
+    }
+    return operation | {"responses": operation["responses"] | refused}
 
 
 def _open(operation: Schema) -> Schema:

@@ -13,6 +13,7 @@ import structlog
 from aiohttp import web
 
 from verdictd.settings import HttpSettings
+from verdictd.web.connections import Places
 from verdictd.web.responses import HttpError
 
 _SHUTDOWN_S = 5
@@ -49,13 +50,12 @@ async def listen(app: web.Application, settings: HttpSettings) -> AsyncIterator[
 
 async def _listening(server: web.Server, settings: HttpSettings) -> asyncio.Server:
     loop = asyncio.get_running_loop()
-    # Clients that wait for a result, and as many again for probes and keep-alive connections.
-    max_connections = 2 * settings.max_requests + 16
+    places = Places(settings.max_requests)
 
     def accept() -> asyncio.Protocol:
         return _Connection(
             server,
-            max_connections=max_connections,
+            places=places,
             stalled_s=settings.request_timeout_s,
             loop=loop,
             access_log=None,
@@ -76,24 +76,46 @@ async def _listening(server: web.Server, settings: HttpSettings) -> asyncio.Serv
 
 
 class _Connection(web.RequestHandler):
-    """Connection of aiohttp, limited in number, that reveals no versions and quotes no invalid input."""
+    """Connection of aiohttp with a place of its own, that reveals no versions and quotes no invalid input."""
 
-    __slots__ = ("_max_connections", "_server", "_stalled_s")
+    __slots__ = ("_address", "_places", "_stalled_s")
 
-    def __init__(self, server: web.Server, *, max_connections: int, stalled_s: float, **options: Any) -> None:
+    def __init__(self, server: web.Server, *, places: Places, stalled_s: float, **options: Any) -> None:
         super().__init__(server, **options)
-        self._server = server
-        self._max_connections = max_connections
+        self._places = places
         self._stalled_s = stalled_s
+        self._address: str | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """No request is in progress: the client has not sent a whole head, or not yet the next one."""
+        return not self._request_in_progress and not self._messages
+
+    @property
+    def is_sending(self) -> bool:
+        """A response is on its way to a client that does not read it fast enough."""
+        return self._request_in_progress and self._current_request is None
+
+    def give_way(self) -> None:
+        """Close the connection at once, for another one."""
+        if self.transport is not None:
+            self.transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if len(self._server.connections) >= self._max_connections:
+        peer = transport.get_extra_info("peername")
+        if peer is None or not self._places.take(self, peer[0]):
             cast(asyncio.Transport, transport).abort()
             return
+        self._address = peer[0]
         # The kernel ends a connection whose client does not read the response.
         connection: socket.socket = transport.get_extra_info("socket")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(self._stalled_s * 1000))
         super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._address is not None:
+            self._places.leave(self, self._address)
+        super().connection_lost(exc)
 
     def handle_error(
         self,

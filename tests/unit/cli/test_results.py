@@ -278,6 +278,16 @@ def test_missing_results_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "1 of 3 accepted" in out
 
 
+def test_json_is_as_harmless_as_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a program prints does not reach the terminal as it is, and means the same to a script."""
+    shown = judged("a.c", stdout="\x1b[2J\x9b\u202e")
+    show([entry("a.c")], {0: shown}, as_json=True)
+    out, _ = capsys.readouterr()
+
+    assert out.removesuffix("\n").isprintable()
+    assert shown == Result.model_validate_json(out)
+
+
 def test_many_missing_results_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     """Ten names are enough."""
     assert not show([entry(f"{number}.c") for number in range(100)], {}, as_json=False)

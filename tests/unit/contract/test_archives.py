@@ -281,22 +281,83 @@ def test_what_is_no_archive_is_refused(packed: bytes) -> None:
     assert reason == unpack_refusal(packed)
 
 
+def commented(packed: bytes, comment: bytes) -> bytes:
+    """The same archive with a comment."""
+    return packed[:-2] + struct.pack("<H", len(comment)) + comment
+
+
+@pytest.mark.parametrize("comment", [archive(("b", b"2")), b"PK\5\6" + bytes(18), b"PK\5\6" + bytes(40)])
+def test_comment_with_a_second_end_is_refused(comment: bytes) -> None:
+    """Programs that look for the first end would see other files than those that look for the last."""
+    reason = "the archive has a second end, or other data behind its end"
+    assert reason == unpack_refusal(commented(archive(("a", b"1")), comment))
+
+
+def test_comment_and_archive_in_an_archive_are_taken() -> None:
+    """Only what ends the archive as well makes it ambiguous."""
+    inner = archive(("b", b"2"))
+    packed = commented(archive(("a.zip", inner), method=zipfile.ZIP_STORED), b"made by hand")
+
+    assert (File("a.zip", inner),) == unpack(packed, max_files=MAX_FILES, max_bytes=MAX_BYTES)
+
+
+def test_archive_from_a_stream_is_taken() -> None:
+    """A program that cannot seek writes the sizes behind each file."""
+
+    class Stream(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+        def tell(self) -> int:
+            raise OSError
+
+    stream = Stream()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("a", b"1")
+        opened.writestr("b", b"2")
+
+    unpacked = unpack(stream.getvalue(), max_files=MAX_FILES, max_bytes=MAX_BYTES)
+    assert (File("a", b"1"), File("b", b"2")) == unpacked
+
+
+@pytest.mark.parametrize("around", [(b"#!/bin/sh\n", b""), (b"", b"\0"), (b"", b"PK\5\6"), (bytes(100), b"")])
+def test_data_around_an_archive_is_refused(around: tuple[bytes, bytes]) -> None:
+    """A script that is an archive too, or bytes behind the end, are not what any tool for ZIP writes."""
+    before, after = around
+
+    assert unpack_refusal(before + archive(("a", b"1")) + after).startswith("the archive ")
+
+
+def test_archive_between_entries_and_directory_is_refused() -> None:
+    """A program that reads from the front would stop at the directory that is hidden there."""
+    first, hidden = archive(("a", b"1")), archive(("b", b"2"))
+    directory, end = first.rindex(b"PK\1\2"), first.rindex(b"PK\5\6")
+    packed = first[:directory] + hidden + first[directory:end]
+    packed += end_of_directory(end - directory, offset=directory + len(hidden))
+
+    assert "the archive has other data before its directory" == unpack_refusal(packed)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\0/", "\0"])
+def test_name_with_nul_in_an_archive_is_refused(name: str) -> None:
+    """The library would cut it there, and place the file under another name."""
+    packed = archive(("x" * len(name), b"1")).replace(b"x" * len(name), name.encode())
+
+    assert f"{name!r}: a file name cannot contain control characters" == unpack_refusal(packed)
+
+
 def test_entry_without_a_name_is_refused() -> None:
-    """The library itself stumbles over it."""
+    """The library itself would stumble over it."""
     directory = directory_entry(b"")
 
-    assert unpack_refusal(directory + end_of_directory(len(directory))).startswith(
-        "the archive is not a readable ZIP"
-    )
+    assert unpack_refusal(directory + end_of_directory(len(directory))).startswith("the archive ")
 
 
 def test_offset_beyond_every_file_is_refused() -> None:
-    """The library raises another error for an offset beyond the file."""
+    """The library would raise another error for an offset beyond the file."""
     directory = directory_entry(offset=0xFFFFFFFF, extra=struct.pack("<2HQ", 1, 8, 2**63))
 
-    assert unpack_refusal(directory + end_of_directory(len(directory))).startswith(
-        "the archive is not a readable ZIP"
-    )
+    assert unpack_refusal(directory + end_of_directory(len(directory))).startswith("the archive ")
 
 
 @st.composite

@@ -167,6 +167,11 @@ def test_program_that_wrote_too_much_was_ended_by_us() -> None:
         (0, TIMES + "exitcode:1\n"),
         (0, "time:abc\ntime-wall:0.1\nmax-rss:1\nexitcode:0\n"),
         (0, "time:0.1\ntime-wall:0.1\nexitcode:0\n"),
+        (0, "time:nan\ntime-wall:0.1\nmax-rss:1\nexitcode:0\n"),
+        (0, "time:-1\ntime-wall:0.1\nmax-rss:1\nexitcode:0\n"),
+        (0, "time:0.1\ntime-wall:0.1\nmax-rss:1_0\nexitcode:0\n"),
+        (1, TIMES + "status:RE\nexitcode:256\n"),
+        (1, TIMES + "status:SG\nexitsig:65\n"),
         (0, "garbage"),
     ],
 )

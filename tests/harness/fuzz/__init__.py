@@ -1,0 +1,1 @@
+"""Fuzzing with atheris of what reads bytes that strangers can choose."""
