@@ -18,7 +18,13 @@ settings.register_profile("thorough", settings.get_profile("tests"), max_example
 settings.load_profile("tests")
 
 TESTS = Path(__file__).parent
-MARKERS = {"sandbox": "sandbox", "judging": "sandbox", "web": "daemon", "daemon": "daemon"}
+MARKERS = {
+    "sandbox": "sandbox",
+    "judging": "sandbox",
+    "hostile": "sandbox",
+    "web": "daemon",
+    "daemon": "daemon",
+}
 BROKERS = {"broker", "frail_broker", "operator"}
 
 
@@ -29,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(marker)
         if isinstance(item, pytest.Function) and BROKERS & {*item.fixturenames}:
             item.add_marker("broker")
-        if "hostile" in item.path.stem:
+        if "hostile" in (item.path.stem, item.path.parent.name):
             item.add_marker("hostile")
 
 

@@ -72,7 +72,7 @@ async def host(settings: Settings) -> AsyncIterator[Judgehost]:
 @pytest.fixture
 def judge(host: Judgehost, settings: Settings) -> Judge:
     """Judge a submission given by its fields, as if they had come in a message."""
-    return _judge(host, settings)
+    return judge_on(host, settings)
 
 
 @pytest.fixture(scope="module", params=["always", "never"])
@@ -86,12 +86,14 @@ async def judge_by_mode(request: pytest.FixtureRequest, isolate: str) -> AsyncIt
         )
         try:
             async with open_judgehost(settings) as host:
-                yield _judge(host, settings)
+                yield judge_on(host, settings)
         except NoSandbox as error:
             pytest.skip(f"control groups do not work here: {error}")
 
 
-def _judge(host: Judgehost, settings: Settings) -> Judge:
+def judge_on(host: Judgehost, settings: Settings) -> Judge:
+    """Return a function that judges a submission, given by its fields, on a judgehost."""
+
     async def judge(language: str, source_code: str | bytes, **fields: Any) -> Result:
         model = submission_model(settings.limits)
         source = source_code.encode() if isinstance(source_code, str) else source_code

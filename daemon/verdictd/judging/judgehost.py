@@ -13,6 +13,7 @@ from verdictd.egress import Egress, EgressDenied
 from verdictd.judging.admission import Admission, CallbackProblem
 from verdictd.judging.judge import Judge
 from verdictd.judging.languages import Registry
+from verdictd.sandbox import keyrings
 from verdictd.sandbox.discovery import discover
 from verdictd.sandbox.model import BoxId, Sandbox
 from verdictd.sandbox.pool import BoxPool, lock_boxes, open_pool
@@ -38,6 +39,7 @@ class Judgehost:
 async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
     """Lock the boxes, find the sandbox, build the judge. Raises LanguagesError, BoxTaken, NoSandbox."""
     _raise_open_files()
+    keyrings.close_session()
     registry = Registry.load(settings.judge.languages_file)
     egress = _egress(settings.callbacks)
     admission = Admission(registry=registry, settings=settings, callback_problem=callback_problem(egress))
@@ -54,6 +56,12 @@ async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
                 "sandbox.without_control_groups",
                 sandbox=sandbox.name,
                 effect="memory and CPU time are watched while a program runs",
+            )
+        if sandbox.name != "embedded" and keyrings.can_be_left():
+            log.warning(
+                "sandbox.keys_are_kept",
+                effect="a program can leave kernel keys to the next one in its box",
+                remedy="sysctl kernel.keys.maxkeys=1; see SECURITY.md",
             )
         async with open_pool(sandbox, numbers, retire_s=settings.sandbox.retire_s) as pool:
             judge = Judge(

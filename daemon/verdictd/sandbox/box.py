@@ -11,6 +11,7 @@ from pathlib import Path
 from verdictd.concurrency import finish
 from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.files import File
+from verdictd.sandbox import devices, keyrings
 from verdictd.sandbox.disk import LIST, DiskWatch
 from verdictd.sandbox.embedded.guest import HOST_NAME
 from verdictd.sandbox.etc import Etc
@@ -61,6 +62,8 @@ class Box:
                 f"--init of box {self.number} printed {output!r} instead of a directory", FaultKind.MANAGE
             )
         self._root, self._with_groups, self.used = root, with_groups, False
+        if self.etc.ids is not None and self.sandbox.name != "embedded":
+            await keyrings.clear(*self.etc.ids)
         return root
 
     async def ready(self, *, control_groups: bool = True) -> None:
@@ -113,6 +116,8 @@ class Box:
         try:
             self._meta.unlink(missing_ok=True)
             rules = self.etc.rules(command)
+            if self.sandbox.name != "embedded":
+                rules += devices.rules()
         except OSError as error:
             message = f"cannot prepare a run in {self._meta.parent}: {error}"
             raise SandboxBroken(message, FaultKind.FILES) from error
