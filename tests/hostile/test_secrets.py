@@ -55,13 +55,17 @@ LEAVE: Mapping[str, tuple[str, str]] = {
     ),
     "write hint of a shared file": (
         "import fcntl, struct; attempt(fcntl.fcntl, os.open('/usr/bin/env', 0), 1036, struct.pack('Q', 5))",
-        "import fcntl, struct\nfound = []\n"
-        "attempt(lambda: found.append(fcntl.fcntl(os.open('/usr/bin/env', 0), 1035, bytes(8))))\n"
-        "print('left' if struct.pack('Q', 5) in found else '')",
+        (
+            "import fcntl, struct\nfound = []\n"
+            "attempt(lambda: found.append(fcntl.fcntl(os.open('/usr/bin/env', 0), 1035, bytes(8))))\n"
+            "print('left' if struct.pack('Q', 5) in found else '')"
+        ),
     ),
     "process in the background": (
-        "os.fork() or (os.setsid(), [os.close(fd) for fd in range(3)],"
-        " os.execv('/bin/sh', ['left', '-c', 'sleep 60; exit']))",
+        (
+            "os.fork() or (os.setsid(), [os.close(fd) for fd in range(3)],"
+            " os.execv('/bin/sh', ['left', '-c', 'sleep 60; exit']))"
+        ),
         "print([open(f'/proc/{n}/cmdline').read() for n in os.listdir('/proc') if n.isdigit()])",
     ),
 }
