@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(marker)
         if isinstance(item, pytest.Function) and BROKERS & {*item.fixturenames}:
             item.add_marker("broker")
-        if "hostile" in item.path.stem:
+        if "hostile" in f"{item.path.parent.name}/{item.path.stem}":
             item.add_marker("hostile")
 
 

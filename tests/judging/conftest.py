@@ -92,6 +92,8 @@ async def judge_by_mode(request: pytest.FixtureRequest, isolate: str) -> AsyncIt
 
 
 def judge_on(host: Judgehost, settings: Settings) -> Judge:
+    """Return a function that judges a submission, given by its fields, on a judgehost."""
+
     async def judge(language: str, source_code: str | bytes, **fields: Any) -> Result:
         model = submission_model(settings.limits)
         source = source_code.encode() if isinstance(source_code, str) else source_code

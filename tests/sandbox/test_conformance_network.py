@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.conformance import ENDED_WELL, Box, Executable, fresh_box, prog
+from sandbox.conformance import ENDED_WELL, Box, Executable, embedded_only, fresh_box, prog
 from sandbox.host import wait_until
 from support.processes import alive
 
@@ -77,3 +77,15 @@ def test_way_from_box_to_box_is_closed(box: Box, attempt: str) -> None:
 
     assert ENDED_WELL == ran.outcome
     assert ran.lines[0] in {"EPERM", "EACCES", "ENOSYS", "EAFNOSUPPORT"}
+
+
+@embedded_only
+@pytest.mark.parametrize(
+    "attempt", ["lock-by-high-bits", "add_key", "inotify", "fanotify", "crypto", "newest"]
+)
+def test_way_that_isolate_leaves_open_is_closed(box: Box, attempt: str) -> None:
+    """What carries messages between boxes is refused, and what is too new to be known."""
+    ran = box.run(prog(attempt))
+
+    assert ENDED_WELL == ran.outcome
+    assert ran.lines[0] in {"EPERM", "ENOSYS", "EAFNOSUPPORT"}

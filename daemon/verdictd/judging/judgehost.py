@@ -13,6 +13,7 @@ from verdictd.egress import Egress, EgressDenied
 from verdictd.judging.admission import Admission, CallbackProblem
 from verdictd.judging.judge import Judge
 from verdictd.judging.languages import Registry
+from verdictd.sandbox import keyrings
 from verdictd.sandbox.discovery import discover
 from verdictd.sandbox.disk import bearable_files
 from verdictd.sandbox.exactness import by_hold, exactness, remedies
@@ -43,6 +44,7 @@ class Judgehost:
 async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
     """Lock the boxes, find the sandbox, build the judge. Raises LanguagesError, BoxTaken, NoSandbox."""
     _raise_limits()
+    keyrings.close_session()
     registry = Registry.load(settings.judge.languages_file)
     egress = _egress(settings.callbacks)
     admission = Admission(registry=registry, settings=settings, callback_problem=callback_problem(egress))
@@ -78,6 +80,12 @@ def _log_limits(sandbox: Sandbox) -> None:
             "sandbox.few_open_files",
             effect=f"a program that makes more than {files} files is ended",
             remedy="raise the hard limit of open files (LimitNOFILE)",
+        )
+    if sandbox.name != "embedded" and keyrings.can_be_left():
+        log.warning(
+            "sandbox.keys_are_kept",
+            effect="a program can leave kernel keys to the next one in its box",
+            remedy="sysctl kernel.keys.maxkeys=1; see SECURITY.md",
         )
 
 

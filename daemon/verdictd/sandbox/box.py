@@ -13,6 +13,7 @@ from pathlib import Path
 from verdictd.concurrency import finish
 from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.files import File
+from verdictd.sandbox import devices, keyrings
 from verdictd.sandbox.disk import LIST, DiskWatch, bearable_files, is_full, room
 from verdictd.sandbox.embedded.guest import HOST_NAME
 from verdictd.sandbox.etc import Etc
@@ -66,6 +67,8 @@ class Box:
                 f"--init of box {self.number} printed {output!r} instead of a directory", FaultKind.MANAGE
             )
         self._root, self._with_groups, self.used = root, with_groups, False
+        if self.etc.ids is not None and self.sandbox.name != "embedded":
+            await keyrings.clear(*self.etc.ids)
         return root
 
     async def ready(self, *, control_groups: bool = True) -> None:
@@ -144,6 +147,8 @@ class Box:
         try:
             self._meta.unlink(missing_ok=True)
             rules = self.etc.rules(command)
+            if self.sandbox.name != "embedded":
+                rules += devices.rules()
         except OSError as error:
             raise await self._not_written(f"cannot prepare a run in {self._meta.parent}", error) from error
         command = replace(command, directories=(*rules, *command.directories))

@@ -128,6 +128,18 @@ static int try_io_uring(char **args)
     (void)args;
     return told(syscall(SYS_io_uring_setup, 1, parameters));
 }
+static int try_lock_by_high_bits(char **args)
+{
+    struct flock lock = {.l_type = F_RDLCK};
+    (void)args;
+    return told(syscall(SYS_fcntl, open("/usr/bin/env", O_RDONLY), 1UL << 32 | F_SETLK, &lock));
+}
+static int try_add_key(char **args) { (void)args; return told(syscall(SYS_add_key, "user", "test", "x", 1, -1)); }
+static int try_inotify(char **args) { (void)args; return told(syscall(SYS_inotify_init1, 0)); }
+static int try_fanotify(char **args) { (void)args; return told(syscall(SYS_fanotify_init, 0x200, O_RDONLY)); }
+static int try_crypto(char **args) { (void)args; return told(socket(AF_ALG, SOCK_SEQPACKET, 0)); }
+/* open_tree_attr, which is newer than most programs and filters. */
+static int try_newest(char **args) { (void)args; return told(syscall(467, AT_FDCWD, "/usr", 0, NULL, 0)); }
 
 /* A system call of the 32-bit kind: getpid. */
 static int legacy(char **args)
@@ -164,5 +176,7 @@ const struct behaviour isolation[] = {
     {"connect", try_connect}, {"connect-abstract", try_connect_abstract}, {"shmget", try_shmget},
     {"make-shared-memory", make_shared_memory}, {"keyctl", try_keyctl}, {"vsock", try_vsock}, {"flock", try_flock},
     {"lock", try_lock}, {"io_uring", try_io_uring}, {"legacy", legacy},
+    {"lock-by-high-bits", try_lock_by_high_bits}, {"add_key", try_add_key}, {"inotify", try_inotify},
+    {"fanotify", try_fanotify}, {"crypto", try_crypto}, {"newest", try_newest},
     {"disks", disks}, {NULL, NULL},
 };

@@ -5,6 +5,7 @@ symbolic link decides where a mount is attached.
 """
 
 import ctypes
+import errno
 import os
 import struct
 
@@ -44,6 +45,7 @@ _CLOSE_RANGE = 436
 _MOUNT_SETATTR = 442
 
 _RT_SIGACTION = {"x86_64": 13, "aarch64": 134}
+_KEYCTL = {"x86_64": 250, "aarch64": 219}
 _HIDDEN_SIGNALS = (32, 33)
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -66,6 +68,14 @@ def stop_ignoring_hidden_signals() -> None:
     if number is not None:
         for hidden in _HIDDEN_SIGNALS:
             call("syscall", number, hidden, bytes(32), None, 8)
+
+
+def keyctl(operation: int, *arguments: int) -> int:
+    """Work on a keyring of this thread; raises OSError also where the kernel has no keys."""
+    number = _KEYCTL.get(os.uname().machine)
+    if number is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    return call("syscall", number, operation, *arguments)
 
 
 def unshare(flags: int) -> None:

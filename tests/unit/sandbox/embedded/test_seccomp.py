@@ -57,7 +57,27 @@ def verdict(machine: str, architecture: int, number: int, *arguments: int) -> in
         (X86_64, 72, (3, 6), failed(errno.EPERM)),  # fcntl(F_SETLK)
         (X86_64, 72, (3, 1), ALLOWED),  # fcntl(F_GETFD)
         (X86_64, 72, (3, 1 << 32 | 6), failed(errno.EPERM)),  # the kernel reads 32 bits of it
+        (X86_64, 72, (3, 1036), failed(errno.EPERM)),  # fcntl(F_SET_RW_HINT), kept in the file's inode
+        (X86_64, 72, (3, 1099), failed(errno.EPERM)),  # a command that nobody knows yet
         (X86_64, 73, (), failed(errno.ENOSYS)),  # flock
+        (X86_64, 253, (), failed(errno.ENOSYS)),  # inotify_init
+        (X86_64, 294, (), failed(errno.ENOSYS)),  # inotify_init1
+        (X86_64, 300, (), failed(errno.ENOSYS)),  # fanotify_init
+        (X86_64, 41, (16,), ALLOWED),  # socket(AF_NETLINK), to list the interfaces
+        (X86_64, 41, (42,), failed(errno.EAFNOSUPPORT)),  # socket(AF_QIPCRTR), which has no namespace
+        (X86_64, 41, (1 << 32 | 38,), failed(errno.EAFNOSUPPORT)),  # socket(AF_ALG)
+        (X86_64, 53, (1,), ALLOWED),  # socketpair(AF_UNIX)
+        (X86_64, 16, (3, 0x5401), ALLOWED),  # ioctl(TCGETS)
+        (X86_64, 16, (3, 0xC0506617), failed(errno.EPERM)),  # ioctl(FS_IOC_ADD_ENCRYPTION_KEY)
+        (X86_64, 327, (3, 0, 0, 0, 0, 8), failed(errno.EOPNOTSUPP)),  # preadv2(RWF_NOWAIT)
+        (X86_64, 327, (3, 0, 0, 0, 0, 0), ALLOWED),  # preadv2
+        (X86_64, 103, (), failed(errno.EPERM)),  # syslog
+        (X86_64, 451, (), failed(errno.ENOSYS)),  # cachestat
+        (X86_64, 456, (), ALLOWED),  # futex_requeue
+        (X86_64, 457, (), failed(errno.ENOSYS)),  # statmount
+        (X86_64, 467, (), failed(errno.ENOSYS)),  # open_tree_attr
+        (X86_64, 5000, (), failed(errno.ENOSYS)),  # a call that nobody knows yet
+        (X86_64, 272, (0x80,), failed(errno.EPERM)),  # unshare of the time
         (X86_64, 250, (), failed(errno.ENOSYS)),  # keyctl
         (X86_64, 425, (), failed(errno.ENOSYS)),  # io_uring_setup
         (X86_64, 165, (), failed(errno.EPERM)),  # mount
@@ -69,6 +89,8 @@ def verdict(machine: str, architecture: int, number: int, *arguments: int) -> in
         (AARCH64, 25, (3, 37), failed(errno.EPERM)),  # fcntl(F_OFD_SETLK)
         (AARCH64, 198, (40,), failed(errno.EAFNOSUPPORT)),  # socket(AF_VSOCK)
         (AARCH64, 40, (), failed(errno.EPERM)),  # mount
+        (AARCH64, 26, (), failed(errno.ENOSYS)),  # inotify_init1
+        (AARCH64, 467, (), failed(errno.ENOSYS)),  # open_tree_attr
         (AARCH64, 219, (), failed(errno.ENOSYS)),  # keyctl
     ],
 )
