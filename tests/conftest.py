@@ -1,5 +1,6 @@
 """Markers by folder, and the fixtures that all tests share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,11 @@ MARKERS = {
     "hostile": "hostile",
 }
 BROKERS = {"broker", "frail_broker", "operator"}
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Run two tests on each processor: most wait for something most of the time."""
+    return 2 * len(os.sched_getaffinity(0))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
