@@ -30,7 +30,7 @@ from verdictd.settings import JudgeSettings
 _COMPILE_OUTPUT_BYTES = 64 * 1024  # in a result
 _BEGINNINGS = 3
 """Boxes in which a compilation or a run is begun, before the submission goes back to the queue."""
-_BEGUN_AGAIN = {FaultKind.START, FaultKind.MANAGE, FaultKind.RUN, FaultKind.DISK, FaultKind.PROGRAM}
+_BEGUN_AGAIN = frozenset(FaultKind) - {FaultKind.DEADLINE, FaultKind.FILES}
 
 log = structlog.get_logger()
 
