@@ -47,11 +47,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what became of the hostile submissions."""
-    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+    reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    for report in (one for one in reports if one.when == "call"):
         rows = [value for name, value in report.user_properties if name == "hostile"]
-        if rows and report.when == "call":
+        if rows:
             terminalreporter.section(report.nodeid.partition("::")[2])
-        for group, case, verdict, time_s in rows if report.when == "call" else []:
+        for group, case, verdict, time_s in rows:
             terminalreporter.write_line(f"{group:10} {case:45} {verdict:24} {time_s or 0:6.2f} s")
 
 

@@ -11,20 +11,13 @@ from typing import Any
 import pytest
 
 from hostile.cases import CANARY_WORDS, CASES, Case
+from judging.conftest import OWN_LANGUAGES
 from support.amqp import RESULTS, SUBMISSIONS, Peer, peer
 from support.processes import alive
 from support.web import Site, site
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 
-LANGUAGES = """
-[[language]]
-name = "made"
-source_file = "make.sh"
-compile_cmd = "bash make.sh"
-run_cmd = "./main"
-artifacts = ["main"]
-"""
 ORDINARY = 20
 
 
@@ -45,7 +38,7 @@ async def served(
     """A daemon with two boxes of each sandbox, with control groups and without."""
     if request.param == "always" and isolate != "embedded":
         pytest.skip("isolate has control groups in the virtual machine only")
-    (tmp_path / "languages.toml").write_text(LANGUAGES)
+    (tmp_path / "languages.toml").write_text(OWN_LANGUAGES)
     settings = {
         "broker__url": amqp_url,
         "sandbox__isolate": isolate,

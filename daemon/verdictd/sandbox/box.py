@@ -24,6 +24,7 @@ from verdictd.sandbox.leftovers import REMOVE, remove_trees, trees
 from verdictd.sandbox.model import BoxId, Command, Ending, Report, Sandbox
 from verdictd.sandbox.pressure import CpuPressure
 from verdictd.sandbox.processes import ProcessResult, execute
+from verdictd.sandbox.walk import DIRECTORY
 from verdictd.sandbox.watcher import Watcher
 
 _MANAGE_DEADLINE_S = 60.0
@@ -246,8 +247,7 @@ class Box:
         """Open the working directory. Its parents belong to the sandbox, and it must not be a link."""
         root = self._initialised_root()
         try:
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            directory = os.open(root / "box", flags)
+            directory = os.open(root / "box", DIRECTORY)
         except OSError as error:
             raise SandboxBroken(f"cannot open box {self.number}: {error}", FaultKind.FILES) from error
         try:

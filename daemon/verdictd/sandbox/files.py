@@ -7,10 +7,10 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 
 from verdictd.files import File, leads_to, matches
+from verdictd.sandbox.walk import DIRECTORY
 
 _MAX_ENTRIES = 10_000
 _MAX_DEPTH = 32
-_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class UnusableFile(Exception):
@@ -40,7 +40,7 @@ def _make_directories(directory: int, parents: Sequence[str]) -> int:
         for name in parents:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o755, dir_fd=current)
-            inner = os.open(name, _DIRECTORY_FLAGS, dir_fd=current)
+            inner = os.open(name, DIRECTORY, dir_fd=current)
             os.close(current)
             current = inner
     except OSError:
@@ -95,7 +95,7 @@ def _opened(directory: int, parents: Sequence[str]) -> Iterator[int]:
     try:
         for name in parents:
             try:
-                inner = os.open(name, _DIRECTORY_FLAGS, dir_fd=current)
+                inner = os.open(name, DIRECTORY, dir_fd=current)
             except OSError as error:
                 if error.errno in {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES}:
                     raise UnusableFile(f"{name!r} is not a directory that can be read") from error

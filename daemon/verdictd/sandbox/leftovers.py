@@ -7,14 +7,14 @@ box any more, and an ordinary user could never remove what belongs to the user o
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from verdictd.sandbox.embedded.faults import BoxError
 from verdictd.sandbox.embedded.trees import empty
-from verdictd.sandbox.model import Command, Constraints
-from verdictd.sandbox.walk import places
+from verdictd.sandbox.model import PROBE_LIMITS, Command
+from verdictd.sandbox.walk import DIRECTORY, places
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LINKS_WITHOUT_DIRECTORIES = 2  # each directory in a directory is one more
 
 _FILES = "/tmp /dev/shm -mindepth 1"  # noqa: S108 - in a box
@@ -23,17 +23,8 @@ _OPEN = f"/usr/bin/find {_FILES} -type d ! -perm -700 -execdir /bin/chmod 700 {{
 
 REMOVE = Command(
     argv=("/bin/sh", "-c", f"{_ALL} 2> /dev/null || {{ {_OPEN}; {_ALL}; }}"),
-    constraints=Constraints(
-        cpu_time_s=50,
-        cpu_extra_time_s=0.5,
-        wall_time_s=50,
-        memory_kib=262_144,
-        address_space_kib=None,
-        stack_kib=8_192,
-        file_size_kib=1,
-        processes=16,
-        open_files=64,
-        output_bytes=1_024,
+    constraints=replace(
+        PROBE_LIMITS, cpu_time_s=50, wall_time_s=50, memory_kib=262_144, file_size_kib=1, processes=16
     ),
 )
 """Removes, as the user of the box, what an isolate that is set-uid hides from its caller."""
@@ -59,7 +50,7 @@ def remove_trees(found: Sequence[Path]) -> bool:
     entered = True
     for place in found:
         try:
-            top = os.open(place, _DIRECTORY)
+            top = os.open(place, DIRECTORY)
         except PermissionError:
             entered = False
             continue

@@ -8,7 +8,7 @@ from pathlib import Path
 from verdictd.sandbox.model import Ending
 
 BLOCK_BYTES = 512  # of st_blocks, whatever the file system
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SHARED = ("dev:shm", "dev%2Fshm")
 """Names that the two sandboxes give, below tmp, to what is /dev/shm inside."""
 
@@ -33,7 +33,7 @@ def measure(root: Path, bound: DiskUsage | None) -> "Walk":
     walk = Walk(bound)
     for place in places(root):
         try:
-            walk.measure(os.open(place, _DIRECTORY), shared=place.name in _SHARED)
+            walk.measure(os.open(place, DIRECTORY), shared=place.name in _SHARED)
         except PermissionError:
             walk.hidden = True
         except OSError:
@@ -115,6 +115,6 @@ class Walk:
 
 
 def _move(here: int, name: str) -> int:
-    there = os.open(name, _DIRECTORY, dir_fd=here)
+    there = os.open(name, DIRECTORY, dir_fd=here)
     os.close(here)
     return there
