@@ -165,7 +165,9 @@ class JudgeSettings(Frozen):
     """TOML file whose languages are added to those of the package, or replace them."""
     artifact_kib: int = Field(default=65_536, ge=1, le=1_048_576)
     submission_timeout_s: Seconds = 550
-    """For the whole of one submission, from the moment it has a box."""
+    """For the whole of a submission with one test, from the moment it has a box."""
+    test_timeout_s: Seconds = 10
+    """For each further test; all together have a minute less than `broker.ack_timeout_s` at most."""
     max_attempts: int = Field(default=3, ge=1, le=1_000)
     """Deliveries of one message before it is answered with internal_error and dead-lettered.
 

@@ -38,8 +38,8 @@ async def test_output_of_many_runs_is_not_kept(judge: Judge, monkeypatch: pytest
     result = await judge("bash", "echo out; echo error >&2", number_of_runs=3)
 
     assert ("out\n", "error\n") == (result.stdout, result.stderr)
-    assert [0, 0, 4] == [len(report.stdout.data) for report in kept[0].reports]
-    assert [0, 0, 6] == [len(report.stderr.data) for report in kept[0].reports]
+    assert [0, 0, 4] == [len(report.stdout.data) for report in kept[0].deciding.reports]
+    assert [0, 0, 6] == [len(report.stderr.data) for report in kept[0].deciding.reports]
 
 
 async def test_single_run_has_no_spread(judge: Judge) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -94,7 +95,7 @@ def make_worker(host: Judgehost, settings: Settings, replies: Replies, **parts: 
         history=History(),
         excuses=5,
         fault_pause_s=0.1,
-        **own,
+        **{"ack_timeout_s": 1_800, **own},
     )
 
 
@@ -173,6 +174,19 @@ async def test_host_that_never_runs_anything_is_answered_for_in_the_end(
     assert "3 attempts" in replies.results[0].message
 
 
+async def test_delivery_that_rabbitmq_would_not_wait_for_goes_back(
+    host: Judgehost, settings: Settings, replies: Replies
+) -> None:
+    """It waited for others so long that it cannot be judged and answered in time; the next one is."""
+    worker = make_worker(host, settings, replies, ack_timeout_s=600)
+    fresh = delivery(NANOSECONDS, attempt=2)
+    late = replace(delivery(NANOSECONDS), received_at=datetime.now(UTC) - timedelta(seconds=60))
+    settlements = [await worker.handle(late), await worker.handle(fresh)]
+
+    assert [Settlement.REQUEUE, Settlement.ACK] == settlements
+    assert ["accepted"] == [result.status for result in replies.results]
+
+
 async def test_delivery_of_a_running_submission_waits_for_its_result(
     worker: Worker, replies: Replies
 ) -> None:
@@ -208,8 +222,7 @@ async def test_queue_time_is_never_negative(worker: Worker, replies: Replies) ->
     """The sender's clock may be ahead of the judge's."""
     ahead = datetime(2999, 1, 1, tzinfo=UTC)
     message = delivery(NANOSECONDS)
-    fields = {name: getattr(message, name) for name in Delivery.__slots__}
-    await worker.handle(Delivery(**(fields | {"timestamp": ahead})))
+    await worker.handle(replace(message, timestamp=ahead))
 
     assert (ahead, 0) == (replies.results[0].created_at, replies.results[0].queue_time)
 

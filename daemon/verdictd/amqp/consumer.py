@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Protocol
 
 import structlog
@@ -170,6 +171,7 @@ class Consumer:
         self, message: DeliveredMessage, inbox: Inbox, handle: Handle, in_flight: asyncio.TaskGroup
     ) -> None:
         """Begin work on a message; return when the next one may be taken."""
+        received_at = datetime.now(UTC)
         fingerprint = _fingerprint(message)
         alone = self._isolate_suspects and bool(message.redelivered) and fingerprint not in self._seen
         if alone:
@@ -178,14 +180,18 @@ class Consumer:
         if inbox.end.done():
             return  # RabbitMQ has taken it back
         self._seen[fingerprint] = None
-        task = self._start(message, handle, in_flight)
+        task = self._start(message, received_at, handle, in_flight)
         if alone:
             await inbox.until(lambda: not self._limit or task.done())
 
     def _start(
-        self, message: DeliveredMessage, handle: Handle, in_flight: asyncio.TaskGroup
+        self,
+        message: DeliveredMessage,
+        received_at: datetime,
+        handle: Handle,
+        in_flight: asyncio.TaskGroup,
     ) -> asyncio.Task[None]:
-        work = self._work(message, handle)
+        work = self._work(message, received_at, handle)
         try:
             task = in_flight.create_task(work, name=message.header.properties.message_id)
         except RuntimeError as error:
@@ -199,12 +205,12 @@ class Consumer:
         self._in_flight.discard(task)
         self._news.set()
 
-    async def _work(self, message: DeliveredMessage, handle: Handle) -> None:
+    async def _work(self, message: DeliveredMessage, received_at: datetime, handle: Handle) -> None:
         """Take one delivery from arrival to settlement; raise nothing, which would end its neighbours."""
         settlement = Settlement.REQUEUE
         try:
             if not self._stopping:
-                settlement = await handle(received(message))
+                settlement = await handle(received(message, received_at))
         except Exception:
             log.exception("delivery.failed", message_id=message.header.properties.message_id)
             await asyncio.sleep(self._fault_pause_s)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import assert_never
@@ -30,7 +30,7 @@ class Delivery:
     interceptor writes too, else of the property, which has whole seconds.
 
     What cannot be decoded is replaced: by U+FFFD in text, by None for the timestamp, by no headers, as are
-    headers of more than 32 KiB.
+    headers of more than 32 KiB. `received_at`: the time from which RabbitMQ waits for the settlement.
     """
 
     body: bytes
@@ -45,6 +45,7 @@ class Delivery:
     headers: Mapping[str, object]
     redelivered: bool
     attempt: int
+    received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 class Settlement(StrEnum):
@@ -55,7 +56,7 @@ class Settlement(StrEnum):
     DEAD_LETTER = "dead_letter"
 
 
-def received(message: DeliveredMessage) -> Delivery:
+def received(message: DeliveredMessage, received_at: datetime) -> Delivery:
     """Return a delivery as the rest of the daemon sees it."""
     properties = message.header.properties
     headers = dict(properties.headers or {})
@@ -76,6 +77,7 @@ def received(message: DeliveredMessage) -> Delivery:
         headers=headers,
         redelivered=redelivered,
         attempt=1 + (count if isinstance(count, int) else 1),
+        received_at=received_at,
     )
 
 

@@ -3,6 +3,7 @@
 import base64
 import re
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -114,21 +115,36 @@ def to_text(data: bytes, *, truncated: bool) -> Text:
 
 
 def encode(result: Result, max_bytes: int) -> bytes:
-    """Return the result as JSON of at most `max_bytes`; the longest text is cut and marked until it fits.
+    """Return the result as JSON of at most `max_bytes`; the longest texts are cut and marked until it fits.
 
     Everything else is small: `decode` and `Limits` bound it.
     """
-    document = result.model_dump(mode="json")
-    for name in TEXTS:
-        _cut(document, name, max_bytes)
-    while (excess := len(body := orjson.dumps(document)) - max_bytes) > 0:
-        longest = max(TEXTS, key=lambda name: len(document[name]))
-        length = len(document[longest])
-        if not length:
-            break
+    document = {"id": result.id} | result.model_dump(mode="json")
+    texts = [(document, name) for name in TEXTS]
+    texts += [(test, name) for test in document["tests"] for name in TEXTS if name in test]
+    lengths = [len(part[name]) for part, name in texts]
+    share = fair_share(lengths, max_bytes)
+    while True:
+        for part, name in texts:
+            _cut(part, name, share)
+        body = orjson.dumps(document)
+        excess = len(body) - max_bytes
+        if excess <= 0 or share == 0:
+            return body
         # Each character saves at least one byte, and up to six if it is escaped.
-        _cut(document, longest, max(length - excess, length // 2))
-    return body
+        lengths = [len(part[name]) for part, name in texts]
+        share = fair_share(lengths, max(sum(lengths) - excess, sum(lengths) // 2))
+
+
+def fair_share(sizes: Sequence[int], total: int) -> int:
+    """Return the size to which the largest have to be cut, so that all together are at most `total`."""
+    left = max(total, 0)
+    for rank, size in enumerate(sorted(sizes)):
+        share = left // (len(sizes) - rank)
+        if size > share:
+            return share
+        left -= size
+    return max(sizes, default=0)
 
 
 def _cut(document: dict[str, Any], name: str, length: int) -> None:

@@ -1,8 +1,8 @@
 """Default and bounds of each field of a submission, set by the operator."""
 
-from typing import Any, Generic, Self, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
 from verdictd.contract.validation import Frozen
 
@@ -43,6 +43,7 @@ class Limits(Frozen):
     max_disk_usage: Bound[int] = Bound[int](default=262_144, min=1, max=4_194_304)
     max_output_size: Bound[int] = Bound[int](default=4_096, min=1, max=65_536)
     number_of_runs: Bound[int] = Bound[int](default=1, min=1, max=20)
+    parallel_tests: Bound[int] = Bound[int](default=1, min=1, max=16)
 
     message_bytes: int = Field(default=16 * MIB, ge=KIB, le=_BROKER_MAX_BYTES)
     """RabbitMQ 4 refuses messages above 16 MiB unless configured otherwise."""
@@ -54,6 +55,8 @@ class Limits(Frozen):
     words_bytes: int = Field(default=4 * KIB, ge=0)
     stdin_bytes: int = Field(default=16 * MIB, ge=0)
     expected_output_bytes: int = Field(default=16 * MIB, ge=0)
+    tests: int = Field(default=1_000, ge=1)
+    groups: int = Field(default=100, ge=0)
     metadata_bytes: int = Field(default=16 * KIB, ge=0)
     """Size as JSON without white space."""
     callback_url_length: int = Field(default=2_048, ge=0)
@@ -74,3 +77,19 @@ class Limits(Frozen):
         if self.metadata_bytes > self.result_bytes // 2:
             raise ValueError("metadata_bytes must be at most half of result_bytes, or a result may not fit")
         return self
+
+
+def bounded_fields(base: type[BaseModel], limits: Limits) -> dict[str, Any]:
+    """Return the fields of `base` that the operator bounds, with these bounds, for pydantic's `create_model`.
+
+    A default of None stays.
+    """
+    fields: dict[str, Any] = {}
+    for name, field in base.model_fields.items():
+        bound = getattr(limits, name, None)
+        if isinstance(bound, Bound):
+            kind: Any = Annotated[type(bound.default), Field(ge=bound.min, le=bound.max)]
+            optional = field.default is None
+            default = Field(default=None if optional else bound.default, description=field.description)
+            fields[name] = (kind | None if optional else kind, default)
+    return fields

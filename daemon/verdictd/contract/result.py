@@ -1,7 +1,7 @@
 """The result: the answer to one submission."""
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
@@ -30,6 +30,8 @@ class Status(StrEnum):
     EXEC_FORMAT_ERROR = "exec_format_error"
     INTERNAL_ERROR = "internal_error"
     INVALID_SUBMISSION = "invalid_submission"
+    SKIPPED = "skipped"
+    """Of a test or a group, never of a submission."""
 
 
 STATUS_IDS = {
@@ -48,6 +50,7 @@ STATUS_IDS = {
     Status.MEMORY_LIMIT_EXCEEDED: 101,
     Status.OUTPUT_LIMIT_EXCEEDED: 102,
     Status.INVALID_SUBMISSION: 103,
+    Status.SKIPPED: 104,
 }
 """3 to 14 are Judge0's numbers; 101 and above are verdictd's own."""
 
@@ -108,13 +111,12 @@ class WorkerIdentity(Wire):
 Encoding = Literal["utf-8", "base64"]
 
 
-class Result(Wire):
-    """The answer to one submission."""
+class Outcome(Wire):
+    """The part of a result that a submission and each of its tests have."""
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
-    id: str = Field(description="The id of the submission.")
-    status: Status = Field(description="Outcome of the submission.")
+    status: Status = Field(description="Outcome of the submission, or of the test.")
     status_id: int = Field(description="Number of the status; 3 to 14 are those of Judge0.")
     message: str = Field(description="Explanation of the status, for a person.")
     cause: Cause | None = Field(
@@ -126,11 +128,6 @@ class Result(Wire):
     stderr: str = Field(default="", description="Standard error of the last run.")
     stderr_encoding: Encoding = Field(default="utf-8", description="base64 if the bytes are not UTF-8.")
     stderr_truncated: bool = Field(default=False, description="True if the end is missing.")
-    compile_output: str = Field(default="", description="Output of the compiler.")
-    compile_output_encoding: Encoding = Field(
-        default="utf-8", description="base64 if the bytes are not UTF-8."
-    )
-    compile_output_truncated: bool = Field(default=False, description="True if the end is missing.")
     exit_code: int | None = Field(
         default=None, description="Exit code of the program; null if it was killed or did not run."
     )
@@ -149,6 +146,43 @@ class Result(Wire):
     runs: Runs | None = Field(
         default=None, description="Statistics of several runs; null after a single run."
     )
+
+
+class TestResult(Outcome):
+    """The outcome of one test."""
+
+    __test__: ClassVar[bool] = False  # nothing that pytest could collect
+
+    name: str = Field(description="Name of the test; its number, from 1, if it has none.")
+    points: float | None = Field(default=None, description="Points; null if the test itself has none.")
+
+
+class GroupResult(Wire):
+    """The outcome of one group of tests."""
+
+    name: str = Field(description="Name of the group.")
+    status: Status = Field(
+        description="That of its first test that is not accepted; skipped if only skipped ones are not."
+    )
+    points: float | None = Field(description="Points; null if neither the group nor its tests have any.")
+    max_points: float | None = Field(description="Points of a group that is full.")
+
+
+class Result(Outcome):
+    """The answer to one submission."""
+
+    id: str = Field(description="The id of the submission.")
+    compile_output: str = Field(default="", description="Output of the compiler.")
+    compile_output_encoding: Encoding = Field(
+        default="utf-8", description="base64 if the bytes are not UTF-8."
+    )
+    compile_output_truncated: bool = Field(default=False, description="True if the end is missing.")
+    tests: tuple[TestResult, ...] = Field(
+        default=(), description="Outcome of each test, in order; empty if the submission has no tests."
+    )
+    groups: tuple[GroupResult, ...] = Field(default=(), description="Outcome of each group.")
+    points: float | None = Field(default=None, description="Points of all tests; null if nothing has any.")
+    max_points: float | None = Field(default=None, description="Points that can be had.")
     created_at: AwareDatetime | None = Field(
         default=None, description="Timestamp of the submission's message; null if it has none."
     )

@@ -44,13 +44,19 @@ class _WithoutFieldTitles(GenerateJsonSchema):
 def submission_schema(limits: Limits) -> Schema:
     """Return the schema of a submission under these limits."""
     schema = submission_model(limits).model_json_schema(schema_generator=_WithoutFieldTitles)
-    properties = schema["properties"]
-    for name, (bound, shape) in _shapes(limits).items():
-        described = {"description": f"{properties[name]['description']} {bound}"}
-        default = {key: value for key, value in properties[name].items() if key == "default"}
-        properties[name] = described | shape | default
-    for name in properties.keys() - schema["required"]:
-        properties[name] = _or_null(properties[name])
+    shapes = _shapes(limits)
+    for part in (schema, schema["$defs"]["Test"]):
+        properties = part["properties"]
+        for name in shapes.keys() & properties.keys():
+            bound, shape = shapes[name]
+            described = {"description": f"{properties[name]['description']} {bound}"}
+            default = {key: value for key, value in properties[name].items() if key == "default"}
+            properties[name] = described | shape | default
+    for part in (schema, *(schema["$defs"][name] for name in ("Test", "RunLimits", "Group"))):
+        for name in part["properties"].keys() - set(part.get("required", ())):
+            part["properties"][name] = _or_null(part["properties"][name])
+    for name, limit in schema["$defs"]["RunLimits"]["properties"].items():
+        limit["description"] = Submission.model_fields[name].description
     needed, flag = (f"enable_per_process_and_thread_{what}_limit" for what in ("memory", "time"))
     return _headed(schema, _BOUNDS) | {"if": _is_true(flag), "then": _is_true(needed)}
 
@@ -63,6 +69,8 @@ def _or_null(schema: Schema) -> Schema:
     if kinds:
         return schema | {"type": [*kinds, "null"], "enum": [*schema["enum"], None]}
     null: Schema = {"type": "null"}
+    if "$ref" in schema:
+        return {"anyOf": [{"$ref": schema["$ref"]}, null]} | {k: v for k, v in schema.items() if k != "$ref"}
     return schema | {"anyOf": [*(one for one in schema["anyOf"] if one != null), null]}
 
 

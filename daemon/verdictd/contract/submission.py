@@ -2,6 +2,7 @@
 
 import functools
 import uuid
+from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationInfo, create_model, field_validator
@@ -14,13 +15,22 @@ from verdictd.contract.fields import (
     decode_files,
     decode_words,
 )
-from verdictd.contract.limits import Bound, Limits
+from verdictd.contract.limits import Limits, bounded_fields
+from verdictd.contract.tests import Group, RunLimits, Test, test_model
 from verdictd.contract.validation import Received, Wire
 from verdictd.files import File
 
 SUBMISSION_TYPE = "verdictd.submission.v1"
 ID_PATTERN = r"^[A-Za-z0-9._:\-]{1,128}$"
 DEFAULT_LIMITS = Limits()
+
+
+class ReturnOutput(StrEnum):
+    """Tests whose output is in the result."""
+
+    NONE = "none"
+    FAILED = "failed"
+    ALL = "all"
 
 
 class Submission(Received):
@@ -50,6 +60,28 @@ class Submission(Received):
     expected_output: Content | None = Field(
         default=None,
         description="Output to compare with. Null: nothing is compared, and a normal exit is accepted.",
+    )
+    tests: tuple[Test, ...] | None = Field(
+        default=None,
+        description="Runs of the program, each with its own input, in place of stdin and expected_output.",
+        json_schema_extra={"minItems": 1},
+    )
+    groups: tuple[Group, ...] = Field(
+        default=(),
+        description="Groups in which tests are scored. Default: those that tests name, each summed.",
+    )
+    stop_on_failure: bool | None = Field(
+        default=None,
+        description="True: skip all tests after one that failed. False: run all. "
+        "Null: skip those that can change neither the status nor the points any more.",
+    )
+    return_output: Annotated[ReturnOutput, Field(strict=False)] | None = Field(
+        default=None,
+        description="Tests whose output is in the result. Default: all for one test, else failed.",
+    )
+    parallel_tests: int = Field(
+        default=DEFAULT_LIMITS.parallel_tests.default,
+        description="Number of boxes that it may use at once; others wait for none of them.",
     )
     cpu_time_limit: float = Field(
         default=DEFAULT_LIMITS.cpu_time_limit.default, description="CPU time of the program, in seconds."
@@ -142,45 +174,30 @@ class Submission(Received):
             raise ValueError("requires enable_per_process_and_thread_memory_limit to be true as well")
         return enabled
 
-    def effective_limits(self) -> "EffectiveLimits":
-        """Return the limits in force, with defaults filled in."""
-        wall_time_s = self.wall_time_limit
-        if wall_time_s is None:
+    def effective_limits(self, own: RunLimits | None = None) -> "EffectiveLimits":
+        """Return the limits in force, with defaults filled in; `own` are those of a test."""
+        limits = {name: getattr(self, name) for name in EffectiveLimits.model_fields}
+        limits |= {} if own is None else own.model_dump(exclude_none=True)
+        if limits["wall_time_limit"] is None:
             bound = self.limits.wall_time_limit
-            wall_time_s = min(max(bound.default, 3 * self.cpu_time_limit), bound.max)
-        return EffectiveLimits(
-            cpu_time_limit=self.cpu_time_limit,
-            cpu_extra_time=self.cpu_extra_time,
-            wall_time_limit=wall_time_s,
-            memory_limit=self.memory_limit,
-            stack_limit=self.stack_limit,
-            max_processes_and_or_threads=self.max_processes_and_or_threads,
-            enable_per_process_and_thread_memory_limit=self.enable_per_process_and_thread_memory_limit,
-            enable_per_process_and_thread_time_limit=self.enable_per_process_and_thread_time_limit,
-            max_file_size=self.max_file_size,
-            max_disk_usage=self.max_disk_usage,
-            max_output_size=self.max_output_size,
-            enable_network=self.enable_network,
-            number_of_runs=self.number_of_runs,
-        )
+            limits["wall_time_limit"] = min(max(bound.default, 3 * limits["cpu_time_limit"]), bound.max)
+        return EffectiveLimits(**limits)
 
 
 @functools.lru_cache(maxsize=8)
 def submission_model(limits: Limits) -> type[Submission]:
     """Return `Submission` with the defaults and bounds of these limits."""
-    fields: dict[str, Any] = {}
-    for name in Limits.model_fields:
-        bound = getattr(limits, name)
-        if not isinstance(bound, Bound):
-            continue
+    test: Any = test_model(limits)
+    tests = Annotated[tuple[test, ...], Field(strict=False, max_length=limits.tests)]
+    groups = Annotated[tuple[Group, ...], Field(strict=False, max_length=limits.groups)]
+    lists: dict[str, Any] = {"tests": tests | None, "groups": groups}
+    fields = bounded_fields(Submission, limits)
+    for name, kind in lists.items():
         base = Submission.model_fields[name]
-        optional = base.default is None
-        kind: Any = Annotated[type(bound.default), Field(ge=bound.min, le=bound.max)]
-        default = None if optional else bound.default
-        fields[name] = (
-            kind | None if optional else kind,
-            Field(default=default, description=base.description),
+        described = Field(
+            default=base.default, description=base.description, json_schema_extra=base.json_schema_extra
         )
+        fields[name] = (kind, described)
     model = create_model("Submission", __base__=Submission, __doc__=Submission.__doc__, **fields)
     model.limits = limits
     return model

@@ -66,7 +66,7 @@ def in_words(error: ErrorDetails) -> str:
     """Return the reason of an error in the words of whoever sent the value, not of the library."""
     if error["type"] in _WORDS:
         return _WORDS[error["type"]]
-    message = error["msg"].removeprefix("Value error, ")
+    message = error["msg"].removeprefix("Value error, ").replace(" after validation", "")
     return re.sub(r"^[A-Z]\w+ should ", "must ", message)
 
 

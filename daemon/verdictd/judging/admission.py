@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
+from verdictd.contract import tests
 from verdictd.contract.submission import EffectiveLimits, Submission
 from verdictd.errors import InvalidSubmission, Problem
 from verdictd.files import matches
@@ -14,13 +16,35 @@ CallbackProblem = Callable[[str], str | None]
 """Returns the reason why a callback URL is refused, or None if it is allowed."""
 
 
+_SETTLING_S = 60  # of RabbitMQ's patience, kept for the reply
+_MAX_PROBLEMS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class AdmittedTest:
+    """One test, with everything that it takes from its submission."""
+
+    name: str
+    stdin: bytes
+    expected_output: bytes | None
+    arguments: tuple[str, ...]
+    limits: EffectiveLimits
+    group: str | None = None
+    points: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A submission that passed every check, with its language and the limits in force."""
+    """A submission that passed every check, with its language and the limits in force.
+
+    A submission without `tests` is one test. `timeout_s`: for all its steps, while it has a box.
+    """
 
     submission: Submission
     language: Language
     limits: EffectiveLimits
+    tests: tuple[AdmittedTest, ...]
+    timeout_s: float
 
 
 class Admission:
@@ -29,6 +53,8 @@ class Admission:
     def __init__(self, *, registry: Registry, settings: Settings, callback_problem: CallbackProblem) -> None:
         self._registry = registry
         self._timeout_s = settings.judge.submission_timeout_s
+        self._test_timeout_s = settings.judge.test_timeout_s
+        self._longest_s = max(self._timeout_s, settings.broker.ack_timeout_s - _SETTLING_S)
         self._allow_network = settings.sandbox.allow_network
         self._callback_problem = callback_problem
 
@@ -39,14 +65,17 @@ class Admission:
             available = ", ".join(sorted(language.name for language in self._registry.available))
             message = f"unknown language {submission.language!r}; available: {available or 'none'}"
             raise InvalidSubmission([Problem("/language", message)])
-        admitted = Admitted(submission, language, submission.effective_limits())
-        problems = list(self._problems(admitted))
+        limits, cases = submission.effective_limits(), admitted_tests(submission)
+        timeout_s = min(self._timeout_s + (len(cases) - 1) * self._test_timeout_s, self._longest_s)
+        admitted = Admitted(submission, language, limits, cases, timeout_s)
+        problems = list(islice(self._problems(admitted), _MAX_PROBLEMS))
         if problems:
             raise InvalidSubmission(problems)
         return admitted
 
     def _problems(self, admitted: Admitted) -> Iterator[Problem]:
         submission, language = admitted.submission, admitted.language
+        yield from tests.problems(submission.tests, submission.groups, submission.model_fields_set)
         option = refused_option(language, submission.compiler_options)
         if option is not None:
             yield Problem("/compiler_options", f"{option!r} is not an allowed option for {language.name}")
@@ -61,20 +90,49 @@ class Admission:
             refused = self._callback_problem(submission.callback_url)
             if refused is not None:
                 yield Problem("/callback_url", refused)
-        too_long = self._too_long(admitted)
-        if too_long is not None:
-            yield Problem("/number_of_runs", too_long)
+        yield from _too_long(admitted)
 
-    def _too_long(self, admitted: Admitted) -> str | None:
-        """Return a message if all runs at their wall time limit would exceed the time of one submission."""
-        limits, language = admitted.limits, admitted.language
-        left_s = self._timeout_s
-        if language.compile_cmd:
-            left_s -= language.compile_limits.wall_time_s
-        if limits.number_of_runs * limits.wall_time_limit <= left_s:
-            return None
-        runs = f"{limits.number_of_runs} runs of up to {limits.wall_time_limit:g} s each"
-        return f"{runs} do not fit into the {left_s:g} s that a submission may run"
+
+def admitted_tests(submission: Submission) -> tuple[AdmittedTest, ...]:
+    """Return the tests of a submission; one that has none is a test itself."""
+    arguments = submission.command_line_arguments
+    if submission.tests is None:
+        limits = submission.effective_limits()
+        return (AdmittedTest("1", submission.stdin, submission.expected_output, arguments, limits),)
+    return tuple(
+        AdmittedTest(
+            name=tests.test_name(test, index),
+            stdin=test.stdin,
+            expected_output=test.expected_output,
+            arguments=arguments if test.command_line_arguments is None else test.command_line_arguments,
+            limits=submission.effective_limits(test.limits),
+            group=test.group,
+            points=test.points,
+        )
+        for index, test in enumerate(submission.tests)
+    )
+
+
+def _too_long(admitted: Admitted) -> Iterator[Problem]:
+    """Yield a problem if all runs at their wall time limits would exceed the time of the submission."""
+    submission, language, limits = admitted.submission, admitted.language, admitted.limits
+    left_s = admitted.timeout_s
+    if language.compile_cmd:
+        left_s -= language.compile_limits.wall_time_s
+    needed_s = sum(limits.number_of_runs * test.limits.wall_time_limit for test in admitted.tests)
+    if needed_s <= left_s:
+        return
+    if submission.tests is None:
+        path, runs = (
+            "/number_of_runs",
+            f"{limits.number_of_runs} runs of up to {limits.wall_time_limit:g} s each",
+        )
+    else:
+        path, runs = (
+            "/tests",
+            f"all runs of {len(admitted.tests)} tests, {needed_s:g} s by their wall_time_limit,",
+        )
+    yield Problem(path, f"{runs} do not fit into the {left_s:g} s that a submission may run")
 
 
 def _overwrites(admitted: Admitted) -> str | None:

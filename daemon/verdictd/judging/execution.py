@@ -9,7 +9,7 @@ import structlog
 from verdictd import metrics
 from verdictd.contract.submission import EffectiveLimits
 from verdictd.files import File
-from verdictd.judging.admission import Admitted
+from verdictd.judging.admission import Admitted, AdmittedTest
 from verdictd.judging.commands import run_argv, run_environment, run_values
 from verdictd.judging.languages import Language
 from verdictd.sandbox.box import Box
@@ -32,9 +32,9 @@ class Artifact:
     main_class: str = ""
 
 
-def run_command(admitted: Admitted, artifact: Artifact, *, open_files: int) -> Command:
-    """Return the command that runs the program within the submission's limits."""
-    submission, language, limits = admitted.submission, admitted.language, admitted.limits
+def run_command(admitted: Admitted, test: AdmittedTest, artifact: Artifact, *, open_files: int) -> Command:
+    """Return the command that runs the program within the limits of a test."""
+    submission, language, limits = admitted.submission, admitted.language, test.limits
     per_process = _per_process_memory(limits, language)
     values = run_values(
         language,
@@ -44,7 +44,7 @@ def run_command(admitted: Admitted, artifact: Artifact, *, open_files: int) -> C
         main_class=artifact.main_class,
     )
     return Command(
-        argv=tuple(run_argv(language, submission.command_line_arguments, values)),
+        argv=tuple(run_argv(language, test.arguments, values)),
         constraints=Constraints(
             cpu_time_s=limits.cpu_time_limit,
             cpu_extra_time_s=limits.cpu_extra_time,
@@ -60,7 +60,7 @@ def run_command(admitted: Admitted, artifact: Artifact, *, open_files: int) -> C
         ),
         environment=run_environment(language, values),
         directories=language.directories,
-        stdin=submission.stdin,
+        stdin=test.stdin,
         stderr_to_stdout=submission.redirect_stderr_to_stdout,
         network=limits.enable_network,
         control_groups=not (per_process and limits.enable_per_process_and_thread_time_limit),

@@ -1,36 +1,34 @@
-"""Judge a submission: compile it, run it as often as asked for, stop at the first run that fails."""
+"""Judge a submission: compile it, run its tests, in as many boxes as it may have."""
 
 import asyncio
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import structlog
 from pydantic import AwareDatetime
 
 from verdictd import __version__
-from verdictd.concurrency import offload
-from verdictd.contract.result import Cause, LanguageUsed, Result, Status, WorkerIdentity
+from verdictd.concurrency import background
+from verdictd.contract.result import LanguageUsed, Result, WorkerIdentity
 from verdictd.errors import FaultKind, Problem, SandboxBroken
 from verdictd.judging import languages
 from verdictd.judging.admission import Admitted
-from verdictd.judging.compile import Compilation, compile_submission
-from verdictd.judging.execution import memory_floor_kib, run_artifact, run_command
+from verdictd.judging.compile import compile_submission
 from verdictd.judging.languages import Language
-from verdictd.judging.results import Judged, judged_result, unjudged_result
-from verdictd.judging.verdicts import Verdict, verdict
+from verdictd.judging.progress import Progress
+from verdictd.judging.results import judged_result, unjudged_result
+from verdictd.judging.testing import run_test
+from verdictd.judging.verdicts import Verdict
 from verdictd.sandbox.box import Box
-from verdictd.sandbox.model import BoxId, Captured, Report, Sandbox
+from verdictd.sandbox.model import BoxId, Sandbox
 from verdictd.sandbox.pool import BoxPool
 from verdictd.settings import JudgeSettings
 
 _COMPILE_OUTPUT_BYTES = 64 * 1024  # in a result
-_BEGINNINGS = 3
-"""Boxes in which a compilation or a run is begun, before the submission goes back to the queue."""
-_BEGUN_AGAIN = frozenset(FaultKind) - {FaultKind.DEADLINE, FaultKind.FILES}
 
 log = structlog.get_logger()
 
@@ -44,36 +42,20 @@ class Running:
     since: AwareDatetime
 
 
-@dataclass(slots=True)
-class _Progress:
-    """The steps of a submission that are done, in whatever box; `faults` of the sandbox in the next step.
-
-    `started_at`: the time at which it had its first box. `box`: the last one.
-    """
-
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    box: BoxId | None = None
-    compilation: Compilation | None = None
-    reports: list[Report] = field(default_factory=list)
-    faults: list[SandboxBroken] = field(default_factory=list)
-
-    @property
-    def blames_the_program(self) -> bool:
-        """True if the sandbox failed while the program ran, each time."""
-        return all(fault.kind is FaultKind.PROGRAM for fault in self.faults)
-
-
 class Judge:
     """Judges submissions in the boxes of a pool.
 
     State: the language versions that were asked for so far, and the submission that runs in each box.
     """
 
-    def __init__(self, *, pool: BoxPool, sandbox: Sandbox, settings: JudgeSettings, open_files: int) -> None:
+    def __init__(
+        self, *, pool: BoxPool, sandbox: Sandbox, settings: JudgeSettings, open_files: int, result_bytes: int
+    ) -> None:
         self._pool = pool
         self._sandbox = sandbox
         self._settings = settings
         self._open_files = open_files
+        self._result_bytes = result_bytes
         self._versions: dict[str, str | None] = {}
         self._running: dict[BoxId, Running] = {}
 
@@ -89,86 +71,100 @@ class Judge:
         Raises SandboxBroken if the sandbox fails otherwise again and again, or if its box does not work any
         more, Draining if no more boxes are leased.
         """
-        progress = _Progress()
-        judged = None
-        while judged is None:
+        progress = Progress(admitted, kept_bytes=self._result_bytes)
+        while not progress.finished:
             try:
-                judged = await self._go_on(admitted, progress)
+                await self._go_on(admitted, progress)
             except SandboxBroken as error:
-                progress.faults.append(error)
-                if not error.box_works or error.kind not in _BEGUN_AGAIN:
-                    raise
-                if len(progress.faults) < _BEGINNINGS:
-                    log.warning("run.begun_again", kind=error.kind, error=str(error))
-                elif progress.blames_the_program:
-                    judged = _sandbox_broken(progress.compilation, error)
-                else:
+                if not progress.goes_on(error):
                     raise
         language = admitted.language
         return judged_result(
             admitted,
-            judged,
+            progress.judged(),
             language=LanguageUsed(name=language.name, version=await self.version(language)),
             worker=self.identity(progress.box),
             started_at=progress.started_at,
         )
 
-    async def _go_on(self, admitted: Admitted, progress: _Progress) -> Judged:
-        """Do the steps that are left in one box."""
-        submission, language = admitted.submission, admitted.language
+    async def _go_on(self, admitted: Admitted, progress: Progress) -> None:
+        """Do the steps that are left in one box, and in those that are idle."""
         async with self._pool.lease() as box:
-            since = datetime.now(UTC)
-            if progress.box is None:
-                progress.started_at = since
-            progress.box = box.number
-            # Bound for the rest of the caller's task and the tasks it starts, the one that retires a box too.
-            structlog.contextvars.bind_contextvars(language=language.name, box=box.number)
-            self._running[box.number] = Running(submission.id, language.name, since)
-            log.debug("submission.started", id=submission.id)
-            try:
-                spent_s = (since - progress.started_at).total_seconds()
-                return await self._within_time(box, admitted, progress, spent_s=spent_s)
-            finally:
-                del self._running[box.number]
+            progress.enter(box.number)
+            with self._occupied(box, admitted):
+                spent_s = (datetime.now(UTC) - progress.started_at).total_seconds()
+                await self._within_time(box, admitted, progress, spent_s=spent_s)
 
-    async def _within_time(
-        self, box: Box, admitted: Admitted, progress: _Progress, *, spent_s: float
-    ) -> Judged:
-        timeout_s = self._settings.submission_timeout_s
+    @contextmanager
+    def _occupied(self, box: Box, admitted: Admitted) -> Iterator[None]:
+        """Tell others of the submission that is in a box."""
+        # Bound for the rest of the caller's task and the tasks it starts, the one that retires a box too.
+        language = admitted.language.name
+        structlog.contextvars.bind_contextvars(language=language, box=box.number)
+        self._running[box.number] = Running(admitted.submission.id, language, datetime.now(UTC))
+        log.debug("submission.started", id=admitted.submission.id)
+        try:
+            yield
+        finally:
+            del self._running[box.number]
+
+    async def _within_time(self, box: Box, admitted: Admitted, progress: Progress, *, spent_s: float) -> None:
+        timeout_s = admitted.timeout_s
         try:
             async with asyncio.timeout(timeout_s - spent_s):
-                return await self._judge(box, admitted, progress)
+                await self._steps(box, admitted, progress)
         except TimeoutError:
-            message = (
-                f"judging in box {box.number} took longer than {timeout_s:g} s (judge.submission_timeout_s)"
-            )
+            message = f"judging in box {box.number} took longer than {timeout_s:g} s"
             raise SandboxBroken(message, FaultKind.DEADLINE) from None
 
-    async def _judge(self, box: Box, admitted: Admitted, progress: _Progress) -> Judged:
-        compilation = progress.compilation
-        if compilation is None:
-            compilation = progress.compilation = await compile_submission(
+    async def _steps(self, box: Box, admitted: Admitted, progress: Progress) -> None:
+        if progress.compilation is None:
+            await self._compile(box, admitted, progress)
+        helpers = min(admitted.submission.parallel_tests, progress.plan.waiting) - 1
+        async with background(self._help(admitted, progress, helpers)):
+            while await progress.more():
+                await self._test(box, admitted, progress)
+
+    async def _help(self, admitted: Admitted, progress: Progress, helpers: int) -> None:
+        """Run tests in idle boxes."""
+
+        async def one() -> None:
+            while await progress.more():
+                try:
+                    async with self._pool.borrow() as box:
+                        with self._occupied(box, admitted):
+                            while progress.can_begin:
+                                await self._test(box, admitted, progress)
+                except SandboxBroken as error:
+                    if not progress.goes_on(error):  # the owner of the submission raises it
+                        return
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(helpers):
+                group.create_task(one())
+
+    async def _compile(self, box: Box, admitted: Admitted, progress: Progress) -> None:
+        try:
+            compilation = await compile_submission(
                 box,
                 admitted,
                 artifact_bytes=self._settings.artifact_kib * 1024,
                 output_bytes=_COMPILE_OUTPUT_BYTES,
             )
-            progress.faults.clear()
-        if compilation.artifact is None:
-            failed = Verdict(Status.COMPILATION_ERROR, Cause.COMPILE, compilation.failure)
-            return Judged(failed, compilation.output, ())
-        artifact = compilation.artifact
-        command = run_command(admitted, artifact, open_files=self._open_files)
-        floor_kib = memory_floor_kib(command, self._sandbox)
-        while True:
-            if progress.reports:  # the output of many runs would fill the daemon's memory
-                progress.reports[-1] = progress.reports[-1].without_streams()
-            progress.reports.append(await run_artifact(box, artifact, command))
-            progress.faults.clear()
-            decided = await _verdict(progress.reports[-1], admitted, floor_kib)
-            is_last = len(progress.reports) == admitted.limits.number_of_runs
-            if is_last or decided.status is not Status.ACCEPTED:
-                return Judged(decided, compilation.output, progress.reports)
+        except SandboxBroken as error:
+            progress.compiling_broke_off(error)
+            raise
+        progress.compiled(compilation)
+
+    async def _test(self, box: Box, admitted: Admitted, progress: Progress) -> None:
+        index = progress.plan.begin()
+        test = admitted.tests[index]
+        try:
+            outcome = await run_test(box, progress.artifact, admitted, test, open_files=self._open_files)
+        except BaseException as error:
+            progress.broke_off(index, error)
+            raise
+        progress.record(index, outcome)
 
     async def version(self, language: Language) -> str | None:
         """Return the version of a compiler or interpreter, or None if it is unknown; it is asked for once."""
@@ -195,25 +191,3 @@ class Judge:
     ) -> Result:
         """Return the result of a message that is not judged."""
         return unjudged_result(submission_id, verdict, self.identity(None), problems, metadata)
-
-
-def _sandbox_broken(compilation: Compilation | None, error: SandboxBroken) -> Judged:
-    """Return the verdict on a program, or a compiler, that made one working box after the other fail."""
-    if compilation is None:
-        message = f"The compiler breaks its sandbox: {error}."
-        return Judged(Verdict(Status.COMPILATION_ERROR, Cause.SANDBOX, message), Captured(), ())
-    message = f"The program breaks its sandbox: {error}."
-    return Judged(Verdict(Status.RUNTIME_ERROR_OTHER, Cause.SANDBOX, message), compilation.output, ())
-
-
-async def _verdict(report: Report, admitted: Admitted, floor_kib: int) -> Verdict:
-    expected = admitted.submission.expected_output
-    decide = partial(
-        verdict,
-        report,
-        admitted.limits,
-        expected,
-        memory_floor_kib=floor_kib,
-        out_of_memory=admitted.language.out_of_memory,
-    )
-    return await offload(decide, len(report.stdout.data) + len(expected or b""))

@@ -63,7 +63,11 @@ async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
             open_pool(sandbox, numbers, retire_s=settings.sandbox.retire_s) as pool,
         ):
             judge = Judge(
-                pool=pool, sandbox=sandbox, settings=settings.judge, open_files=settings.sandbox.open_files
+                pool=pool,
+                sandbox=sandbox,
+                settings=settings.judge,
+                open_files=settings.sandbox.open_files,
+                result_bytes=settings.limits.result_bytes,
             )
             yield Judgehost(admission, judge, registry, pool, sandbox, egress)
 

@@ -2,47 +2,60 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypedDict, TypeVar
 
 from verdictd.contract.codec import Text, to_text
 from verdictd.contract.result import (
     STATUS_IDS,
+    Cause,
+    Encoding,
     LanguageUsed,
     Result,
     Runs,
     Spread,
     Status,
+    TestResult,
     WorkerIdentity,
 )
 from verdictd.errors import Problem
 from verdictd.judging.admission import Admitted
+from verdictd.judging.scoring import Plan, TestOutcome
 from verdictd.judging.verdicts import Verdict
 from verdictd.sandbox.model import Captured, Report
+
+T = TypeVar("T", int, float)
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The verdict, the compiler's output, and every run that was made; only the last one has its streams."""
+    """The compiler's output, the outcome that decides the submission, and what its tests came to."""
 
-    verdict: Verdict
     compile_output: Captured
-    reports: Sequence[Report]
+    deciding: TestOutcome
+    plan: Plan
 
 
-@dataclass(frozen=True, slots=True)
-class RunOutcome:
-    """The part of a result that comes from running the program; the defaults are those of no run at all."""
+class _Outcome(TypedDict):
+    """The fields that the result of a submission and those of its tests have in common."""
 
-    stdout: Text = field(default_factory=Text)
-    stderr: Text = field(default_factory=Text)
-    exit_code: int | None = None
-    exit_signal: int | None = None
-    time_s: float | None = None
-    wall_time_s: float | None = None
-    memory_kib: int | None = None
-    runs: Runs | None = None
+    status: Status
+    status_id: int
+    message: str
+    cause: Cause | None
+    stdout: str
+    stdout_encoding: Encoding
+    stdout_truncated: bool
+    stderr: str
+    stderr_encoding: Encoding
+    stderr_truncated: bool
+    exit_code: int | None
+    exit_signal: int | None
+    time: float | None
+    wall_time: float | None
+    memory: int | None
+    runs: Runs | None
 
 
 def judged_result(
@@ -54,29 +67,24 @@ def judged_result(
     started_at: datetime,
 ) -> Result:
     """Return the result of a submission that was judged."""
-    compile_output = _text(judged.compile_output)
-    run = _run_outcome(judged)
+    compile_output, plan = _text(judged.compile_output), judged.plan
+    outcome = _outcome(judged.deciding)
+    tests: tuple[TestResult, ...] = ()
+    if admitted.submission.tests is not None:
+        tests = tuple(_test_result(plan, index) for index in range(len(plan.tests)))
+        outcome["time"] = _greatest([test.time for test in tests])
+        outcome["wall_time"] = _greatest([test.wall_time for test in tests])
+        outcome["memory"] = _greatest([test.memory for test in tests])
     return Result(
         id=admitted.submission.id,
-        status=judged.verdict.status,
-        status_id=STATUS_IDS[judged.verdict.status],
-        message=judged.verdict.message,
-        cause=judged.verdict.cause,
-        stdout=run.stdout.text,
-        stdout_encoding=run.stdout.encoding,
-        stdout_truncated=run.stdout.truncated,
-        stderr=run.stderr.text,
-        stderr_encoding=run.stderr.encoding,
-        stderr_truncated=run.stderr.truncated,
+        **outcome,
         compile_output=compile_output.text,
         compile_output_encoding=compile_output.encoding,
         compile_output_truncated=compile_output.truncated,
-        exit_code=run.exit_code,
-        exit_signal=run.exit_signal,
-        time=run.time_s,
-        wall_time=run.wall_time_s,
-        memory=run.memory_kib,
-        runs=run.runs,
+        tests=tests,
+        groups=tuple(plan.groups()) if tests else (),
+        points=plan.points(),
+        max_points=plan.max_points(),
         started_at=started_at,
         finished_at=datetime.now(UTC),
         language=language,
@@ -109,22 +117,45 @@ def unjudged_result(
     )
 
 
-def _run_outcome(judged: Judged) -> RunOutcome:
+def _test_result(plan: Plan, index: int) -> TestResult:
+    outcome = plan.outcomes[index]
+    if outcome is None:
+        raise RuntimeError(f"test {index} has no outcome")
+    return TestResult(**_outcome(outcome), name=plan.tests[index].name, points=plan.test_points(index))
+
+
+def _outcome(outcome: TestOutcome) -> _Outcome:
     """Return the figures of the run that failed, or the means over the runs that were all accepted."""
-    if not judged.reports:
-        return RunOutcome()
-    last = judged.reports[-1]
-    counted = judged.reports if judged.verdict.status is Status.ACCEPTED else [last]
-    return RunOutcome(
-        stdout=_text(last.stdout),
-        stderr=_text(last.stderr),
-        exit_code=last.exit_code,
-        exit_signal=last.signal,
-        time_s=round(statistics.fmean(report.cpu_time_s for report in counted), 6),
-        wall_time_s=round(statistics.fmean(report.wall_time_s for report in counted), 6),
-        memory_kib=round(statistics.fmean(report.memory_kib for report in counted)),
+    decided, reports = outcome.verdict, outcome.reports
+    last = reports[-1] if reports else None
+    counted = reports if decided.status is Status.ACCEPTED else reports[-1:]
+    stdout, stderr = (_text(last.stdout), _text(last.stderr)) if last else (Text(), Text())
+    return _Outcome(
+        status=decided.status,
+        status_id=STATUS_IDS[decided.status],
+        message=decided.message,
+        cause=decided.cause,
+        stdout=stdout.text,
+        stdout_encoding=stdout.encoding,
+        stdout_truncated=stdout.truncated,
+        stderr=stderr.text,
+        stderr_encoding=stderr.encoding,
+        stderr_truncated=stderr.truncated,
+        exit_code=last.exit_code if last else None,
+        exit_signal=last.signal if last else None,
+        time=_mean([report.cpu_time_s for report in counted]),
+        wall_time=_mean([report.wall_time_s for report in counted]),
+        memory=round(statistics.fmean(report.memory_kib for report in counted)) if counted else None,
         runs=_runs(counted) if len(counted) > 1 else None,
     )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return round(statistics.fmean(values), 6) if values else None
+
+
+def _greatest(values: Sequence[T | None]) -> T | None:
+    return max((value for value in values if value is not None), default=None)
 
 
 def _text(captured: Captured) -> Text:

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from contextvars import Context
 from enum import StrEnum
 from pathlib import Path
@@ -82,6 +82,8 @@ class BoxPool:
         self._tasks = tasks
         self._retire_s = retire_s
         self._free: deque[Box] = deque()
+        self._wanting = 0
+        self._borrowed: list[asyncio.Timeout] = []
         self._states = {box.number: BoxState.RESETTING for box in boxes}
         self._available = asyncio.Condition()
         """Notified when `lease` may go on: a box is free, none is usable any more, or the pool drains."""
@@ -115,16 +117,48 @@ class BoxPool:
         sandbox cannot even be started.
         """
         async with self._available:
-            with metrics.STAGES.labels(metrics.Stage.WAIT).time():
-                await self._available.wait_for(lambda: self._free or self._draining or not self.usable)
+            self._wanting += 1
+            if not self._free and self._borrowed:
+                self._borrowed.pop().reschedule(0)  # which is now
+            try:
+                with metrics.STAGES.labels(metrics.Stage.WAIT).time():
+                    await self._available.wait_for(lambda: self._free or self._draining or not self.usable)
+            finally:
+                self._wanting -= 1
             if self._draining:
                 raise Draining
             if not self._free:
                 raise SandboxUnusable("no box is usable", FaultKind.MANAGE)
             box = self._free.popleft()
+        async with self._leased(box):
+            yield box
+
+    @asynccontextmanager
+    async def borrow(self) -> AsyncIterator[Box]:
+        """Wait for a box that nobody else wants, and lease it; faults are treated as by `lease`.
+
+        The block is cancelled, and ends without an error, as soon as somebody waits for a box.
+        """
+        async with self._available:
+            await self._available.wait_for(lambda: len(self._free) > self._wanting)
+            box = self._free.popleft()
+        try:
+            async with self._leased(box), asyncio.timeout(None) as lent:
+                self._borrowed.append(lent)
+                try:
+                    yield box
+                finally:
+                    with suppress(ValueError):  # asked for already
+                        self._borrowed.remove(lent)
+        except TimeoutError:
+            if not lent.expired():
+                raise
+
+    @asynccontextmanager
+    async def _leased(self, box: Box) -> AsyncIterator[None]:
         self._states[box.number] = BoxState.LEASED
         try:
-            yield box
+            yield
         except SandboxBroken as error:
             metrics.SANDBOX_FAULTS.labels(error.kind).inc()
             self._states[box.number] = BoxState.RESETTING
@@ -187,7 +221,7 @@ class BoxPool:
         self._states[box.number] = BoxState.FREE
         async with self._available:
             self._free.append(box)
-            self._available.notify()
+            self._available.notify_all()
         self.changed.set()
 
     def _retire(self, box: Box, error: SandboxBroken) -> None:

@@ -139,6 +139,7 @@ def _worker(settings: Settings, host: Judgehost, publisher: Publisher, history: 
         callbacks=Jobs(publisher, settings.callbacks),
         changed=host.pool.changed,
         # It is answered before RabbitMQ gives it up by itself.
+        ack_timeout_s=settings.broker.ack_timeout_s,
         excuses=settings.broker.delivery_limit - settings.judge.max_attempts,
         recent=Recent(
             size_bytes=settings.service.remembered_bytes,

@@ -36,12 +36,16 @@ _EXCUSED = 1_000  # submissions
 log = structlog.get_logger()
 
 
+class _TooLate(Exception):
+    """RabbitMQ would not wait until the submission has been judged."""
+
+
 class Worker:
     """Turns deliveries into replies.
 
     State: the submissions in flight, recent results, and how often each submission was requeued because this
-    host could not run any: up to `excuses` of those deliveries do not count as attempts. A delivery that has
-    cost a box counts.
+    host could not run any, or had no time for it: up to `excuses` of those deliveries do not count as
+    attempts. A delivery that has cost a box counts.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Worker:
         history: History,
         callbacks: Jobs | None = None,
         changed: asyncio.Event | None = None,
+        ack_timeout_s: float,
         excuses: int = 0,
         fault_pause_s: float = FAULT_PAUSE_S,
     ) -> None:
@@ -67,6 +72,7 @@ class Worker:
         self._recent = recent
         self._history = history
         self._callbacks = callbacks
+        self._ack_timeout_s = ack_timeout_s
         self._excuses = excuses
         self._fault_pause_s = fault_pause_s
         self._in_work = KeyedLock(changed)
@@ -79,14 +85,13 @@ class Worker:
 
     async def handle(self, delivery: Delivery) -> Settlement:
         """Judge and reply; return the settlement of the delivery."""
-        received_at = datetime.now(UTC)
         if delivery.redelivered:
             metrics.REDELIVERIES.inc()
         try:
             delivery = await opened(delivery, self._model.limits.message_bytes)
             admitted = await self._admit(delivery)
         except InvalidSubmission as error:
-            return await self._refuse(delivery, error.problems, received_at)
+            return await self._refuse(delivery, error.problems)
         submission = admitted.submission
         structlog.contextvars.bind_contextvars(id=submission.id)
         digest = await offload(partial(_digest, delivery.body), len(delivery.body))
@@ -101,18 +106,23 @@ class Worker:
                 await asyncio.sleep(self._fault_pause_s)
                 # If it has cost a box, it counts, whoever else is unusable: it may have cost the others too.
                 if isinstance(error, SandboxUnusable):
-                    self._excused[key] = self._excused.get(key, 0) + 1
+                    self._excuse(key)
+                return Settlement.REQUEUE
+            except _TooLate:
+                self._excuse(key)
+                log.warning(
+                    "submission.waited_too_long", attempt=delivery.attempt, needs_s=admitted.timeout_s
+                )
                 return Settlement.REQUEUE
             given_up = told.status is Status.INTERNAL_ERROR
             wanted = Settlement.DEAD_LETTER if given_up else Settlement.ACK
             job = _job(submission, delivery, digest)
             if not given_up:
                 self._recent.add(key, body)
-            return await self._answer(delivery, told, body, received_at, wanted, key=key, job=job)
+            return await self._answer(delivery, told, body, wanted, key=key, job=job)
 
     async def answer_given_up(self, delivery: Delivery) -> Settlement:
         """Answer what RabbitMQ gave up by itself, if nobody here has; it is dead-lettered then."""
-        received_at = datetime.now(UTC)
         reason = given_up_reason(delivery.headers)
         if reason is None:
             return Settlement.DEAD_LETTER
@@ -120,7 +130,7 @@ class Worker:
             delivery = await opened(delivery, self._model.limits.message_bytes)
             submission = (await self._admit(delivery)).submission
         except InvalidSubmission as error:
-            return await self._refuse(delivery, error.problems, received_at)
+            return await self._refuse(delivery, error.problems)
         digest = await offload(partial(_digest, delivery.body), len(delivery.body))
         key = (submission.id, digest)
         async with self._in_work.hold(key):
@@ -131,16 +141,14 @@ class Worker:
             result = self._judge.unjudged(submission.id, given_up, metadata=submission.metadata)
             told, body = await self._encode(result, delivery)
             job = _job(submission, delivery, digest)
-            return await self._answer(delivery, told, body, received_at, Settlement.DEAD_LETTER, job=job)
+            return await self._answer(delivery, told, body, Settlement.DEAD_LETTER, job=job)
 
-    async def _refuse(
-        self, delivery: Delivery, problems: Sequence[Problem], received_at: datetime
-    ) -> Settlement:
+    async def _refuse(self, delivery: Delivery, problems: Sequence[Problem]) -> Settlement:
         metrics.INVALID_SUBMISSIONS.labels(metrics.Origin.AMQP).inc()
         peek = partial(peek_id, delivery.body, delivery.message_id)
         submission_id = await offload(peek, len(delivery.body))
         told, body = await self._encode(self._judge.unjudged(submission_id, INVALID, problems), delivery)
-        return await self._answer(delivery, told, body, received_at, Settlement.DEAD_LETTER)
+        return await self._answer(delivery, told, body, Settlement.DEAD_LETTER)
 
     async def _admit(self, delivery: Delivery) -> Admitted:
         refused = self._replies.problem(delivery.reply_to)
@@ -161,11 +169,17 @@ class Worker:
             submission = admitted.submission
             given_up = internal_error(f"Gave up after {attempts - 1} attempts.")
             return self._judge.unjudged(submission.id, given_up, metadata=submission.metadata)
+        waited_s = (datetime.now(UTC) - delivery.received_at).total_seconds()
+        if waited_s + admitted.timeout_s > self._ack_timeout_s:
+            raise _TooLate
         result = await self._judge.judge(admitted)
         if self._recent.has_other(key):
             message = f"{result.message} The id was used before, with another body."
             result = result.model_copy(update={"message": message})
         return result
+
+    def _excuse(self, key: Key) -> None:
+        self._excused[key] = self._excused.get(key, 0) + 1
 
     async def _encode(self, result: Result, delivery: Delivery) -> tuple[Result, bytes]:
         """Return the result without its texts, which may be large, and its bytes with them."""
@@ -189,7 +203,6 @@ class Worker:
         delivery: Delivery,
         result: Result,
         body: bytes,
-        received_at: datetime,
         settlement: Settlement,
         *,
         key: Key | None = None,
@@ -213,7 +226,7 @@ class Worker:
         else:
             self._history.add(result)
             _count(result)
-        _log(result, settlement, (datetime.now(UTC) - received_at).total_seconds())
+        _log(result, settlement, (datetime.now(UTC) - delivery.received_at).total_seconds())
         return settlement
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from verdictd.contract.submission import Submission
-from verdictd.judging.admission import Admitted
+from verdictd.judging.admission import Admitted, admitted_tests
 from verdictd.judging.execution import Artifact, memory_floor_kib, repeat_if_disturbed, run_command
 from verdictd.judging.languages import Language
 from verdictd.sandbox.model import Captured, Command, Ending, Report, Sandbox
@@ -28,8 +28,9 @@ def command(
         name="script", source_file="main.sh", run_cmd=("/bin/sh", "main.sh"), address_space=address_space
     )
     sandbox = Sandbox(("isolate",), "isolate", "2.6", control_groups, Path("/"), resident_floor_kib=7)
-    admitted = Admitted(submission, language, submission.effective_limits())
-    return run_command(admitted, Artifact(()), open_files=64), sandbox
+    tests = admitted_tests(submission)
+    admitted = Admitted(submission, language, submission.effective_limits(), tests, timeout_s=60)
+    return run_command(admitted, tests[0], Artifact(()), open_files=64), sandbox
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,170 @@
+"""The steps of one submission: what is done, what may begin, and what to do about faults of the sandbox."""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import structlog
+
+from verdictd.contract.codec import fair_share
+from verdictd.contract.result import Cause, Status
+from verdictd.contract.submission import ReturnOutput
+from verdictd.errors import FaultKind, SandboxBroken
+from verdictd.judging.admission import Admitted
+from verdictd.judging.compile import Compilation
+from verdictd.judging.execution import Artifact
+from verdictd.judging.results import Judged
+from verdictd.judging.scoring import NOT_BUILT, Plan, TestOutcome
+from verdictd.judging.verdicts import Verdict
+from verdictd.sandbox.model import BoxId, Captured
+
+_BEGINNINGS = 3
+"""Boxes in which a compilation or a test is begun, before the submission goes back to the queue."""
+_BEGUN_AGAIN = frozenset(FaultKind) - {FaultKind.DEADLINE, FaultKind.FILES}
+_COMPILING = -1  # in place of the index of a test
+
+log = structlog.get_logger()
+
+
+class Progress:
+    """State of a submission that is judged, in whatever boxes.
+
+    `started_at`: the time at which it had its first box. `box`: the last one that was its own. At most
+    `kept_bytes` of output are kept: of many tests, the longest are cut.
+    """
+
+    def __init__(self, admitted: Admitted, *, kept_bytes: int) -> None:
+        self.plan = Plan(admitted)
+        self.started_at = datetime.now(UTC)
+        self.box: BoxId | None = None
+        self.compilation: Compilation | None = None
+        self._returned = admitted.submission.return_output or (
+            ReturnOutput.ALL if len(admitted.tests) == 1 else ReturnOutput.FAILED
+        )
+        self._kept_bytes = kept_bytes
+        self._faults: dict[int, list[SandboxBroken]] = defaultdict(list)
+        self._failed_to_compile: Verdict | None = None
+        self._fatal: SandboxBroken | None = None
+        self._changed = asyncio.Event()
+
+    @property
+    def finished(self) -> bool:
+        """True once all is decided."""
+        return self.plan.finished
+
+    @property
+    def artifact(self) -> Artifact:
+        """The compiled program."""
+        if self.compilation is None or self.compilation.artifact is None:
+            raise RuntimeError("there is no program to run")
+        return self.compilation.artifact
+
+    def enter(self, box: BoxId) -> None:
+        """Note the box that the submission has now."""
+        if self.box is None:
+            self.started_at = datetime.now(UTC)
+        self.box = box
+
+    def compiled(self, compilation: Compilation) -> None:
+        """Note the artifact, or that there is none."""
+        self.compilation = compilation
+        if compilation.artifact is None:
+            self._not_built(Verdict(Status.COMPILATION_ERROR, Cause.COMPILE, compilation.failure))
+
+    def _not_built(self, verdict: Verdict) -> None:
+        self._failed_to_compile = verdict
+        self.plan.skip_all(NOT_BUILT)
+
+    async def more(self) -> bool:
+        """Wait until a test can begin; return False once all are decided.
+
+        Raises the SandboxBroken after which none can begin any more.
+        """
+        while not self.can_begin and not self.finished:  # in this order: what need not begin is skipped
+            if self._fatal is not None:
+                raise self._fatal
+            self._changed.clear()
+            await self._changed.wait()
+        return not self.finished
+
+    @property
+    def can_begin(self) -> bool:
+        """True if a test can begin now."""
+        return self._fatal is None and self.plan.ready() is not None
+
+    def record(self, index: int, outcome: TestOutcome) -> None:
+        """Note what a test came to."""
+        accepted = outcome.verdict.status is Status.ACCEPTED
+        if self._returned is ReturnOutput.NONE or (accepted and self._returned is ReturnOutput.FAILED):
+            outcome = outcome.without_streams()
+        self.plan.record(index, outcome)
+        self._cut_output()
+        self._changed.set()
+
+    def _cut_output(self) -> None:
+        """Cut the longest outputs while all together are more than a result can hold."""
+        kept = [outcome for outcome in self.plan.outcomes if outcome is not None and outcome.reports]
+        if len(kept) < 2:
+            return
+        lasts = [outcome.reports[-1] for outcome in kept]
+        sizes = [len(stream.data) for last in lasts for stream in (last.stdout, last.stderr)]
+        if sum(sizes) <= self._kept_bytes:
+            return
+        share = fair_share(sizes, self._kept_bytes)
+        for index, outcome in enumerate(self.plan.outcomes):
+            if outcome is not None and outcome.reports:
+                last = outcome.reports[-1]
+                cut = replace(last, stdout=_cut(last.stdout, share), stderr=_cut(last.stderr, share))
+                self.plan.outcomes[index] = replace(outcome, reports=(*outcome.reports[:-1], cut))
+
+    def broke_off(self, index: int, error: BaseException) -> None:
+        """Note that a test has not come to its end."""
+        self.plan.give_back(index)
+        if isinstance(error, SandboxBroken):
+            self._faults[index].append(error)
+        self._changed.set()
+
+    def compiling_broke_off(self, error: SandboxBroken) -> None:
+        """Note that compiling has not come to its end."""
+        self._faults[_COMPILING].append(error)
+
+    def goes_on(self, error: SandboxBroken) -> bool:
+        """Return True if the step that the sandbox broke off is begun again, or is decided by that.
+
+        A program, or a compiler, that makes one working box after the other fail gets a verdict for it.
+        """
+        step, faults = next(
+            ((step, faults) for step, faults in self._faults.items() if error in faults), (_COMPILING, [])
+        )
+        if not faults or not error.box_works or error.kind not in _BEGUN_AGAIN or self._fatal is not None:
+            self._fatal = error
+            self._changed.set()
+            return False
+        if len(faults) < _BEGINNINGS:
+            log.warning("run.begun_again", kind=error.kind, error=str(error))
+        elif all(fault.kind is FaultKind.PROGRAM for fault in faults):
+            self._blame(step, error)
+        else:
+            self._fatal = error
+        self._changed.set()
+        return self._fatal is None
+
+    def _blame(self, step: int, error: SandboxBroken) -> None:
+        if step == _COMPILING:
+            message = f"The compiler breaks its sandbox: {error}."
+            self._not_built(Verdict(Status.COMPILATION_ERROR, Cause.SANDBOX, message))
+        else:
+            message = f"The program breaks its sandbox: {error}."
+            self.plan.decide(step, TestOutcome(Verdict(Status.RUNTIME_ERROR_OTHER, Cause.SANDBOX, message)))
+
+    def judged(self) -> Judged:
+        """Return what the submission came to."""
+        output = self.compilation.output if self.compilation is not None else Captured()
+        if self._failed_to_compile is not None:
+            return Judged(output, TestOutcome(self._failed_to_compile), self.plan)
+        return Judged(output, self.plan.deciding(), self.plan)
+
+
+def _cut(stream: Captured, length: int) -> Captured:
+    return stream if len(stream.data) <= length else Captured(stream.data[:length], truncated=True)
