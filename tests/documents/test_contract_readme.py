@@ -17,6 +17,7 @@ from verdictd.settings import Settings
 
 TEXT = (Path(__file__).parents[2] / "schemas" / "README.md").read_text()
 SUBMISSION = schemas()["submission.schema.json"]
+RESULT = schemas()["result.schema.json"]
 UNITS = {"s": "seconds", "KiB": "KiB"}
 
 
@@ -50,6 +51,8 @@ SIZES = {
     "callback_url": f"{LIMITS.callback_url_length} characters",
     "metadata": size(LIMITS.metadata_bytes),
     "language": f"{SUBMISSION['properties']['language']['maxLength']} characters",
+    "tests": f"{LIMITS.tests}",
+    "groups": f"{LIMITS.groups}",
     "id": "1 to 128 of `A-Z a-z 0-9 . _ : -`",
 }
 
@@ -92,8 +95,27 @@ def test_table_has_every_field_of_a_file() -> None:
 
 
 def test_table_has_every_field_of_a_result() -> None:
-    """In the order of the code."""
+    """In the order of the message."""
     assert list(Result.model_fields) == list(table("Fields of a result"))
+
+
+@pytest.mark.parametrize(("heading", "name"), [("Tests", "Test"), ("Groups and points", "Group")])
+def test_table_has_every_field_of_a_test_and_of_a_group(heading: str, name: str) -> None:
+    """In the order of the code, and says which ones are required."""
+    schema, rows = SUBMISSION["$defs"][name], table(heading)
+
+    assert list(schema["properties"]) == list(rows)
+    assert schema.get("required", []) == [
+        field for field, row in rows.items() if row["default"] == "required"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("heading", "name"), [("Outcome of a test", "TestResult"), ("Outcome of a group", "GroupResult")]
+)
+def test_table_has_every_field_of_an_outcome(heading: str, name: str) -> None:
+    """Those that a submission has too are named in the text."""
+    assert set(RESULT["$defs"][name]["properties"]) - set(RESULT["properties"]) <= set(table(heading))
 
 
 def test_table_has_every_status_with_its_number() -> None:

@@ -119,7 +119,7 @@ def encode(result: Result, max_bytes: int) -> bytes:
 
     Everything else is small: `decode` and `Limits` bound it.
     """
-    document = {"id": result.id} | result.model_dump(mode="json")
+    document = result.model_dump(mode="json")
     texts = [(document, name) for name in TEXTS]
     texts += [(test, name) for test in document["tests"] for name in TEXTS if name in test]
     lengths = [len(part[name]) for part, name in texts]

@@ -111,6 +111,18 @@ class WorkerIdentity(Wire):
 Encoding = Literal["utf-8", "base64"]
 
 
+class Identified(Wire):
+    """Base of what has the id of a submission, before all its other fields."""
+
+    id: str = Field(description="The id of the submission.")
+
+
+class Named(Wire):
+    """Base of what has a name, before all its other fields."""
+
+    name: str = Field(description="Name of the test or group; the number of a test, from 1, that has none.")
+
+
 class Outcome(Wire):
     """The part of a result that a submission and each of its tests have."""
 
@@ -148,19 +160,17 @@ class Outcome(Wire):
     )
 
 
-class TestResult(Outcome):
+class TestResult(Outcome, Named):
     """The outcome of one test."""
 
     __test__: ClassVar[bool] = False  # nothing that pytest could collect
 
-    name: str = Field(description="Name of the test; its number, from 1, if it has none.")
     points: float | None = Field(default=None, description="Points; null if the test itself has none.")
 
 
-class GroupResult(Wire):
+class GroupResult(Named):
     """The outcome of one group of tests."""
 
-    name: str = Field(description="Name of the group.")
     status: Status = Field(
         description="That of its first test that is not accepted; skipped if only skipped ones are not."
     )
@@ -168,10 +178,9 @@ class GroupResult(Wire):
     max_points: float | None = Field(description="Points of a group that is full.")
 
 
-class Result(Outcome):
+class Result(Outcome, Identified):
     """The answer to one submission."""
 
-    id: str = Field(description="The id of the submission.")
     compile_output: str = Field(default="", description="Output of the compiler.")
     compile_output_encoding: Encoding = Field(
         default="utf-8", description="base64 if the bytes are not UTF-8."

@@ -147,6 +147,13 @@ class Submission(Received):
         check_bytes(len(content or b""), getattr(cls.limits, f"{info.field_name}_bytes"))
         return content
 
+    @field_validator("tests")
+    @classmethod
+    def _tests(cls, tests: tuple[Test, ...] | None) -> tuple[Test, ...] | None:
+        if tests == ():
+            raise ValueError("must have at least one test")
+        return tests
+
     @field_validator("additional_files", mode="plain")
     @classmethod
     def _additional_files(cls, value: object) -> tuple[File, ...]:

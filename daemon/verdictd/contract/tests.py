@@ -112,16 +112,13 @@ def test_name(test: Test, index: int) -> str:
 def problems(
     tests: Sequence[Test] | None, groups: Sequence[Group], given: Collection[str]
 ) -> Iterator[Problem]:
-    """Yield what is wrong between the tests, the groups, and the other fields that were `given`."""
+    """Yield what is wrong between the tests, the groups, and the `given` fields for a single run."""
     if tests is None:
         if groups:
             yield Problem("/groups", "needs tests")
         return
-    if not tests:
-        yield Problem("/tests", "must have at least one test")
-    for name in ("stdin", "expected_output"):
-        if name in given:
-            yield Problem(f"/{name}", "each of the tests has its own; give one or the other")
+    for name in given:
+        yield Problem(f"/{name}", "each of the tests has its own; give one or the other")
     yield from _taken((test_name(test, index) for index, test in enumerate(tests)), "/tests/{}/name")
     yield from _taken((group.name for group in groups), "/groups/{}/name")
     if groups:

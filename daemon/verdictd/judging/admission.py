@@ -75,7 +75,10 @@ class Admission:
 
     def _problems(self, admitted: Admitted) -> Iterator[Problem]:
         submission, language = admitted.submission, admitted.language
-        yield from tests.problems(submission.tests, submission.groups, submission.model_fields_set)
+        single = [
+            name for name in ("stdin", "expected_output") if getattr(submission, name) not in {None, b""}
+        ]
+        yield from tests.problems(submission.tests, submission.groups, single)
         option = refused_option(language, submission.compiler_options)
         if option is not None:
             yield Problem("/compiler_options", f"{option!r} is not an allowed option for {language.name}")
