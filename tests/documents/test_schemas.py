@@ -110,6 +110,13 @@ def test_there_is_a_submission_with_every_field() -> None:
         {"additional_files": [{"name": "a"}]},
         {"additional_files": [{"name": "a", "content": "", "x": 1}]},
         {"additional_files": [{"name": "a", "content": "", "encoding": "hex"}]},
+        {"checker": "lines"},
+        {"checker": {}},
+        {"checker": {"type": "other"}},
+        {"checker": {"type": "lines", "case_sensitive": True}},
+        {"checker": {"type": "tokens", "case_sensitive": 1}},
+        {"checker": {"type": "floats", "absolute": -1}},
+        {"checker": {"type": "floats", "relative": 1e10}},
         {"callback_url": "ftp://a/"},
         {"callback_url": "http://" + "a" * 2_048},
         {"metadata": []},
@@ -132,6 +139,10 @@ FILES = st.lists(
     max_size=3,
 )
 NUMBERS = st.integers(-1, 5_000) | st.floats(0, 70) | st.none()
+CHECKERS = st.fixed_dictionaries(
+    {"type": st.sampled_from(["lines", "exact", "tokens", "floats", "unordered_lines", "x"])},
+    optional={"absolute": NUMBERS, "relative": NUMBERS, "case_sensitive": st.booleans() | st.none()},
+)
 FIELDS = st.fixed_dictionaries(
     {},
     optional={
@@ -140,6 +151,7 @@ FIELDS = st.fixed_dictionaries(
         "expected_output": CONTENTS | st.none(),
         "compiler_options": WORDS | st.none(),
         "additional_files": FILES | st.none(),
+        "checker": CHECKERS | st.none(),
         "cpu_time_limit": NUMBERS,
         "wall_time_limit": NUMBERS,
         "memory_limit": NUMBERS,

@@ -5,18 +5,17 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import structlog
 from pydantic import AwareDatetime
 
 from verdictd import __version__
-from verdictd.concurrency import offload
 from verdictd.contract.result import Cause, LanguageUsed, Result, Status, WorkerIdentity
 from verdictd.errors import FaultKind, Problem, SandboxBroken
 from verdictd.judging import languages
 from verdictd.judging.admission import Admitted
+from verdictd.judging.checkers.check import check
 from verdictd.judging.compile import Compilation, compile_submission
 from verdictd.judging.execution import memory_floor_kib, run_artifact, run_command
 from verdictd.judging.languages import Language
@@ -207,13 +206,13 @@ def _sandbox_broken(compilation: Compilation | None, error: SandboxBroken) -> Ju
 
 
 async def _verdict(report: Report, admitted: Admitted, floor_kib: int) -> Verdict:
-    expected = admitted.submission.expected_output
-    decide = partial(
-        verdict,
+    decided = verdict(
         report,
         admitted.limits,
-        expected,
         memory_floor_kib=floor_kib,
         out_of_memory=admitted.language.out_of_memory,
     )
-    return await offload(decide, len(report.stdout.data) + len(expected or b""))
+    submission = admitted.submission
+    if decided.status is not Status.ACCEPTED or submission.expected_output is None:
+        return decided
+    return (await check(submission.checker, report.stdout.data, submission.expected_output)).verdict
