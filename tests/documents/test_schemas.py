@@ -110,6 +110,13 @@ def test_there_is_a_submission_with_every_field() -> None:
         {"additional_files": [{"name": "a"}]},
         {"additional_files": [{"name": "a", "content": "", "x": 1}]},
         {"additional_files": [{"name": "a", "content": "", "encoding": "hex"}]},
+        {"checker": "lines"},
+        {"checker": {}},
+        {"checker": {"type": "other"}},
+        {"checker": {"type": "lines", "case_sensitive": True}},
+        {"checker": {"type": "tokens", "case_sensitive": 1}},
+        {"checker": {"type": "floats", "absolute": -1}},
+        {"checker": {"type": "floats", "relative": 1e10}},
         {"callback_url": "ftp://a/"},
         {"callback_url": "http://" + "a" * 2_048},
         {"metadata": []},
@@ -150,6 +157,10 @@ TESTS = st.fixed_dictionaries(
         "points": NUMBERS,
     },
 )
+CHECKERS = st.fixed_dictionaries(
+    {"type": st.sampled_from(["lines", "exact", "tokens", "floats", "unordered_lines", "x"])},
+    optional={"absolute": NUMBERS, "relative": NUMBERS, "case_sensitive": st.booleans() | st.none()},
+)
 FIELDS = st.fixed_dictionaries(
     {},
     optional={
@@ -159,6 +170,7 @@ FIELDS = st.fixed_dictionaries(
         "compiler_options": WORDS | st.none(),
         "additional_files": FILES | st.none(),
         "tests": st.lists(TESTS, max_size=2) | st.none(),
+        "checker": CHECKERS | st.none(),
         "cpu_time_limit": NUMBERS,
         "wall_time_limit": NUMBERS,
         "memory_limit": NUMBERS,

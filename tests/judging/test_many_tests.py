@@ -16,7 +16,7 @@ DOUBLE = "print(2 * int(input()))"
 """Right for every number, but for what a test says."""
 
 
-def tests(*numbers: int, **fields: Any) -> list[dict[str, Any]]:
+def doubled(*numbers: int, **fields: Any) -> list[dict[str, Any]]:
     return [{"stdin": str(number), "expected_output": str(2 * number), **fields} for number in numbers]
 
 
@@ -27,7 +27,7 @@ def statuses(result: Result) -> list[Status]:
 async def test_each_test_has_its_own_input_and_verdict(judge: Judge) -> None:
     """Figures of the whole are the greatest; the deciding test gives status, message and output."""
     wrong = {"name": "wrong", "stdin": "4", "expected_output": "9", "points": 0.5}
-    result = await judge("python", DOUBLE, tests=[*tests(1, 2, points=0.25), wrong])
+    result = await judge("python", DOUBLE, tests=[*doubled(1, 2, points=0.25), wrong])
 
     assert (Status.WRONG_ANSWER, "8\n") == (result.status, result.stdout)
     assert [("1", 0.25), ("2", 0.25), ("wrong", 0)] == [(test.name, test.points) for test in result.tests]
@@ -97,7 +97,7 @@ async def test_test_may_have_its_own_limits_and_arguments(judge: Judge) -> None:
 
 async def test_tests_after_a_failure_are_skipped(judge: Judge) -> None:
     """Without points nothing more can change."""
-    result = await judge("python", "print(1)", tests=tests(0, 1, 2))
+    result = await judge("python", "print(1)", tests=doubled(0, 1, 2))
 
     assert [Status.WRONG_ANSWER, Status.SKIPPED, Status.SKIPPED] == statuses(result)
     assert (None, None) == (result.tests[1].time, result.points)

@@ -35,7 +35,8 @@ async def test_other_output_is_wrong_answer(judge: Judge) -> None:
     """A program that ends well and prints something else is wrong; its output is the evidence."""
     result = await judge("c", HELLO, expected_output="good bye")
 
-    assert (Status.WRONG_ANSWER, 4, None) == (result.status, result.status_id, result.cause)
+    assert (Status.WRONG_ANSWER, 4, Cause.OUTPUT) == (result.status, result.status_id, result.cause)
+    assert 'Line 1, column 1: expected "good bye", got "hello".' == result.message
     assert ("hello\n", 0) == (result.stdout, result.exit_code)
 
 

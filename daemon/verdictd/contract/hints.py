@@ -11,6 +11,7 @@ _OTHER_WORDS = {
     "arguments": "command_line_arguments",
     "callback": "callback_url",
     "code": "source_code",
+    "comparison": "checker",
     "compilerid": "language",
     "expected": "expected_output",
     "files": "additional_files",

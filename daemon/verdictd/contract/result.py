@@ -132,7 +132,8 @@ class Outcome(Wire):
     status_id: int = Field(description="Number of the status; 3 to 14 are those of Judge0.")
     message: str = Field(description="Explanation of the status, for a person.")
     cause: Cause | None = Field(
-        default=None, description="The limit or event that decided the status; null if the output did."
+        default=None,
+        description="The limit or event that decided the status; null if accepted.",
     )
     stdout: str = Field(default="", description="Standard output of the last run.")
     stdout_encoding: Encoding = Field(default="utf-8", description="base64 if the bytes are not UTF-8.")

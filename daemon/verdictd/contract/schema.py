@@ -5,6 +5,7 @@ from pathlib import Path
 import orjson
 from pydantic.json_schema import GenerateJsonSchema
 
+from verdictd.contract.checker import KINDS
 from verdictd.contract.fields import (
     AdditionalFile,
     Schema,
@@ -16,6 +17,7 @@ from verdictd.contract.fields import (
 from verdictd.contract.limits import Limits
 from verdictd.contract.result import STATUS_IDS, Result
 from verdictd.contract.submission import Submission, submission_model
+from verdictd.contract.validation import Received
 from verdictd.errors import Problem
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -61,6 +63,15 @@ def submission_schema(limits: Limits) -> Schema:
     return _headed(schema, _BOUNDS) | {"if": _is_true(flag), "then": _is_true(needed)}
 
 
+def _kind(model: type[Received]) -> Schema:
+    """Return the schema of one of several kinds of objects, which differ in their `type`."""
+    schema = model.model_json_schema(schema_generator=_WithoutFieldTitles)
+    properties = schema["properties"]
+    for name in properties.keys() - schema["required"]:
+        properties[name] = _or_null(properties[name])
+    return schema
+
+
 def _or_null(schema: Schema) -> Schema:
     """Return the schema of an optional field, in which null is its default."""
     kinds = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", [])
@@ -99,6 +110,7 @@ def _shapes(limits: Limits) -> dict[str, tuple[str, Schema]]:
             f"At most {limits.expected_output_bytes} bytes.",
             {"anyOf": content_schemas(limits.expected_output_bytes)},
         ),
+        "checker": ("One of these kinds.", {"anyOf": [_kind(checker) for checker in KINDS.values()]}),
         "callback_url": (
             f"At most {limits.callback_url_length} printable ASCII characters.",
             url_schema(limits.callback_url_length),

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationInfo, create_model, field_validator
 
+from verdictd.contract.checker import LINES, Checker, decode_checker
 from verdictd.contract.fields import (
     Content,
     check_bytes,
@@ -82,6 +83,9 @@ class Submission(Received):
     parallel_tests: int = Field(
         default=DEFAULT_LIMITS.parallel_tests.default,
         description="Number of boxes that it may use at once; others wait for none of them.",
+    )
+    checker: Checker = Field(
+        default=LINES, description="Rule by which the output is compared with the expected output."
     )
     cpu_time_limit: float = Field(
         default=DEFAULT_LIMITS.cpu_time_limit.default, description="CPU time of the program, in seconds."
@@ -163,6 +167,11 @@ class Submission(Received):
     @classmethod
     def _words(cls, value: object) -> tuple[str, ...]:
         return decode_words(value, cls.limits)
+
+    @field_validator("checker", mode="plain")
+    @classmethod
+    def _checker(cls, value: object) -> Checker:
+        return decode_checker(value)
 
     @field_validator("callback_url")
     @classmethod

@@ -1,13 +1,11 @@
 """Run one test: as often as asked for, until a run fails."""
 
-from functools import partial
-
-from verdictd.concurrency import offload
 from verdictd.contract.result import Status
 from verdictd.judging.admission import Admitted, AdmittedTest
+from verdictd.judging.checkers.check import Judgement, check
 from verdictd.judging.execution import Artifact, memory_floor_kib, run_artifact, run_command
 from verdictd.judging.scoring import TestOutcome
-from verdictd.judging.verdicts import Verdict, verdict
+from verdictd.judging.verdicts import verdict
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.model import Report
 
@@ -23,19 +21,18 @@ async def run_test(
         if reports:  # the output of many runs would fill the daemon's memory
             reports[-1] = reports[-1].without_streams()
         reports.append(await run_artifact(box, artifact, command))
-        decided = await _verdict(reports[-1], admitted, test, floor_kib)
-        accepted = decided.status is Status.ACCEPTED
-        if not accepted or len(reports) == test.limits.number_of_runs:
-            return TestOutcome(decided, reports, fraction=float(accepted))
+        judged = await _judgement(reports[-1], admitted, test, floor_kib)
+        failed = judged.verdict.status is not Status.ACCEPTED
+        if failed or len(reports) == test.limits.number_of_runs:
+            return TestOutcome(judged.verdict, reports, fraction=judged.fraction)
 
 
-async def _verdict(report: Report, admitted: Admitted, test: AdmittedTest, floor_kib: int) -> Verdict:
-    decide = partial(
-        verdict,
-        report,
-        test.limits,
-        test.expected_output,
-        memory_floor_kib=floor_kib,
-        out_of_memory=admitted.language.out_of_memory,
+async def _judgement(report: Report, admitted: Admitted, test: AdmittedTest, floor_kib: int) -> Judgement:
+    decided = verdict(
+        report, test.limits, memory_floor_kib=floor_kib, out_of_memory=admitted.language.out_of_memory
     )
-    return await offload(decide, len(report.stdout.data) + len(test.expected_output or b""))
+    if decided.status is not Status.ACCEPTED:
+        return Judgement(decided, fraction=0)
+    if test.expected_output is None:
+        return Judgement(decided, fraction=1)
+    return await check(admitted.submission.checker, report.stdout.data, test.expected_output)
