@@ -58,7 +58,7 @@ def settings(isolate: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with boxes(2) as numbers:
         yield Settings(
             sandbox=SandboxSettings(isolate=isolate, boxes=2, first_box=numbers.start, retire_s=1),
-            judge=JudgeSettings(languages_file=languages_file),
+            judge=JudgeSettings(languages_file=languages_file, cache_kib=0),
         )
 
 

@@ -121,6 +121,7 @@ async def _host(settings: Settings, host: Judgehost) -> AsyncIterator[Check]:
         yield Check("boxes", f"cannot be cleaned: {', '.join(retired)}", remedy)
     else:
         yield Check("boxes", f"{len(states)} clean: {min(states)} to {max(states)}")
+    yield await _artifact_cache(host)
     languages = [language for language in host.registry.available if language.reference is not None]
     checks = [asyncio.create_task(_language(settings, host, language)) for language in languages]
     try:
@@ -130,6 +131,18 @@ async def _host(settings: Settings, host: Judgehost) -> AsyncIterator[Check]:
         for started in checks:
             started.cancel()
         await asyncio.gather(*checks, return_exceptions=True)
+
+
+async def _artifact_cache(host: Judgehost) -> Check:
+    name = "artifact cache"
+    if host.cache is None:
+        return Check(name, "off: judge.cache_kib is 0")
+    state = await host.cache.state()
+    if state.problem:
+        remedy = "let this user write there, or set judge.cache_directory; judge.cache_kib = 0 turns it off"
+        return Check(name, f"programs are compiled each time: {state.problem}", remedy)
+    used = f"{state.entries} programs, {memory_words(state.size_bytes // 1024)}"
+    return Check(name, f"{host.cache.directory}: {used} of {memory_words(host.cache.max_bytes // 1024)}")
 
 
 async def _language(settings: Settings, host: Judgehost, language: Language) -> Check:

@@ -131,6 +131,9 @@ class Result(Wire):
         default="utf-8", description="base64 if the bytes are not UTF-8."
     )
     compile_output_truncated: bool = Field(default=False, description="True if the end is missing.")
+    compile_cached: bool = Field(
+        default=False, description="True if the compiler ran for an equal program, at this moment or before."
+    )
     exit_code: int | None = Field(
         default=None, description="Exit code of the program; null if it was killed or did not run."
     )

@@ -7,7 +7,7 @@ from verdictd.contract.submission import EffectiveLimits, Submission
 from verdictd.errors import InvalidSubmission, Problem
 from verdictd.files import matches
 from verdictd.judging.languages import Language, Registry, refused_option
-from verdictd.judging.sources import source_name
+from verdictd.judging.sources import Program, source_name
 from verdictd.settings import Settings
 
 CallbackProblem = Callable[[str], str | None]
@@ -21,6 +21,14 @@ class Admitted:
     submission: Submission
     language: Language
     limits: EffectiveLimits
+
+    @property
+    def program(self) -> Program:
+        """The part that the compiler is given."""
+        submission = self.submission
+        return Program(
+            self.language, submission.source_code, submission.additional_files, submission.compiler_options
+        )
 
 
 class Admission:

@@ -15,19 +15,18 @@ from verdictd import __version__
 from verdictd.concurrency import offload
 from verdictd.contract.result import Cause, LanguageUsed, Result, Status, WorkerIdentity
 from verdictd.errors import FaultKind, Problem, SandboxBroken
-from verdictd.judging import languages
 from verdictd.judging.admission import Admitted
-from verdictd.judging.compile import Compilation, compile_submission
+from verdictd.judging.compile import Compilation
+from verdictd.judging.compiler import Compiler
 from verdictd.judging.execution import memory_floor_kib, run_artifact, run_command
-from verdictd.judging.languages import Language
 from verdictd.judging.results import Judged, judged_result, unjudged_result
 from verdictd.judging.verdicts import Verdict, verdict
+from verdictd.judging.versions import Versions
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.model import BoxId, Captured, Report, Sandbox
 from verdictd.sandbox.pool import BoxPool
 from verdictd.settings import JudgeSettings
 
-_COMPILE_OUTPUT_BYTES = 64 * 1024  # in a result
 _BEGINNINGS = 3
 """Boxes in which a compilation or a run is begun, before the submission goes back to the queue."""
 _BEGUN_AGAIN = frozenset(FaultKind) - {FaultKind.DEADLINE, FaultKind.FILES}
@@ -66,15 +65,25 @@ class _Progress:
 class Judge:
     """Judges submissions in the boxes of a pool.
 
-    State: the language versions that were asked for so far, and the submission that runs in each box.
+    State: the submission that runs in each box.
     """
 
-    def __init__(self, *, pool: BoxPool, sandbox: Sandbox, settings: JudgeSettings, open_files: int) -> None:
+    def __init__(
+        self,
+        *,
+        pool: BoxPool,
+        compiler: Compiler,
+        versions: Versions,
+        sandbox: Sandbox,
+        settings: JudgeSettings,
+        open_files: int,
+    ) -> None:
         self._pool = pool
+        self._compiler = compiler
+        self._versions = versions
         self._sandbox = sandbox
         self._settings = settings
         self._open_files = open_files
-        self._versions: dict[str, str | None] = {}
         self._running: dict[BoxId, Running] = {}
 
     @property
@@ -108,7 +117,7 @@ class Judge:
         return judged_result(
             admitted,
             judged,
-            language=LanguageUsed(name=language.name, version=await self.version(language)),
+            language=LanguageUsed(name=language.name, version=await self._versions.of(language)),
             worker=self.identity(progress.box),
             started_at=progress.started_at,
         )
@@ -147,16 +156,11 @@ class Judge:
     async def _judge(self, box: Box, admitted: Admitted, progress: _Progress) -> Judged:
         compilation = progress.compilation
         if compilation is None:
-            compilation = progress.compilation = await compile_submission(
-                box,
-                admitted,
-                artifact_bytes=self._settings.artifact_kib * 1024,
-                output_bytes=_COMPILE_OUTPUT_BYTES,
-            )
+            compilation = progress.compilation = await self._compiler.compile(box, admitted.program)
             progress.faults.clear()
         if compilation.artifact is None:
             failed = Verdict(Status.COMPILATION_ERROR, Cause.COMPILE, compilation.failure)
-            return Judged(failed, compilation.output, ())
+            return Judged(failed, compilation.output, (), compile_cached=compilation.cached)
         artifact = compilation.artifact
         command = run_command(admitted, artifact, open_files=self._open_files)
         floor_kib = memory_floor_kib(command, self._sandbox)
@@ -168,13 +172,8 @@ class Judge:
             decided = await _verdict(progress.reports[-1], admitted, floor_kib)
             is_last = len(progress.reports) == admitted.limits.number_of_runs
             if is_last or decided.status is not Status.ACCEPTED:
-                return Judged(decided, compilation.output, progress.reports)
-
-    async def version(self, language: Language) -> str | None:
-        """Return the version of a compiler or interpreter, or None if it is unknown; it is asked for once."""
-        if language.name not in self._versions:
-            self._versions[language.name] = await languages.version(language)
-        return self._versions[language.name]
+                cached = compilation.cached
+                return Judged(decided, compilation.output, progress.reports, compile_cached=cached)
 
     def identity(self, box: int | None) -> WorkerIdentity:
         """Return the host, the box and the versions that a result names."""
@@ -203,7 +202,8 @@ def _sandbox_broken(compilation: Compilation | None, error: SandboxBroken) -> Ju
         message = f"The compiler breaks its sandbox: {error}."
         return Judged(Verdict(Status.COMPILATION_ERROR, Cause.SANDBOX, message), Captured(), ())
     message = f"The program breaks its sandbox: {error}."
-    return Judged(Verdict(Status.RUNTIME_ERROR_OTHER, Cause.SANDBOX, message), compilation.output, ())
+    failed = Verdict(Status.RUNTIME_ERROR_OTHER, Cause.SANDBOX, message)
+    return Judged(failed, compilation.output, (), compile_cached=compilation.cached)
 
 
 async def _verdict(report: Report, admitted: Admitted, floor_kib: int) -> Verdict:

@@ -29,6 +29,7 @@ class Judged:
     verdict: Verdict
     compile_output: Captured
     reports: Sequence[Report]
+    compile_cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ def judged_result(
         compile_output=compile_output.text,
         compile_output_encoding=compile_output.encoding,
         compile_output_truncated=compile_output.truncated,
+        compile_cached=judged.compile_cached,
         exit_code=run.exit_code,
         exit_signal=run.exit_signal,
         time=run.time_s,

@@ -1,9 +1,9 @@
-"""Source files of a submission: their names, and those that the compiler is to be given."""
+"""Source files of a program: their names, and those that the compiler is to be given."""
 
 import codecs
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from verdictd.files import File
@@ -21,6 +21,21 @@ _OPAQUE = re.compile(
 )
 _BRACKETS = re.compile(r"[{}()]")
 _MAX_NAME_BYTES = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program to compile: its language, its source, the files beside it, and options for the compiler."""
+
+    language: Language
+    source_code: bytes
+    files: Sequence[File] = ()
+    options: Sequence[str] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the source and the files."""
+        return len(self.source_code) + sum(len(file.content) for file in self.files)
 
 
 def source_name(language: Language, content: bytes) -> str:

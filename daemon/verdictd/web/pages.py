@@ -115,7 +115,7 @@ class Pages:
         return OfferedLanguage(
             name=language.name,
             aliases=sorted(language.words - {language.name.casefold()}),
-            version=await self._host.judge.version(language),
+            version=await self._host.versions.of(language),
             compiled=bool(language.compile_cmd),
             network=language.allow_network,
             extra_processes=language.extra_processes,
