@@ -170,6 +170,8 @@ class JudgeSettings(Frozen):
     """None: `$CACHE_DIRECTORY`, as systemd sets it, else the place for caches of the user."""
     submission_timeout_s: Seconds = 550
     """For the whole of one submission, from the moment it has a box."""
+    time_retries: int = Field(default=1, ge=0, le=10)
+    """Runs that are made again, each, when one took up to a tenth longer than its CPU time limit."""
     max_attempts: int = Field(default=3, ge=1, le=1_000)
     """Deliveries of one message before it is answered with internal_error and dead-lettered.
 

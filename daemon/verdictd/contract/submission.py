@@ -99,6 +99,11 @@ class Submission(Received):
     enable_network: bool = Field(
         default=False, description="Allow network access, if the operator permits it."
     )
+    language_factors: bool = Field(
+        default=True,
+        description="Multiply the time limits by the factor of the language, and add the memory of its "
+        "runtime to the memory limit, as far as the operator's bounds allow.",
+    )
     number_of_runs: int = Field(
         default=DEFAULT_LIMITS.number_of_runs.default,
         description="Number of runs; times and memory are the means of all runs.",
@@ -142,17 +147,22 @@ class Submission(Received):
             raise ValueError("requires enable_per_process_and_thread_memory_limit to be true as well")
         return enabled
 
-    def effective_limits(self) -> "EffectiveLimits":
-        """Return the limits in force, with defaults filled in."""
+    def effective_limits(self, *, time_factor: float = 1, extra_memory_kib: int = 0) -> "EffectiveLimits":
+        """Return the limits in force, with defaults filled in, and with what the language adds to them.
+
+        They stay within the bounds.
+        """
+        if not self.language_factors:
+            time_factor, extra_memory_kib = 1, 0
+        bounds = self.limits
         wall_time_s = self.wall_time_limit
         if wall_time_s is None:
-            bound = self.limits.wall_time_limit
-            wall_time_s = min(max(bound.default, 3 * self.cpu_time_limit), bound.max)
+            wall_time_s = max(bounds.wall_time_limit.default, 3 * self.cpu_time_limit)
         return EffectiveLimits(
-            cpu_time_limit=self.cpu_time_limit,
+            cpu_time_limit=_scaled(self.cpu_time_limit, time_factor, bounds.cpu_time_limit),
             cpu_extra_time=self.cpu_extra_time,
-            wall_time_limit=wall_time_s,
-            memory_limit=self.memory_limit,
+            wall_time_limit=_scaled(wall_time_s, time_factor, bounds.wall_time_limit),
+            memory_limit=min(self.memory_limit + extra_memory_kib, bounds.memory_limit.max),
             stack_limit=self.stack_limit,
             max_processes_and_or_threads=self.max_processes_and_or_threads,
             enable_per_process_and_thread_memory_limit=self.enable_per_process_and_thread_memory_limit,
@@ -163,6 +173,10 @@ class Submission(Received):
             enable_network=self.enable_network,
             number_of_runs=self.number_of_runs,
         )
+
+
+def _scaled(limit_s: float, factor: float, bound: Bound[float]) -> float:
+    return min(max(round(limit_s * factor, 6), bound.min), bound.max)
 
 
 @functools.lru_cache(maxsize=8)

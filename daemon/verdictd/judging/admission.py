@@ -47,7 +47,10 @@ class Admission:
             available = ", ".join(sorted(language.name for language in self._registry.available))
             message = f"unknown language {submission.language!r}; available: {available or 'none'}"
             raise InvalidSubmission([Problem("/language", message)])
-        admitted = Admitted(submission, language, submission.effective_limits())
+        limits = submission.effective_limits(
+            time_factor=language.time_factor, extra_memory_kib=language.extra_memory_kib
+        )
+        admitted = Admitted(submission, language, limits)
         problems = list(self._problems(admitted))
         if problems:
             raise InvalidSubmission(problems)

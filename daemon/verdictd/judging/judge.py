@@ -19,6 +19,7 @@ from verdictd.judging.admission import Admitted
 from verdictd.judging.compile import Compilation
 from verdictd.judging.compiler import Compiler
 from verdictd.judging.execution import memory_floor_kib, run_artifact, run_command
+from verdictd.judging.near_limit import best_run
 from verdictd.judging.results import Judged, judged_result, unjudged_result
 from verdictd.judging.verdicts import Verdict, verdict
 from verdictd.judging.versions import Versions
@@ -47,13 +48,16 @@ class Running:
 class _Progress:
     """The steps of a submission that are done, in whatever box; `faults` of the sandbox in the next step.
 
-    `started_at`: the time at which it had its first box. `box`: the last one.
+    `started_at`: the time at which it had its first box; `until_s`: the end of its time, by the clock of the
+    event loop. `box`: the last one. `near_limit_s`: CPU times of runs that do not count.
     """
 
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    until_s: float = 0
     box: BoxId | None = None
     compilation: Compilation | None = None
     reports: list[Report] = field(default_factory=list)
+    near_limit_s: list[float] = field(default_factory=list)
     faults: list[SandboxBroken] = field(default_factory=list)
 
     @property
@@ -129,25 +133,23 @@ class Judge:
             since = datetime.now(UTC)
             if progress.box is None:
                 progress.started_at = since
+                progress.until_s = asyncio.get_running_loop().time() + self._settings.submission_timeout_s
             progress.box = box.number
             # Bound for the rest of the caller's task and the tasks it starts, the one that retires a box too.
             structlog.contextvars.bind_contextvars(language=language.name, box=box.number)
             self._running[box.number] = Running(submission.id, language.name, since)
             log.debug("submission.started", id=submission.id)
             try:
-                spent_s = (since - progress.started_at).total_seconds()
-                return await self._within_time(box, admitted, progress, spent_s=spent_s)
+                return await self._within_time(box, admitted, progress)
             finally:
                 del self._running[box.number]
 
-    async def _within_time(
-        self, box: Box, admitted: Admitted, progress: _Progress, *, spent_s: float
-    ) -> Judged:
-        timeout_s = self._settings.submission_timeout_s
+    async def _within_time(self, box: Box, admitted: Admitted, progress: _Progress) -> Judged:
         try:
-            async with asyncio.timeout(timeout_s - spent_s):
+            async with asyncio.timeout_at(progress.until_s):
                 return await self._judge(box, admitted, progress)
         except TimeoutError:
+            timeout_s = self._settings.submission_timeout_s
             message = (
                 f"judging in box {box.number} took longer than {timeout_s:g} s (judge.submission_timeout_s)"
             )
@@ -167,13 +169,26 @@ class Judge:
         while True:
             if progress.reports:  # the output of many runs would fill the daemon's memory
                 progress.reports[-1] = progress.reports[-1].without_streams()
-            progress.reports.append(await run_artifact(box, artifact, command))
+            limits, runs_left = admitted.limits, admitted.limits.number_of_runs - len(progress.reports)
+            timed = await best_run(
+                partial(run_artifact, box, artifact, command),
+                limit_s=limits.cpu_time_limit,
+                retries=self._settings.time_retries,
+                begin_before_s=progress.until_s - runs_left * limits.wall_time_limit,
+            )
+            progress.reports.append(timed.report)
+            progress.near_limit_s += timed.others_s
             progress.faults.clear()
             decided = await _verdict(progress.reports[-1], admitted, floor_kib)
             is_last = len(progress.reports) == admitted.limits.number_of_runs
             if is_last or decided.status is not Status.ACCEPTED:
-                cached = compilation.cached
-                return Judged(decided, compilation.output, progress.reports, compile_cached=cached)
+                return Judged(
+                    decided,
+                    compilation.output,
+                    progress.reports,
+                    near_limit_s=progress.near_limit_s,
+                    compile_cached=compilation.cached,
+                )
 
     def identity(self, box: int | None) -> WorkerIdentity:
         """Return the host, the box and the versions that a result names."""

@@ -111,6 +111,8 @@ class Language:
     allow_network: StrictBool = False
     compile_limits: CompileLimits = CompileLimits()
     extra_processes: Count = 0
+    time_factor: Annotated[float, Field(strict=True, ge=0.1, le=100)] = 1
+    extra_memory_kib: Count = 0
     address_space: StrictBool = True
     source_text: Literal["as_sent", "unix"] = "as_sent"
     compiler_options: tuple[re.Pattern[str], ...] = ()

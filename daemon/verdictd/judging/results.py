@@ -10,6 +10,7 @@ from verdictd.contract.codec import Text, to_text
 from verdictd.contract.result import (
     STATUS_IDS,
     LanguageUsed,
+    Noise,
     Result,
     Runs,
     Spread,
@@ -29,6 +30,7 @@ class Judged:
     verdict: Verdict
     compile_output: Captured
     reports: Sequence[Report]
+    near_limit_s: Sequence[float] = ()
     compile_cached: bool = False
 
 
@@ -44,6 +46,7 @@ class RunOutcome:
     wall_time_s: float | None = None
     memory_kib: int | None = None
     runs: Runs | None = None
+    noise: Noise | None = None
 
 
 def judged_result(
@@ -79,6 +82,7 @@ def judged_result(
         wall_time=run.wall_time_s,
         memory=run.memory_kib,
         runs=run.runs,
+        noise=run.noise,
         started_at=started_at,
         finished_at=datetime.now(UTC),
         language=language,
@@ -125,7 +129,8 @@ def _run_outcome(judged: Judged) -> RunOutcome:
         time_s=round(statistics.fmean(report.cpu_time_s for report in counted), 6),
         wall_time_s=round(statistics.fmean(report.wall_time_s for report in counted), 6),
         memory_kib=round(statistics.fmean(report.memory_kib for report in counted)),
-        runs=_runs(counted) if len(counted) > 1 else None,
+        runs=_runs(counted, judged.near_limit_s) if len(counted) > 1 or judged.near_limit_s else None,
+        noise=_noise(counted),
     )
 
 
@@ -133,12 +138,29 @@ def _text(captured: Captured) -> Text:
     return to_text(captured.data, truncated=captured.truncated)
 
 
-def _runs(reports: Sequence[Report]) -> Runs:
+def _noise(reports: Sequence[Report]) -> Noise | None:
+    """Return the worst of these runs."""
+    noises = [report.noise for report in reports]
+    worst = Noise(
+        cpu_pressure=_worst([noise.cpu_pressure for noise in noises]),
+        throttled=_worst([noise.throttled for noise in noises]),
+        steal=_worst([noise.steal for noise in noises]),
+    )
+    return None if worst.cpu_pressure is worst.throttled is worst.steal is None else worst
+
+
+def _worst(parts: Sequence[float | None]) -> float | None:
+    known = [part for part in parts if part is not None]
+    return round(max(known), 4) if known else None
+
+
+def _runs(reports: Sequence[Report], near_limit_s: Sequence[float]) -> Runs:
     return Runs(
         count=len(reports),
         time=_spread([report.cpu_time_s for report in reports]),
         wall_time=_spread([report.wall_time_s for report in reports]),
         memory=_spread([report.memory_kib for report in reports]),
+        near_limit=tuple(near_limit_s),
     )
 
 

@@ -119,6 +119,8 @@ class Pages:
             compiled=bool(language.compile_cmd),
             network=language.allow_network,
             extra_processes=language.extra_processes,
+            time_factor=language.time_factor,
+            extra_memory_kib=language.extra_memory_kib,
             compile_limits=language.compile_limits if language.compile_cmd else None,
         )
 

@@ -25,6 +25,9 @@ COMPILED = Language(
 )
 SCRIPT = Language(name="script", source_file="main.sh", run_cmd=("/bin/sh", "main.sh"))
 NETWORKED = Language(name="networked", source_file="main.sh", run_cmd=("/bin/sh",), allow_network=True)
+SLOW = Language(
+    name="slow", source_file="main.sh", run_cmd=("/bin/sh",), time_factor=4, extra_memory_kib=1_000
+)
 MISSING = Language(name="missing", source_file="main.x", run_cmd=("/usr/bin/no-such-interpreter",))
 
 
@@ -33,7 +36,7 @@ def admit(*, allow_network: bool = False, **fields: Any) -> Admitted:
         sandbox=SandboxSettings(allow_network=allow_network), judge=JudgeSettings(submission_timeout_s=100)
     )
     admission = Admission(
-        registry=Registry([COMPILED, SCRIPT, NETWORKED, MISSING]),
+        registry=Registry([COMPILED, SCRIPT, NETWORKED, SLOW, MISSING]),
         settings=settings,
         callback_problem=lambda url: None if url == "https://allowed.example/" else "this URL is refused",
     )
@@ -52,9 +55,24 @@ def test_admitted_submission_has_its_language_and_limits() -> None:
     assert (SCRIPT, 9) == (admitted.language, admitted.limits.wall_time_limit)
 
 
+def test_limits_are_those_of_the_language() -> None:
+    """All checks are made with them: the runs of a slow language take longer."""
+    fields: dict[str, Any] = {"language": "slow", "wall_time_limit": 20, "number_of_runs": 2}
+    admitted = admit(**fields, language_factors=False)
+
+    assert (20, 262_144) == (admitted.limits.wall_time_limit, admitted.limits.memory_limit)
+    assert 263_144 == admit(language="slow").limits.memory_limit
+    assert [
+        Problem(
+            "/number_of_runs",
+            "2 runs of up to 80 s each do not fit into the 100 s that a submission may run",
+        )
+    ] == refusal(**fields)
+
+
 @pytest.mark.parametrize("name", ["klingon", "missing"])
 def test_unknown_and_missing_languages_are_answered_with_the_available_ones(name: str) -> None:
-    reason = f"unknown language {name!r}; available: compiled, networked, script"
+    reason = f"unknown language {name!r}; available: compiled, networked, script, slow"
 
     assert [Problem("/language", reason)] == refusal(language=name)
 
