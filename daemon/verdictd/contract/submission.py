@@ -40,6 +40,13 @@ class Submission(Received):
     additional_files: tuple[File, ...] = Field(
         default=(), description="Files placed beside the source file: a list, or one ZIP archive in base64."
     )
+    entry_point: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=255,
+        description="Additional file, or class in Java, that is run or compiled as the main one in place of "
+        "source_code. Null: the source_code is.",
+    )
     compiler_options: tuple[str, ...] = Field(
         default=(), description="Options for the compiler; each must be on the language's allow-list."
     )

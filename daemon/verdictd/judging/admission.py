@@ -1,5 +1,6 @@
 """Decide if a submission can be judged on this host, before it takes a box."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -7,8 +8,10 @@ from verdictd.contract.submission import EffectiveLimits, Submission
 from verdictd.errors import InvalidSubmission, Problem
 from verdictd.files import matches
 from verdictd.judging.languages import Language, Registry, refused_option
-from verdictd.judging.sources import Program, source_name
+from verdictd.judging.sources import Program, is_source, source_name
 from verdictd.settings import Settings
+
+_CLASS_NAME = re.compile(r"[^\W\d][\w$]*(\.[^\W\d][\w$]*)*")
 
 CallbackProblem = Callable[[str], str | None]
 """Returns the reason why a callback URL is refused, or None if it is allowed."""
@@ -27,7 +30,11 @@ class Admitted:
         """The part that the compiler is given."""
         submission = self.submission
         return Program(
-            self.language, submission.source_code, submission.additional_files, submission.compiler_options
+            self.language,
+            submission.source_code,
+            submission.additional_files,
+            submission.compiler_options,
+            submission.entry_point,
         )
 
 
@@ -61,6 +68,9 @@ class Admission:
         option = refused_option(language, submission.compiler_options)
         if option is not None:
             yield Problem("/compiler_options", f"{option!r} is not an allowed option for {language.name}")
+        no_entry = _no_entry_point(admitted)
+        if no_entry is not None:
+            yield Problem("/entry_point", no_entry)
         overwrites = _overwrites(admitted)
         if overwrites is not None:
             yield Problem("/additional_files", overwrites)
@@ -86,6 +96,24 @@ class Admission:
             return None
         runs = f"{limits.number_of_runs} runs of up to {limits.wall_time_limit:g} s each"
         return f"{runs} do not fit into the {left_s:g} s that a submission may run"
+
+
+def _no_entry_point(admitted: Admitted) -> str | None:
+    """Return a message if the entry point is nothing that can be run or compiled as the main one."""
+    submission, language, name = admitted.submission, admitted.language, admitted.submission.entry_point
+    match language.entry_point:
+        case _ if name is None:
+            return None
+        case None:
+            return f"an entry point is not possible in {language.name}"
+        case "class":
+            return None if _CLASS_NAME.fullmatch(name) else f"{name!r} is not the name of a class"
+        case "file":
+            if not any(file.name == name for file in submission.additional_files):
+                return f"{name!r} is not an additional file"
+            if language.compile_cmd and not is_source(language, name):
+                return f"{name!r} is not a source file of {language.name}"
+            return None
 
 
 def _overwrites(admitted: Admitted) -> str | None:

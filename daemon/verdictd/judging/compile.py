@@ -9,11 +9,11 @@ from typing import assert_never
 from verdictd import metrics
 from verdictd.concurrency import offload
 from verdictd.files import File
-from verdictd.judging.class_files import find_main_class
+from verdictd.judging.class_files import find_main_class, has_main_method
 from verdictd.judging.commands import compile_argv, names_main_class
 from verdictd.judging.execution import Artifact, repeat_if_disturbed
 from verdictd.judging.languages import Language
-from verdictd.judging.sources import Program, cleaned, source_files, source_name, top_level
+from verdictd.judging.sources import Program, cleaned, entry_file, source_files, source_name, top_level
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.executables import HEAD_BYTES, format_problem
 from verdictd.sandbox.files import UnusableFile
@@ -51,10 +51,11 @@ async def compile_program(
     language, content = program.language, program.source_code
     name = await offload(partial(source_name, language, content), len(content), large_bytes=_LARGE_BYTES)
     files = cleaned(language, (File(name, content), *program.files))
+    main = entry_file(program, name)
     if not language.compile_cmd:
-        return Compilation(Artifact(files, source=name))
+        return Compilation(Artifact(files, source=main))
     size = sum(len(file.content) for file in files)
-    sources = await offload(partial(source_files, language, files), size, large_bytes=_LARGE_BYTES)
+    sources = await offload(partial(source_files, language, files, main), size, large_bytes=_LARGE_BYTES)
     command = _command(program, sources)
 
     async def compile_once() -> Report:
@@ -72,9 +73,9 @@ async def compile_program(
         executables = await box.take(language.artifacts or ("**",), artifact_bytes)
     except UnusableFile as error:
         return Compilation(None, output, f"The compiled program cannot be used: {error}.")
-    artifact = Artifact(files_to_run(program, executables), executables, name)
+    artifact = Artifact(files_to_run(program, executables), executables, main)
     size = sum(len(file.content) for file in executables)
-    return await offload(partial(_linked, language, content, artifact, output), size)
+    return await offload(partial(_linked, program, artifact, output), size)
 
 
 def _is_repeatable(report: Report) -> bool:
@@ -93,8 +94,9 @@ def _cut(output: Captured, max_bytes: int) -> Captured:
     return Captured(output.data[:max_bytes], output.truncated or len(output.data) > max_bytes)
 
 
-def _linked(language: Language, content: bytes, artifact: Artifact, output: Captured) -> Compilation:
+def _linked(program: Program, artifact: Artifact, output: Captured) -> Compilation:
     """Find the program in the files that the compiler made."""
+    language = program.language
     if not artifact.executables:
         return Compilation(None, output, "The compiler did not produce a program.", repeatable=True)
     problem = _unexecutable(language, artifact)
@@ -102,13 +104,20 @@ def _linked(language: Language, content: bytes, artifact: Artifact, output: Capt
         return Compilation(None, output, problem, repeatable=True)
     if not names_main_class(language):
         return Compilation(artifact, output, repeatable=True)
-    main_class = find_main_class(
-        artifact.executables, source=artifact.source, declarations=top_level(content)
-    )
+    main_class = _main_class(program, artifact)
     if main_class is None:
-        failure = "No class has a main method: public static void main(String[] args)."
+        where = "No class" if program.entry_point is None else f"No class {program.entry_point}"
+        failure = f"{where} has a main method: public static void main(String[] args)."
         return Compilation(None, output, failure, repeatable=True)
     return Compilation(replace(artifact, main_class=main_class), output, repeatable=True)
+
+
+def _main_class(program: Program, artifact: Artifact) -> str | None:
+    name, made = program.entry_point, artifact.executables
+    if name is not None:
+        return name if has_main_method(made, name) else None
+    declarations = top_level(program.source_code)
+    return find_main_class(made, source=artifact.source, declarations=declarations)
 
 
 def _unexecutable(language: Language, artifact: Artifact) -> str | None:

@@ -31,6 +31,7 @@ def compile_key(program: Program, *, version: str | None, sandbox: Sandbox, arti
     _add(digest, [f"{artifact_bytes}".encode(), *_installed(program.language)])
     _add(digest, [_TABLE.dump_json(program.language), program.source_code])
     _add(digest, [option.encode() for option in program.options])
+    _add(digest, [] if program.entry_point is None else [program.entry_point.encode()])
     for file in program.files:
         _add(digest, [file.name.encode(), b"x" if file.executable else b"", file.content])
     return digest.hexdigest()

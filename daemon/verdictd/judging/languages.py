@@ -33,6 +33,7 @@ _OF_COMMANDS = (
     "file_extension",
     "aliases",
     "source_name",
+    "entry_point",
     "source_extensions",
     "included_sources",
 )
@@ -100,6 +101,7 @@ class Language:
     version_cmd: Words = ()
     artifacts: tuple[FilePattern, ...] = ()
     source_name: OneGroup | None = None
+    entry_point: Literal["file", "class"] | None = None
     source_extensions: tuple[Extension, ...] = ()
     included_sources: OneGroup | None = None
     environment: Environment = Field(default_factory=dict)

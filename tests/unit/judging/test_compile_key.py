@@ -51,6 +51,7 @@ def other_language(**fields: object) -> Change:
         lambda program: replace(program, options=("-O2",)),
         lambda program: replace(program, options=("-g", "-O2")),
         lambda program: replace(program, options=("-O2-g",)),
+        lambda program: replace(program, entry_point="a.h"),
         lambda program: replace(program, files=()),
         lambda program: replace(program, files=(File("a.h", b"1"), File("b.h", b"3"))),
         lambda program: replace(program, files=(File("a.h", b"1"), File("c.h", b"2"))),
