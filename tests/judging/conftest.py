@@ -37,6 +37,13 @@ compile_cmd = "bash make.sh"
 run_cmd = "./main"
 
 [[language]]
+name = "made classes"
+source_file = "make.sh"
+compile_cmd = "bash make.sh"
+run_cmd = "/bin/echo {main_class}"
+entry_point = "class"
+
+[[language]]
 name = "direct"
 source_file = "main.txt"
 run_cmd = "./main.txt"

@@ -9,6 +9,7 @@ import pytest
 
 from judging.conftest import OWN_LANGUAGES, Judge, judge_on
 from support.boxes import boxes
+from verdictd import metrics
 from verdictd.contract.result import Result, Status
 from verdictd.judging.judgehost import open_judgehost
 from verdictd.settings import JudgeSettings, SandboxSettings, Settings
@@ -95,6 +96,33 @@ async def test_other_files_make_another_program(cached: Judge) -> None:
     assert [False, False, True] == [result.compile_cached for result in results]
     assert ["1", "2", "1"] == [made(result)[0][0] for result in results]
     assert made(results[0]) == made(results[2])
+
+
+async def test_equal_programs_wait_only_once_for_a_compiler_that_a_limit_ends(cached: Judge) -> None:
+    """Each is compiled then, at the same moment: a queue of them would take longer than a submission may."""
+    source = new("echo $RANDOM$RANDOM; sleep 30")
+    results = await asyncio.gather(*(cached("hurried", source) for _ in range(2)))
+
+    assert [Status.COMPILATION_ERROR] * 2 == [result.status for result in results]
+    assert [False, False] == [result.compile_cached for result in results]
+    assert 2 == len({result.compile_output for result in results})
+
+
+async def test_lookups_are_counted(cached: Judge) -> None:
+    """Also those that waited for another one; not the languages without a compiler."""
+    source = new(NUMBER)
+    before = lookups()
+    await asyncio.gather(*(cached("made", source) for _ in range(2)))
+    await cached("made", source)
+    await cached("bash", "true")
+    after = lookups()
+
+    assert {"hit": 2, "miss": 1} == {outcome: after[outcome] - before[outcome] for outcome in after}
+
+
+def lookups() -> dict[str, float]:
+    samples = (sample for metric in metrics.ARTIFACT_CACHE.collect() for sample in metric.samples)
+    return {sample.labels["outcome"]: sample.value for sample in samples if sample.name.endswith("_total")}
 
 
 @pytest.mark.parametrize(

@@ -103,9 +103,8 @@ async def test_grader_runs_in_place_of_the_source(
 
 
 async def test_class_without_a_main_method_is_a_compilation_error(judge: Judge) -> None:
-    """Of the grader's author, who is told which one."""
-    source = "public class Main { public static void main(String[] a) { } }"
-    result = await judge("java", source, entry_point="judge.Grader")
+    """The grader's author is told which one."""
+    result = await judge("made classes", "echo no class file > Grader.class", entry_point="Grader")
 
     assert Status.COMPILATION_ERROR == result.status
-    assert result.message.startswith("No class judge.Grader has a main method")
+    assert result.message.startswith("No class Grader has a main method")

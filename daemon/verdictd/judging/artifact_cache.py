@@ -93,13 +93,20 @@ class ArtifactCache:
             self._failing = False
             log.info("artifact_cache.usable", directory=str(self.directory))
 
-    async def state(self) -> CacheState:
-        """Try to write, and count what is there."""
+    async def open(self) -> CacheState:
+        """Try to write, count what is there, and log it."""
         try:
-            return await asyncio.to_thread(self._state)
+            state = await asyncio.to_thread(self._state)
         except OSError as error:
             self._failed(error)
             return CacheState(problem=file_error(error))
+        log.info(
+            "artifact_cache.opened",
+            directory=str(self.directory),
+            entries=state.entries,
+            size_bytes=state.size_bytes,
+        )
+        return state
 
     async def _attempt(self, work: Callable[[], T]) -> T | None:
         """Use the directory in a thread; log the first failure, and count each."""

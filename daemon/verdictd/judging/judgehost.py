@@ -38,8 +38,6 @@ class Judgehost:
     judge: Judge
     registry: Registry
     versions: Versions
-    cache: ArtifactCache | None
-    """None if programs are compiled each time."""
     pool: BoxPool
     sandbox: Sandbox
     egress: Egress | None
@@ -68,7 +66,9 @@ async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
             guarded(sandbox.executable, boxes),
             open_pool(sandbox, numbers, retire_s=settings.sandbox.retire_s) as pool,
         ):
-            cache = await _cache(settings.judge, registry)
+            cache = artifact_cache(settings.judge, registry)
+            if cache is not None:
+                await cache.open()
             versions = Versions()
             compiler = Compiler(
                 cache,
@@ -84,21 +84,16 @@ async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
                 settings=settings.judge,
                 open_files=settings.sandbox.open_files,
             )
-            yield Judgehost(admission, judge, registry, versions, cache, pool, sandbox, egress)
+            yield Judgehost(admission, judge, registry, versions, pool, sandbox, egress)
 
 
-async def _cache(settings: JudgeSettings, registry: Registry) -> ArtifactCache | None:
-    """Open the cache of compiled programs, unless it is turned off, and log its state."""
+def artifact_cache(settings: JudgeSettings, registry: Registry) -> ArtifactCache | None:
+    """Return the cache of compiled programs; None if it is turned off."""
     if not settings.cache_kib:
         return None
     directory = (settings.cache_directory or default_directory()).resolve()
     refusal = "is in a directory that programs see" if registry.shows(directory) else ""
-    cache = ArtifactCache(directory, max_bytes=settings.cache_kib * 1024, refusal=refusal)
-    state = await cache.state()
-    if not state.problem:
-        size_kib = state.size_bytes // 1024
-        log.info("artifact_cache.opened", directory=str(directory), entries=state.entries, size_kib=size_kib)
-    return cache
+    return ArtifactCache(directory, max_bytes=settings.cache_kib * 1024, refusal=refusal)
 
 
 def _log_limits(sandbox: Sandbox) -> None:

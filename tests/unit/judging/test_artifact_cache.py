@@ -37,7 +37,7 @@ async def test_entry_is_found_by_every_daemon(tmp_path: Path) -> None:
 async def test_directory_is_made_for_its_user_alone(tmp_path: Path) -> None:
     """Where it was removed too, while the daemon runs."""
     made = tmp_path / "var" / "cache"
-    state = await cache(made).state()
+    state = await cache(made).open()
 
     assert CacheState(0, 0) == state
     assert 0o40700 == made.stat().st_mode
@@ -114,7 +114,7 @@ async def test_directory_stays_within_its_bound(tmp_path: Path) -> None:
     for number in range(300):
         await kept.put(f"{number:064x}", bytes(number * 40))
     await kept.put(FIRST, bytes(64 * BLOCK))
-    state = await kept.state()
+    state = await kept.open()
 
     assert 50 * BLOCK < state.size_bytes <= 64 * BLOCK
     assert None is await kept.get(FIRST)
@@ -156,7 +156,7 @@ async def test_directory_that_others_can_write_to_is_not_used(tmp_path: Path) ->
     tmp_path.chmod(0o770)
 
     assert None is await kept.get(FIRST)
-    assert "nobody else may write to it" in (await kept.state()).problem
+    assert "nobody else may write to it" in (await kept.open()).problem
 
 
 async def test_directory_that_must_not_be_used_says_why(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ async def test_directory_that_must_not_be_used_says_why(tmp_path: Path) -> None:
     kept = cache(tmp_path, refusal="is in a directory that programs see")
     await kept.put(FIRST, b"made")
 
-    assert f"{tmp_path}: is in a directory that programs see" == (await kept.state()).problem
+    assert f"{tmp_path}: is in a directory that programs see" == (await kept.open()).problem
     assert [] == names(tmp_path)
 
 
