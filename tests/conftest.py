@@ -56,6 +56,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"{group:10} {case:45} {verdict:24} {time_s or 0:6.2f} s")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compile each time, unless a test asks for a cache; never use the one of this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VERDICTD_JUDGE__CACHE_KIB", "0")
+        patch.setenv("CACHE_DIRECTORY", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """aio-pika and the daemon are written for asyncio."""

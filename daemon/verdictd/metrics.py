@@ -23,6 +23,14 @@ class Stage(StrEnum):
     REPLY = "reply"
 
 
+class Lookup(StrEnum):
+    """Outcome of a look into the cache of artifacts."""
+
+    HIT = "hit"
+    """Compiled before, or at this moment for another submission."""
+    MISS = "miss"
+
+
 class Origin(StrEnum):
     """Way by which an invalid submission arrived."""
 
@@ -76,6 +84,19 @@ REDELIVERIES = Counter("verdictd_redeliveries", "Submissions that had been deliv
 CALLBACKS = Counter("verdictd_callbacks", "Attempts to deliver a callback, by outcome.", ["outcome"])
 SANDBOX_FAULTS = Counter("verdictd_sandbox_faults", "Failures of the sandbox, by kind.", ["kind"])
 
+ARTIFACT_CACHE = Counter(
+    "verdictd_artifact_cache_lookups",
+    "Programs to compile, by whether they were compiled before.",
+    ["outcome"],
+)
+ARTIFACT_CACHE_ERRORS = Counter(
+    "verdictd_artifact_cache_errors", "Failures to read or write the directory of the cache."
+)
+ARTIFACT_CACHE_BYTES = Gauge(
+    "verdictd_artifact_cache_bytes",
+    "Size of the cache, of all daemons of this host, when it was last listed.",
+)
+
 QUEUE_TIME = Histogram(
     "verdictd_queue_time_seconds",
     "From the publisher's timestamp of a submission, in whole seconds, to the start of judging.",
@@ -96,6 +117,8 @@ for _stage in Stage:
     STAGES.labels(_stage)
 for _kind in FaultKind:
     SANDBOX_FAULTS.labels(_kind)
+for _lookup in Lookup:
+    ARTIFACT_CACHE.labels(_lookup)
 for _origin in Origin:
     INVALID_SUBMISSIONS.labels(_origin)
 for _outcome in Outcome:

@@ -164,10 +164,16 @@ class JudgeSettings(Frozen):
     languages_file: Path | None = None
     """TOML file whose languages are added to those of the package, or replace them."""
     artifact_kib: int = Field(default=65_536, ge=1, le=1_048_576)
+    cache_kib: int = Field(default=524_288, ge=0, le=1_073_741_824)
+    """Bound on the directory of compiled programs; 0: every program is compiled each time."""
+    cache_directory: Path | None = None
+    """None: `$CACHE_DIRECTORY`, as systemd sets it, else the place for caches of the user."""
     submission_timeout_s: Seconds = 550
     """For the whole of a submission with one test, from the moment it has a box."""
     test_timeout_s: Seconds = 10
     """For each further test; all together have a minute less than `broker.ack_timeout_s` at most."""
+    time_retries: int = Field(default=1, ge=0, le=10)
+    """Runs that are made again, each, when one took up to a tenth longer than its CPU time limit."""
     max_attempts: int = Field(default=3, ge=1, le=1_000)
     """Deliveries of one message before it is answered with internal_error and dead-lettered.
 

@@ -48,6 +48,7 @@ SIZES = {
     "command_line_arguments": f"{LIMITS.words} words, {size(LIMITS.words_bytes)}",
     "stdin": size(LIMITS.stdin_bytes),
     "expected_output": size(LIMITS.expected_output_bytes),
+    "entry_point": f"1 to {SUBMISSION['properties']['entry_point']['anyOf'][0]['maxLength']} characters",
     "callback_url": f"{LIMITS.callback_url_length} characters",
     "metadata": size(LIMITS.metadata_bytes),
     "language": f"{SUBMISSION['properties']['language']['maxLength']} characters",

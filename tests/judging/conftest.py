@@ -37,6 +37,13 @@ compile_cmd = "bash make.sh"
 run_cmd = "./main"
 
 [[language]]
+name = "made classes"
+source_file = "make.sh"
+compile_cmd = "bash make.sh"
+run_cmd = "/bin/echo {main_class}"
+entry_point = "class"
+
+[[language]]
 name = "direct"
 source_file = "main.txt"
 run_cmd = "./main.txt"
@@ -58,7 +65,7 @@ def settings(isolate: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with boxes(2) as numbers:
         yield Settings(
             sandbox=SandboxSettings(isolate=isolate, boxes=2, first_box=numbers.start, retire_s=1),
-            judge=JudgeSettings(languages_file=languages_file),
+            judge=JudgeSettings(languages_file=languages_file, cache_kib=0),
         )
 
 

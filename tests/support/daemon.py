@@ -27,9 +27,13 @@ def sandbox_setting(name: str) -> str | None:
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """The environment of a command with these settings and no others: `sandbox__boxes="2"`."""
+    """The environment of a command with these settings and no others: `sandbox__boxes="2"`.
+
+    Without a cache, unless that is one of them.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("VERDICTD_")}
-    return kept | {f"VERDICTD_{name.upper()}": value for name, value in settings.items()}
+    own = {"judge__cache_kib": "0"} | settings
+    return kept | {f"VERDICTD_{name.upper()}": value for name, value in own.items()}
 
 
 class Daemon:

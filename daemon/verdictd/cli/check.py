@@ -15,7 +15,7 @@ from verdictd.contract.limits import MIB, Limits
 from verdictd.contract.result import Status
 from verdictd.contract.submission import submission_model
 from verdictd.errors import BrokerUnavailable, InvalidSubmission, SandboxBroken
-from verdictd.judging.judgehost import Judgehost, open_judgehost
+from verdictd.judging.judgehost import Judgehost, artifact_cache, open_judgehost
 from verdictd.judging.languages import Language
 from verdictd.sandbox.discovery import NoSandbox
 from verdictd.sandbox.exactness import by_hold, exactness, remedies
@@ -63,7 +63,9 @@ async def check(settings: Settings, *, broker: bool) -> AsyncIterator[Check]:
     if broker:
         yield await _broker(settings)
     try:
-        async with open_judgehost(settings) as host:
+        # Each language is to be compiled now, and not to be found where it was compiled before.
+        judge = settings.judge.model_copy(update={"cache_kib": 0})
+        async with open_judgehost(settings.model_copy(update={"judge": judge})) as host:
             async for checked in _host(settings, host):
                 yield checked
     except BoxTaken as error:
@@ -121,6 +123,7 @@ async def _host(settings: Settings, host: Judgehost) -> AsyncIterator[Check]:
         yield Check("boxes", f"cannot be cleaned: {', '.join(retired)}", remedy)
     else:
         yield Check("boxes", f"{len(states)} clean: {min(states)} to {max(states)}")
+    yield await _artifact_cache(settings, host)
     languages = [language for language in host.registry.available if language.reference is not None]
     checks = [asyncio.create_task(_language(settings, host, language)) for language in languages]
     try:
@@ -130,6 +133,19 @@ async def _host(settings: Settings, host: Judgehost) -> AsyncIterator[Check]:
         for started in checks:
             started.cancel()
         await asyncio.gather(*checks, return_exceptions=True)
+
+
+async def _artifact_cache(settings: Settings, host: Judgehost) -> Check:
+    name = "artifact cache"
+    cache = artifact_cache(settings.judge, host.registry)
+    if cache is None:
+        return Check(name, "off: judge.cache_kib is 0")
+    state = await cache.open()
+    if state.problem:
+        remedy = "let this user write there, or set judge.cache_directory; judge.cache_kib = 0 turns it off"
+        return Check(name, f"programs are compiled each time: {state.problem}", remedy)
+    used = f"{state.entries} programs, {memory_words(state.size_bytes // 1024)}"
+    return Check(name, f"{cache.directory}: {used} of {memory_words(settings.judge.cache_kib)}")
 
 
 async def _language(settings: Settings, host: Judgehost, language: Language) -> Check:

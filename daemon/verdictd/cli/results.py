@@ -95,12 +95,15 @@ def _figures(name: str, result: Result) -> Iterator[tuple[str, str]]:
     if result.memory is not None:
         bound = f" (limit {memory_words(limits.memory_limit)})" if limits else ""
         yield "Memory", f"{memory_words(result.memory)}{bound}"
-    if result.runs is not None:
+    if result.runs is not None and result.runs.count > 1:
         spread = result.runs.time
         yield (
             "Runs",
             f"{result.runs.count}, CPU time from {spread.min:.3f} s to {spread.max:.3f} s; means are shown",
         )
+    if result.runs is not None and result.runs.near_limit:
+        times = ", ".join(f"{time_s:.3f} s" for time_s in result.runs.near_limit)
+        yield "Run again", f"as {times} of CPU time was little more than the limit"
     if result.cause is Cause.EXIT_CODE:
         yield "Exit code", str(result.exit_code)
     if result.cause in {Cause.SIGNAL, Cause.FILE_SIZE} and result.exit_signal is not None:

@@ -89,6 +89,25 @@ class Runs(Wire):
     time: Spread = Field(description="CPU time in seconds.")
     wall_time: Spread = Field(description="Elapsed time in seconds.")
     memory: Spread = Field(description="Peak memory in KiB.")
+    near_limit: tuple[float, ...] = Field(
+        description="CPU times of runs that took up to a tenth longer than the limit, and were made again; "
+        "they do not count."
+    )
+
+
+class Noise(Wire):
+    """Disturbance of the runs by others on the host, the worst of all runs: each a part, from 0 to 1."""
+
+    cpu_pressure: float | None = Field(
+        description="Of the time: some process of the host waited for a processor. Null if unknown."
+    )
+    throttled: float | None = Field(
+        description="Of the periods of a quota of CPU time: the daemon's control group, or one above it, had "
+        "used it up. Null without such a group."
+    )
+    steal: float | None = Field(
+        description="Of the time of all processors: the hypervisor gave it to others. Null if unknown."
+    )
 
 
 class LanguageUsed(Wire):
@@ -159,6 +178,10 @@ class Outcome(Wire):
     runs: Runs | None = Field(
         default=None, description="Statistics of several runs; null after a single run."
     )
+    noise: Noise | None = Field(
+        default=None,
+        description="How far the times can be trusted; null if nothing was run, or nothing is known.",
+    )
 
 
 class TestResult(Outcome, Named):
@@ -187,6 +210,9 @@ class Result(Outcome, Identified):
         default="utf-8", description="base64 if the bytes are not UTF-8."
     )
     compile_output_truncated: bool = Field(default=False, description="True if the end is missing.")
+    compile_cached: bool = Field(
+        default=False, description="True if the compiler ran for an equal program, at this moment or before."
+    )
     tests: tuple[TestResult, ...] = Field(
         default=(), description="Outcome of each test, in order; empty if the submission has no tests."
     )

@@ -16,7 +16,7 @@ from verdictd.contract.fields import (
     decode_files,
     decode_words,
 )
-from verdictd.contract.limits import Limits, bounded_fields
+from verdictd.contract.limits import Bound, Limits, bounded_fields
 from verdictd.contract.tests import Group, RunLimits, Test, test_model
 from verdictd.contract.validation import Received, Wire
 from verdictd.files import File
@@ -50,6 +50,13 @@ class Submission(Received):
     source_code: Content = Field(description="The program, as one source file: text, or its bytes in base64.")
     additional_files: tuple[File, ...] = Field(
         default=(), description="Files placed beside the source file: a list, or one ZIP archive in base64."
+    )
+    entry_point: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=255,
+        description="Additional file, or class in Java, that is run or compiled as the main one in place of "
+        "source_code. Null: the source_code is.",
     )
     compiler_options: tuple[str, ...] = Field(
         default=(), description="Options for the compiler; each must be on the language's allow-list."
@@ -135,6 +142,11 @@ class Submission(Received):
     enable_network: bool = Field(
         default=False, description="Allow network access, if the operator permits it."
     )
+    language_factors: bool = Field(
+        default=True,
+        description="Multiply the time limits by the factor of the language, and add the memory of its "
+        "runtime to the memory limit, as far as the operator's bounds allow.",
+    )
     number_of_runs: int = Field(
         default=DEFAULT_LIMITS.number_of_runs.default,
         description="Number of runs; times and memory are the means of all runs.",
@@ -190,14 +202,28 @@ class Submission(Received):
             raise ValueError("requires enable_per_process_and_thread_memory_limit to be true as well")
         return enabled
 
-    def effective_limits(self, own: RunLimits | None = None) -> "EffectiveLimits":
-        """Return the limits in force, with defaults filled in; `own` are those of a test."""
+    def effective_limits(
+        self, own: RunLimits | None = None, *, time_factor: float = 1, extra_memory_kib: int = 0
+    ) -> "EffectiveLimits":
+        """Return the limits in force, with defaults filled in, and with what the language adds to them.
+
+        `own` are those of a test. They stay within the bounds.
+        """
+        if not self.language_factors:
+            time_factor, extra_memory_kib = 1, 0
+        bounds = self.limits
         limits = {name: getattr(self, name) for name in EffectiveLimits.model_fields}
         limits |= {} if own is None else own.model_dump(exclude_none=True)
         if limits["wall_time_limit"] is None:
-            bound = self.limits.wall_time_limit
-            limits["wall_time_limit"] = min(max(bound.default, 3 * limits["cpu_time_limit"]), bound.max)
+            limits["wall_time_limit"] = max(bounds.wall_time_limit.default, 3 * limits["cpu_time_limit"])
+        for name in ("cpu_time_limit", "wall_time_limit"):
+            limits[name] = _scaled(limits[name], time_factor, getattr(bounds, name))
+        limits["memory_limit"] = min(limits["memory_limit"] + extra_memory_kib, bounds.memory_limit.max)
         return EffectiveLimits(**limits)
+
+
+def _scaled(limit_s: float, factor: float, bound: Bound[float]) -> float:
+    return min(max(round(limit_s * factor, 6), bound.min), bound.max)
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,5 +1,6 @@
 """Decide if a submission can be judged on this host, before it takes a box."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -9,8 +10,10 @@ from verdictd.contract.submission import EffectiveLimits, Submission
 from verdictd.errors import InvalidSubmission, Problem
 from verdictd.files import matches
 from verdictd.judging.languages import Language, Registry, refused_option
-from verdictd.judging.sources import source_name
+from verdictd.judging.sources import Program, is_source, source_name
 from verdictd.settings import Settings
+
+_CLASS_NAME = re.compile(r"[^\W\d][\w$]*(\.[^\W\d][\w$]*)*")
 
 CallbackProblem = Callable[[str], str | None]
 """Returns the reason why a callback URL is refused, or None if it is allowed."""
@@ -46,6 +49,18 @@ class Admitted:
     tests: tuple[AdmittedTest, ...]
     timeout_s: float
 
+    @property
+    def program(self) -> Program:
+        """The part that the compiler is given."""
+        submission = self.submission
+        return Program(
+            self.language,
+            submission.source_code,
+            submission.additional_files,
+            submission.compiler_options,
+            submission.entry_point,
+        )
+
 
 class Admission:
     """Checks submissions against the languages of this host and the operator's settings."""
@@ -65,7 +80,7 @@ class Admission:
             available = ", ".join(sorted(language.name for language in self._registry.available))
             message = f"unknown language {submission.language!r}; available: {available or 'none'}"
             raise InvalidSubmission([Problem("/language", message)])
-        limits, cases = submission.effective_limits(), admitted_tests(submission)
+        limits, cases = _limits(submission, language), admitted_tests(submission, language)
         timeout_s = min(self._timeout_s + (len(cases) - 1) * self._test_timeout_s, self._longest_s)
         admitted = Admitted(submission, language, limits, cases, timeout_s)
         problems = list(islice(self._problems(admitted), _MAX_PROBLEMS))
@@ -82,6 +97,9 @@ class Admission:
         option = refused_option(language, submission.compiler_options)
         if option is not None:
             yield Problem("/compiler_options", f"{option!r} is not an allowed option for {language.name}")
+        no_entry = _no_entry_point(admitted)
+        if no_entry is not None:
+            yield Problem("/entry_point", no_entry)
         overwrites = _overwrites(admitted)
         if overwrites is not None:
             yield Problem("/additional_files", overwrites)
@@ -96,11 +114,19 @@ class Admission:
         yield from _too_long(admitted)
 
 
-def admitted_tests(submission: Submission) -> tuple[AdmittedTest, ...]:
+def _limits(submission: Submission, language: Language, test: tests.Test | None = None) -> EffectiveLimits:
+    return submission.effective_limits(
+        None if test is None else test.limits,
+        time_factor=language.time_factor,
+        extra_memory_kib=language.extra_memory_kib,
+    )
+
+
+def admitted_tests(submission: Submission, language: Language) -> tuple[AdmittedTest, ...]:
     """Return the tests of a submission; one that has none is a test itself."""
     arguments = submission.command_line_arguments
     if submission.tests is None:
-        limits = submission.effective_limits()
+        limits = _limits(submission, language)
         return (AdmittedTest("1", submission.stdin, submission.expected_output, arguments, limits),)
     return tuple(
         AdmittedTest(
@@ -108,7 +134,7 @@ def admitted_tests(submission: Submission) -> tuple[AdmittedTest, ...]:
             stdin=test.stdin,
             expected_output=test.expected_output,
             arguments=arguments if test.command_line_arguments is None else test.command_line_arguments,
-            limits=submission.effective_limits(test.limits),
+            limits=_limits(submission, language, test),
             group=test.group,
             points=test.points,
         )
@@ -136,6 +162,24 @@ def _too_long(admitted: Admitted) -> Iterator[Problem]:
             f"all runs of {len(admitted.tests)} tests, {needed_s:g} s by their wall_time_limit,",
         )
     yield Problem(path, f"{runs} do not fit into the {left_s:g} s that a submission may run")
+
+
+def _no_entry_point(admitted: Admitted) -> str | None:
+    """Return a message if the entry point is nothing that can be run or compiled as the main one."""
+    submission, language, name = admitted.submission, admitted.language, admitted.submission.entry_point
+    match language.entry_point:
+        case _ if name is None:
+            return None
+        case None:
+            return f"an entry point is not possible in {language.name}"
+        case "class":
+            return None if _CLASS_NAME.fullmatch(name) else f"{name!r} is not the name of a class"
+        case "file":
+            if not any(file.name == name for file in submission.additional_files):
+                return f"{name!r} is not an additional file"
+            if language.compile_cmd and not is_source(language, name):
+                return f"{name!r} is not a source file of {language.name}"
+            return None
 
 
 def _overwrites(admitted: Admitted) -> str | None:

@@ -57,6 +57,12 @@ def find_main_class(files: Iterable[File], *, source: str, declarations: str) ->
     return min(usable, key=rank)[1].replace("/", ".") if usable else None
 
 
+def has_main_method(files: Iterable[File], class_name: str) -> bool:
+    """Return whether the file of this class has a main method."""
+    file_name = f"{class_name.replace('.', '/')}.class"
+    return any(file.name == file_name and main_method(file.content) is not Main.NONE for file in files)
+
+
 def main_method(content: bytes) -> Main:
     """Return the main method of a class file."""
     try:

@@ -24,7 +24,7 @@ def compile_argv(language: Language, options: Sequence[str], sources: Sequence[s
     lists = {_OPTIONS: options, _SOURCES: [as_operand(name) for name in sources]}
     argv: list[str] = []
     for word in words:
-        argv += lists[word] if word in lists else [word.replace(_SOURCE, sources[0])]
+        argv += lists[word] if word in lists else [word.replace(_SOURCE, as_operand(sources[0]))]
     return argv
 
 
@@ -41,7 +41,7 @@ def run_values(
         "{heap_mib}": str(max(heap_mib, _LEAST_HEAP_MIB)),
         "{stack_kib}": str(usable_kib),
         "{stack_bytes}": str(usable_kib * 1024),
-        _SOURCE: source or language.source_file,
+        _SOURCE: as_operand(source or language.source_file),
         MAIN_CLASS: main_class,
     }
 

@@ -1,5 +1,6 @@
-"""Compile a submission: from source files to the artifact that is run."""
+"""Compile a program: from source files to the artifact that is run."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -7,14 +8,12 @@ from typing import assert_never
 
 from verdictd import metrics
 from verdictd.concurrency import offload
-from verdictd.contract.submission import Submission
 from verdictd.files import File
-from verdictd.judging.admission import Admitted
-from verdictd.judging.class_files import find_main_class
+from verdictd.judging.class_files import find_main_class, has_main_method
 from verdictd.judging.commands import compile_argv, names_main_class
 from verdictd.judging.execution import Artifact, repeat_if_disturbed
 from verdictd.judging.languages import Language
-from verdictd.judging.sources import cleaned, source_files, source_name, top_level
+from verdictd.judging.sources import Program, cleaned, entry_file, source_files, source_name, top_level
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.executables import HEAD_BYTES, format_problem
 from verdictd.sandbox.files import UnusableFile
@@ -25,6 +24,8 @@ _KEPT_BYTES = 1024 * 1024
 _DROPPED_BYTES = 256 * 1024 * 1024
 _LARGE_BYTES = 65_536
 _IN_BOX = ("./", "/box/")
+_LAST_OWN_CODE = 128
+_PART_KILLED = re.compile(rb"signal terminated program|\b(Killed|Terminated)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +35,28 @@ class Compilation:
     artifact: Artifact | None
     output: Captured = field(default_factory=Captured)
     failure: str = ""
+    repeatable: bool = False
+    """True if compiling the same program again would end in the same way."""
+    cached: bool = False
+    """True if the compiler ran for another submission, at this moment or before."""
 
 
-async def compile_submission(
-    box: Box, admitted: Admitted, *, artifact_bytes: int, output_bytes: int
+async def compile_program(
+    box: Box, program: Program, *, artifact_bytes: int, output_bytes: int
 ) -> Compilation:
     """Compile in a clean box; a language without a compiler is run from its source files.
 
     The box needs a reset afterwards (`box.used`). Raises SandboxBroken.
     """
-    submission, language = admitted.submission, admitted.language
-    content = submission.source_code
+    language, content = program.language, program.source_code
     name = await offload(partial(source_name, language, content), len(content), large_bytes=_LARGE_BYTES)
-    files = cleaned(language, (File(name, content), *submission.additional_files))
+    files = cleaned(language, (File(name, content), *program.files))
+    main = entry_file(program, name)
     if not language.compile_cmd:
-        return Compilation(Artifact(files, source=name))
+        return Compilation(Artifact(files, source=main))
     size = sum(len(file.content) for file in files)
-    sources = await offload(partial(source_files, language, files), size, large_bytes=_LARGE_BYTES)
-    command = _command(admitted, sources)
+    sources = await offload(partial(source_files, language, files, main), size, large_bytes=_LARGE_BYTES)
+    command = _command(program, sources)
 
     async def compile_once() -> Report:
         await box.ready()
@@ -63,37 +68,56 @@ async def compile_submission(
     output = _cut(report.stdout, output_bytes)
     failure = _failure(report, language)
     if failure is not None:
-        return Compilation(None, output, failure)
+        return Compilation(None, output, failure, repeatable=_is_repeatable(report))
     try:
         executables = await box.take(language.artifacts or ("**",), artifact_bytes)
     except UnusableFile as error:
         return Compilation(None, output, f"The compiled program cannot be used: {error}.")
-    artifact = Artifact(_not_replaced(submission, executables), executables, name)
+    artifact = Artifact(files_to_run(program, executables), executables, main)
     size = sum(len(file.content) for file in executables)
-    return await offload(partial(_linked, language, content, artifact, output), size)
+    return await offload(partial(_linked, program, artifact, output), size)
+
+
+def _is_repeatable(report: Report) -> bool:
+    """Return whether a compiler that failed did so by itself: no limit and no signal ended any part of it.
+
+    Drivers tell of a part that was killed in a message, shells by an exit code above 128.
+    """
+    return (
+        report.ending is Ending.EXITED
+        and (report.exit_code or 0) <= _LAST_OWN_CODE
+        and not _PART_KILLED.search(report.stdout.data)
+    )
 
 
 def _cut(output: Captured, max_bytes: int) -> Captured:
     return Captured(output.data[:max_bytes], output.truncated or len(output.data) > max_bytes)
 
 
-def _linked(language: Language, content: bytes, artifact: Artifact, output: Captured) -> Compilation:
+def _linked(program: Program, artifact: Artifact, output: Captured) -> Compilation:
     """Find the program in the files that the compiler made."""
+    language = program.language
     if not artifact.executables:
-        return Compilation(None, output, "The compiler did not produce a program.")
+        return Compilation(None, output, "The compiler did not produce a program.", repeatable=True)
     problem = _unexecutable(language, artifact)
     if problem is not None:
-        return Compilation(None, output, problem)
+        return Compilation(None, output, problem, repeatable=True)
     if not names_main_class(language):
-        return Compilation(artifact, output)
-    main_class = find_main_class(
-        artifact.executables, source=artifact.source, declarations=top_level(content)
-    )
+        return Compilation(artifact, output, repeatable=True)
+    main_class = _main_class(program, artifact)
     if main_class is None:
-        return Compilation(
-            None, output, "No class has a main method: public static void main(String[] args)."
-        )
-    return Compilation(replace(artifact, main_class=main_class), output)
+        where = "No class" if program.entry_point is None else f"No class {program.entry_point}"
+        failure = f"{where} has a main method: public static void main(String[] args)."
+        return Compilation(None, output, failure, repeatable=True)
+    return Compilation(replace(artifact, main_class=main_class), output, repeatable=True)
+
+
+def _main_class(program: Program, artifact: Artifact) -> str | None:
+    name, made = program.entry_point, artifact.executables
+    if name is not None:
+        return name if has_main_method(made, name) else None
+    declarations = top_level(program.source_code)
+    return find_main_class(made, source=artifact.source, declarations=declarations)
 
 
 def _unexecutable(language: Language, artifact: Artifact) -> str | None:
@@ -113,17 +137,16 @@ def _unexecutable(language: Language, artifact: Artifact) -> str | None:
     )
 
 
-def _not_replaced(submission: Submission, executables: Sequence[File]) -> Sequence[File]:
+def files_to_run(program: Program, executables: Sequence[File]) -> Sequence[File]:
     """Return the additional files, without those that the compiler's files take the place of."""
     replaced = {file.name for file in executables}
-    return [file for file in submission.additional_files if file.name not in replaced]
+    return [file for file in program.files if file.name not in replaced]
 
 
-def _command(admitted: Admitted, sources: Sequence[str]) -> Command:
-    submission, language = admitted.submission, admitted.language
-    limits = language.compile_limits
+def _command(program: Program, sources: Sequence[str]) -> Command:
+    language, limits = program.language, program.language.compile_limits
     return Command(
-        argv=tuple(compile_argv(language, submission.compiler_options, sources)),
+        argv=tuple(compile_argv(language, program.options, sources)),
         constraints=Constraints(
             cpu_time_s=limits.cpu_time_s,
             cpu_extra_time_s=0.5,

@@ -15,20 +15,17 @@ from verdictd import __version__
 from verdictd.concurrency import background
 from verdictd.contract.result import LanguageUsed, Result, WorkerIdentity
 from verdictd.errors import FaultKind, Problem, SandboxBroken
-from verdictd.judging import languages
 from verdictd.judging.admission import Admitted
-from verdictd.judging.compile import compile_submission
-from verdictd.judging.languages import Language
+from verdictd.judging.compiler import Compiler
 from verdictd.judging.progress import Progress
 from verdictd.judging.results import judged_result, unjudged_result
 from verdictd.judging.testing import run_test
 from verdictd.judging.verdicts import Verdict
+from verdictd.judging.versions import Versions
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.model import BoxId, Sandbox
 from verdictd.sandbox.pool import BoxPool
 from verdictd.settings import JudgeSettings
-
-_COMPILE_OUTPUT_BYTES = 64 * 1024  # in a result
 
 log = structlog.get_logger()
 
@@ -45,18 +42,27 @@ class Running:
 class Judge:
     """Judges submissions in the boxes of a pool.
 
-    State: the language versions that were asked for so far, and the submission that runs in each box.
+    State: the submission that runs in each box.
     """
 
     def __init__(
-        self, *, pool: BoxPool, sandbox: Sandbox, settings: JudgeSettings, open_files: int, result_bytes: int
+        self,
+        *,
+        pool: BoxPool,
+        compiler: Compiler,
+        versions: Versions,
+        sandbox: Sandbox,
+        settings: JudgeSettings,
+        open_files: int,
+        result_bytes: int,
     ) -> None:
         self._pool = pool
+        self._compiler = compiler
+        self._versions = versions
         self._sandbox = sandbox
         self._settings = settings
         self._open_files = open_files
         self._result_bytes = result_bytes
-        self._versions: dict[str, str | None] = {}
         self._running: dict[BoxId, Running] = {}
 
     @property
@@ -82,7 +88,7 @@ class Judge:
         return judged_result(
             admitted,
             progress.judged(),
-            language=LanguageUsed(name=language.name, version=await self.version(language)),
+            language=LanguageUsed(name=language.name, version=await self._versions.of(language)),
             worker=self.identity(progress.box),
             started_at=progress.started_at,
         )
@@ -92,8 +98,7 @@ class Judge:
         async with self._pool.lease() as box:
             progress.enter(box.number)
             with self._occupied(box, admitted):
-                spent_s = (datetime.now(UTC) - progress.started_at).total_seconds()
-                await self._within_time(box, admitted, progress, spent_s=spent_s)
+                await self._within_time(box, admitted, progress)
 
     @contextmanager
     def _occupied(self, box: Box, admitted: Admitted) -> Iterator[None]:
@@ -108,13 +113,12 @@ class Judge:
         finally:
             del self._running[box.number]
 
-    async def _within_time(self, box: Box, admitted: Admitted, progress: Progress, *, spent_s: float) -> None:
-        timeout_s = admitted.timeout_s
+    async def _within_time(self, box: Box, admitted: Admitted, progress: Progress) -> None:
         try:
-            async with asyncio.timeout(timeout_s - spent_s):
+            async with asyncio.timeout_at(progress.until_s):
                 await self._steps(box, admitted, progress)
         except TimeoutError:
-            message = f"judging in box {box.number} took longer than {timeout_s:g} s"
+            message = f"judging in box {box.number} took longer than {admitted.timeout_s:g} s"
             raise SandboxBroken(message, FaultKind.DEADLINE) from None
 
     async def _steps(self, box: Box, admitted: Admitted, progress: Progress) -> None:
@@ -145,12 +149,7 @@ class Judge:
 
     async def _compile(self, box: Box, admitted: Admitted, progress: Progress) -> None:
         try:
-            compilation = await compile_submission(
-                box,
-                admitted,
-                artifact_bytes=self._settings.artifact_kib * 1024,
-                output_bytes=_COMPILE_OUTPUT_BYTES,
-            )
+            compilation = await self._compiler.compile(box, admitted.program)
         except SandboxBroken as error:
             progress.compiling_broke_off(error)
             raise
@@ -160,17 +159,19 @@ class Judge:
         index = progress.plan.begin()
         test = admitted.tests[index]
         try:
-            outcome = await run_test(box, progress.artifact, admitted, test, open_files=self._open_files)
+            outcome = await run_test(
+                box,
+                progress.artifact,
+                admitted,
+                test,
+                open_files=self._open_files,
+                time_retries=self._settings.time_retries,
+                repeat_before_s=progress.repeat_before_s,
+            )
         except BaseException as error:
             progress.broke_off(index, error)
             raise
         progress.record(index, outcome)
-
-    async def version(self, language: Language) -> str | None:
-        """Return the version of a compiler or interpreter, or None if it is unknown; it is asked for once."""
-        if language.name not in self._versions:
-            self._versions[language.name] = await languages.version(language)
-        return self._versions[language.name]
 
     def identity(self, box: int | None) -> WorkerIdentity:
         """Return the host, the box and the versions that a result names."""

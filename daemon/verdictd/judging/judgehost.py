@@ -11,8 +11,11 @@ import structlog
 
 from verdictd.egress import Egress, EgressDenied
 from verdictd.judging.admission import Admission, CallbackProblem
+from verdictd.judging.artifact_cache import ArtifactCache, default_directory
+from verdictd.judging.compiler import Compiler
 from verdictd.judging.judge import Judge
 from verdictd.judging.languages import Registry
+from verdictd.judging.versions import Versions
 from verdictd.sandbox import keyrings
 from verdictd.sandbox.discovery import discover
 from verdictd.sandbox.disk import bearable_files
@@ -20,7 +23,7 @@ from verdictd.sandbox.exactness import by_hold, exactness, remedies
 from verdictd.sandbox.model import DISK_FILES, BoxId, Sandbox
 from verdictd.sandbox.pool import BoxPool, lock_boxes, open_pool
 from verdictd.sandbox.recovery import guarded
-from verdictd.settings import CallbackSettings, Settings
+from verdictd.settings import CallbackSettings, JudgeSettings, Settings
 
 _STACK_BYTES = 64 * 1024 * 1024
 
@@ -34,6 +37,7 @@ class Judgehost:
     admission: Admission
     judge: Judge
     registry: Registry
+    versions: Versions
     pool: BoxPool
     sandbox: Sandbox
     egress: Egress | None
@@ -62,14 +66,35 @@ async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
             guarded(sandbox.executable, boxes),
             open_pool(sandbox, numbers, retire_s=settings.sandbox.retire_s) as pool,
         ):
+            cache = artifact_cache(settings.judge, registry)
+            if cache is not None:
+                await cache.open()
+            versions = Versions()
+            compiler = Compiler(
+                cache,
+                versions=versions,
+                sandbox=sandbox,
+                artifact_bytes=settings.judge.artifact_kib * 1024,
+            )
             judge = Judge(
                 pool=pool,
+                compiler=compiler,
+                versions=versions,
                 sandbox=sandbox,
                 settings=settings.judge,
                 open_files=settings.sandbox.open_files,
                 result_bytes=settings.limits.result_bytes,
             )
-            yield Judgehost(admission, judge, registry, pool, sandbox, egress)
+            yield Judgehost(admission, judge, registry, versions, pool, sandbox, egress)
+
+
+def artifact_cache(settings: JudgeSettings, registry: Registry) -> ArtifactCache | None:
+    """Return the cache of compiled programs; None if it is turned off."""
+    if not settings.cache_kib:
+        return None
+    directory = (settings.cache_directory or default_directory()).resolve()
+    refusal = "is in a directory that programs see" if registry.shows(directory) else ""
+    return ArtifactCache(directory, max_bytes=settings.cache_kib * 1024, refusal=refusal)
 
 
 def _log_limits(sandbox: Sandbox) -> None:

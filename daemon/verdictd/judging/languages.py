@@ -1,9 +1,7 @@
 """Languages, declared in languages.toml and in the operator's own file."""
 
-import asyncio
 import os
 import re
-import signal
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +17,6 @@ from verdictd.files import check_name
 from verdictd.sandbox.etc import HOME
 
 PACKAGED = Path(__file__).with_name("languages.toml")
-VERSION_TIMEOUT_S = 10
 
 _SEARCHED = ("/usr/local/bin", "/usr/bin", "/bin")
 _VISIBLE = ("/usr", "/bin", "/lib", "/lib64")
@@ -36,6 +33,7 @@ _OF_COMMANDS = (
     "file_extension",
     "aliases",
     "source_name",
+    "entry_point",
     "source_extensions",
     "included_sources",
 )
@@ -103,6 +101,7 @@ class Language:
     version_cmd: Words = ()
     artifacts: tuple[FilePattern, ...] = ()
     source_name: OneGroup | None = None
+    entry_point: Literal["file", "class"] | None = None
     source_extensions: tuple[Extension, ...] = ()
     included_sources: OneGroup | None = None
     environment: Environment = Field(default_factory=dict)
@@ -114,6 +113,8 @@ class Language:
     allow_network: StrictBool = False
     compile_limits: CompileLimits = CompileLimits()
     extra_processes: Count = 0
+    time_factor: Annotated[float, Field(strict=True, ge=0.1, le=100)] = 1
+    extra_memory_kib: Count = 0
     address_space: StrictBool = True
     source_text: Literal["as_sent", "unix"] = "as_sent"
     compiler_options: tuple[re.Pattern[str], ...] = ()
@@ -169,6 +170,11 @@ class Registry:
         """The languages whose compiler and interpreter are installed, checked again on each access."""
         return tuple(language for language in self._languages if not language.missing)
 
+    def shows(self, path: Path) -> bool:
+        """Return True if boxes of some language contain what is at this path of the host."""
+        directories = {directory for language in self._languages for directory in language.directories}
+        return any(map(path.is_relative_to, _shown(directories)))
+
     def __iter__(self) -> Iterator[Language]:
         return iter(self._languages)
 
@@ -184,37 +190,6 @@ def refused_option(language: Language, options: Iterable[str]) -> str | None:
     return next(refused, None)
 
 
-async def version(language: Language, limit_s: float = VERSION_TIMEOUT_S) -> str | None:
-    """Return the line in which the version command names a version; None if there is none, or no answer."""
-    if not language.version_cmd:
-        return None
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *language.version_cmd,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            cwd="/",
-            # Outside a box anybody can write to /tmp: start-up files must not be read from there.
-            env={**language.environment, "HOME": "/nonexistent"},
-            start_new_session=True,
-        )
-    except OSError:
-        return None
-    try:
-        async with asyncio.timeout(limit_s):
-            output, _ = await process.communicate()
-    except TimeoutError:
-        return None
-    finally:
-        if process.returncode is None:
-            # The whole group: a compiler may be a script that has started a JVM.
-            os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-    lines = output.decode(errors="replace").splitlines()
-    return next((line.strip() for line in lines if re.search(r"\d\.\d|version\D*\d", line)), None)
-
-
 def _lookup_form(word: str) -> str:
     return word.removeprefix(".").casefold()
 
@@ -223,13 +198,18 @@ def _locate(program: str, directories: Sequence[str]) -> str | None:
     """Return the path of a program in a box, or None; a path below /box is returned unchecked."""
     if program.startswith(("./", "/box/")):
         return program
-    visible = [os.path.realpath(directory.removesuffix(":maybe")) for directory in (*_VISIBLE, *directories)]
+    visible = _shown(directories)
     candidates = [program] if "/" in program else [f"{directory}/{program}" for directory in _SEARCHED]
     for candidate in candidates:
         target = Path(os.path.realpath(candidate))
         if any(map(target.is_relative_to, visible)) and target.is_file() and os.access(target, os.X_OK):
             return candidate
     return None
+
+
+def _shown(directories: Iterable[str]) -> list[str]:
+    """Return the directories that a box contains with these rules, with links followed."""
+    return [os.path.realpath(directory.removesuffix(":maybe")) for directory in (*_VISIBLE, *directories)]
 
 
 def _read(file: Path) -> list[dict[str, Any]]:

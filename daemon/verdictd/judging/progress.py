@@ -30,18 +30,21 @@ log = structlog.get_logger()
 class Progress:
     """State of a submission that is judged, in whatever boxes.
 
-    `started_at`: the time at which it had its first box. `box`: the last one that was its own. At most
-    `kept_bytes` of output are kept: of many tests, the longest are cut.
+    `started_at`: the time at which it had its first box; `until_s`: the end of its time, by the clock of the
+    event loop. `box`: the last one that was its own. At most `kept_bytes` of output are kept: of many tests,
+    the longest are cut.
     """
 
     def __init__(self, admitted: Admitted, *, kept_bytes: int) -> None:
         self.plan = Plan(admitted)
         self.started_at = datetime.now(UTC)
+        self.until_s = 0.0
         self.box: BoxId | None = None
         self.compilation: Compilation | None = None
         self._returned = admitted.submission.return_output or (
             ReturnOutput.ALL if len(admitted.tests) == 1 else ReturnOutput.FAILED
         )
+        self._timeout_s = admitted.timeout_s
         self._kept_bytes = kept_bytes
         self._faults: dict[int, list[SandboxBroken]] = defaultdict(list)
         self._failed_to_compile: Verdict | None = None
@@ -64,7 +67,14 @@ class Progress:
         """Note the box that the submission has now."""
         if self.box is None:
             self.started_at = datetime.now(UTC)
+            self.until_s = asyncio.get_running_loop().time() + self._timeout_s
         self.box = box
+
+    @property
+    def repeat_before_s(self) -> float:
+        """The time until which there is time for more than the runs that are left."""
+        left = (test for test, done in zip(self.plan.tests, self.plan.outcomes, strict=True) if done is None)
+        return self.until_s - sum(test.limits.number_of_runs * test.limits.wall_time_limit for test in left)
 
     def compiled(self, compilation: Compilation) -> None:
         """Note the artifact, or that there is none."""
@@ -160,10 +170,9 @@ class Progress:
 
     def judged(self) -> Judged:
         """Return what the submission came to."""
-        output = self.compilation.output if self.compilation is not None else Captured()
-        if self._failed_to_compile is not None:
-            return Judged(output, TestOutcome(self._failed_to_compile), self.plan)
-        return Judged(output, self.plan.deciding(), self.plan)
+        failed = self._failed_to_compile
+        deciding = self.plan.deciding() if failed is None else TestOutcome(failed)
+        return Judged(self.compilation or Compilation(None), deciding, self.plan)
 
 
 def _cut(stream: Captured, length: int) -> Captured:

@@ -12,6 +12,7 @@ from verdictd.contract.result import (
     Cause,
     Encoding,
     LanguageUsed,
+    Noise,
     Result,
     Runs,
     Spread,
@@ -21,6 +22,7 @@ from verdictd.contract.result import (
 )
 from verdictd.errors import Problem
 from verdictd.judging.admission import Admitted
+from verdictd.judging.compile import Compilation
 from verdictd.judging.scoring import Plan, TestOutcome
 from verdictd.judging.verdicts import Verdict
 from verdictd.sandbox.model import Captured, Report
@@ -30,9 +32,9 @@ T = TypeVar("T", int, float)
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The compiler's output, the outcome that decides the submission, and what its tests came to."""
+    """The compilation, the outcome that decides the submission, and what its tests came to."""
 
-    compile_output: Captured
+    compilation: Compilation
     deciding: TestOutcome
     plan: Plan
 
@@ -56,6 +58,7 @@ class _Outcome(TypedDict):
     wall_time: float | None
     memory: int | None
     runs: Runs | None
+    noise: Noise | None
 
 
 def judged_result(
@@ -67,7 +70,7 @@ def judged_result(
     started_at: datetime,
 ) -> Result:
     """Return the result of a submission that was judged."""
-    compile_output, plan = _text(judged.compile_output), judged.plan
+    compile_output, plan = _text(judged.compilation.output), judged.plan
     outcome = _outcome(judged.deciding)
     tests: tuple[TestResult, ...] = ()
     if admitted.submission.tests is not None:
@@ -75,12 +78,14 @@ def judged_result(
         outcome["time"] = _greatest([test.time for test in tests])
         outcome["wall_time"] = _greatest([test.wall_time for test in tests])
         outcome["memory"] = _greatest([test.memory for test in tests])
+        outcome["noise"] = _noise([report for one in plan.outcomes if one for report in one.reports])
     return Result(
         id=admitted.submission.id,
         **outcome,
         compile_output=compile_output.text,
         compile_output_encoding=compile_output.encoding,
         compile_output_truncated=compile_output.truncated,
+        compile_cached=judged.compilation.cached,
         tests=tests,
         groups=tuple(plan.groups()) if tests else (),
         points=plan.points(),
@@ -146,7 +151,8 @@ def _outcome(outcome: TestOutcome) -> _Outcome:
         time=_mean([report.cpu_time_s for report in counted]),
         wall_time=_mean([report.wall_time_s for report in counted]),
         memory=round(statistics.fmean(report.memory_kib for report in counted)) if counted else None,
-        runs=_runs(counted) if len(counted) > 1 else None,
+        runs=_runs(counted, outcome.near_limit_s) if len(counted) > 1 or outcome.near_limit_s else None,
+        noise=_noise(counted),
     )
 
 
@@ -162,12 +168,29 @@ def _text(captured: Captured) -> Text:
     return to_text(captured.data, truncated=captured.truncated)
 
 
-def _runs(reports: Sequence[Report]) -> Runs:
+def _noise(reports: Sequence[Report]) -> Noise | None:
+    """Return the worst of these runs."""
+    noises = [report.noise for report in reports]
+    worst = Noise(
+        cpu_pressure=_worst([noise.cpu_pressure for noise in noises]),
+        throttled=_worst([noise.throttled for noise in noises]),
+        steal=_worst([noise.steal for noise in noises]),
+    )
+    return None if worst.cpu_pressure is worst.throttled is worst.steal is None else worst
+
+
+def _worst(parts: Sequence[float | None]) -> float | None:
+    known = [part for part in parts if part is not None]
+    return round(max(known), 4) if known else None
+
+
+def _runs(reports: Sequence[Report], near_limit_s: Sequence[float]) -> Runs:
     return Runs(
         count=len(reports),
         time=_spread([report.cpu_time_s for report in reports]),
         wall_time=_spread([report.wall_time_s for report in reports]),
         memory=_spread([report.memory_kib for report in reports]),
+        near_limit=tuple(near_limit_s),
     )
 
 

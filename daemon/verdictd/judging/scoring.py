@@ -19,13 +19,17 @@ NOT_BUILT = Verdict(Status.SKIPPED, None, "Skipped: there is no program to run."
 
 @dataclass(frozen=True, slots=True)
 class TestOutcome:
-    """The verdict of a test, the fraction of its points, and its runs: only the last one has its streams."""
+    """The verdict of a test, the fraction of its points, and its runs: only the last one has its streams.
+
+    `near_limit_s`: CPU times of runs that do not count.
+    """
 
     __test__: ClassVar[bool] = False  # nothing that pytest could collect
 
     verdict: Verdict
     reports: Sequence[Report] = ()
     fraction: float = 0
+    near_limit_s: Sequence[float] = ()
 
     def without_streams(self) -> Self:
         """Return the figures alone."""

@@ -1,9 +1,9 @@
-"""Source files of a submission: their names, and those that the compiler is to be given."""
+"""Source files of a program: their names, and those that the compiler is to be given."""
 
 import codecs
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from verdictd.files import File
@@ -23,6 +23,23 @@ _BRACKETS = re.compile(r"[{}()]")
 _MAX_NAME_BYTES = 255
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program to compile: its language, its source, the files beside it, and options for the compiler."""
+
+    language: Language
+    source_code: bytes
+    files: Sequence[File] = ()
+    options: Sequence[str] = ()
+    entry_point: str | None = None
+    """Name of the file, or of the class, that is the main one; None: the source is."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the source and the files."""
+        return len(self.source_code) + sum(len(file.content) for file in self.files)
+
+
 def source_name(language: Language, content: bytes) -> str:
     """Return the file name that this source must have, for example that of its public class."""
     default = PurePosixPath(language.source_file)
@@ -33,20 +50,31 @@ def source_name(language: Language, content: bytes) -> str:
     return name if "/" not in name and len(name.encode()) <= _MAX_NAME_BYTES else str(default)
 
 
-def source_files(language: Language, files: Sequence[File]) -> list[str]:
-    """Return the names of the files to compile, the main source first: `files` without headers and data.
+def entry_file(program: Program, source: str) -> str:
+    """Return the name of the main file; `source` is the name of the submitted one."""
+    return program.entry_point or source if program.language.entry_point == "file" else source
 
-    A file that another one includes is compiled as a part of it.
-    """
-    main, *others = files
+
+def is_source(language: Language, name: str) -> bool:
+    """Return whether a file of this name is a source, and neither a header nor data."""
     extensions = language.source_extensions or (language.file_extension,)
-    candidates = [file for file in others if _extension(file.name) in extensions]
+    return PurePosixPath(name).suffix.removeprefix(".") in extensions
+
+
+def source_files(language: Language, files: Sequence[File], main: str) -> list[str]:
+    """Return the names of the files to compile, the main one first: `files` without headers and data.
+
+    The first of them is the submitted source. A file that another one includes is compiled as a part of it.
+    """
+    submitted, *others = files
+    candidates = [submitted, *(file for file in others if is_source(language, file.name))]
     included: set[str] = set()
     if language.included_sources is not None:
         for file in files:
             text = file.content.decode(errors="replace")
             included |= {_last(name) for name in language.included_sources.findall(text)}
-    return [main.name, *(file.name for file in candidates if _last(file.name) not in included)]
+    names = [file.name for file in candidates if _last(file.name) not in included]
+    return [main, *(name for name in names if name != main)]
 
 
 def cleaned(language: Language, files: Sequence[File]) -> list[File]:
@@ -83,10 +111,6 @@ def top_level(content: bytes) -> str:
 def _unix_text(text: bytes) -> bytes:
     """Remove the byte order mark, and the CR of CR LF."""
     return text.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
-
-
-def _extension(name: str) -> str:
-    return PurePosixPath(name).suffix.removeprefix(".")
 
 
 def _last(name: str) -> str:

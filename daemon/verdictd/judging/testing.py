@@ -1,9 +1,12 @@
 """Run one test: as often as asked for, until a run fails."""
 
+from functools import partial
+
 from verdictd.contract.result import Status
 from verdictd.judging.admission import Admitted, AdmittedTest
 from verdictd.judging.checkers.check import Judgement, check
 from verdictd.judging.execution import Artifact, memory_floor_kib, run_artifact, run_command
+from verdictd.judging.near_limit import best_run
 from verdictd.judging.scoring import TestOutcome
 from verdictd.judging.verdicts import verdict
 from verdictd.sandbox.box import Box
@@ -11,20 +14,35 @@ from verdictd.sandbox.model import Report
 
 
 async def run_test(
-    box: Box, artifact: Artifact, admitted: Admitted, test: AdmittedTest, *, open_files: int
+    box: Box,
+    artifact: Artifact,
+    admitted: Admitted,
+    test: AdmittedTest,
+    *,
+    open_files: int,
+    time_retries: int,
+    repeat_before_s: float,
 ) -> TestOutcome:
     """Run a test in a box, which needs a reset afterwards. Raises SandboxBroken."""
     command = run_command(admitted, test, artifact, open_files=open_files)
     floor_kib = memory_floor_kib(command, box.sandbox)
     reports: list[Report] = []
+    near_limit_s: list[float] = []
     while True:
         if reports:  # the output of many runs would fill the daemon's memory
             reports[-1] = reports[-1].without_streams()
-        reports.append(await run_artifact(box, artifact, command))
+        timed = await best_run(
+            partial(run_artifact, box, artifact, command),
+            limit_s=test.limits.cpu_time_limit,
+            retries=time_retries,
+            begin_before_s=repeat_before_s,
+        )
+        reports.append(timed.report)
+        near_limit_s += timed.others_s
         judged = await _judgement(reports[-1], admitted, test, floor_kib)
         failed = judged.verdict.status is not Status.ACCEPTED
         if failed or len(reports) == test.limits.number_of_runs:
-            return TestOutcome(judged.verdict, reports, fraction=judged.fraction)
+            return TestOutcome(judged.verdict, reports, judged.fraction, near_limit_s)
 
 
 async def _judgement(report: Report, admitted: Admitted, test: AdmittedTest, floor_kib: int) -> Judgement:

@@ -22,7 +22,7 @@ from verdictd.sandbox.files import place, take
 from verdictd.sandbox.isolate import cleanup_argv, init_argv, report, run_argv
 from verdictd.sandbox.leftovers import REMOVE, remove_trees, trees
 from verdictd.sandbox.model import BoxId, Command, Ending, Report, Sandbox
-from verdictd.sandbox.pressure import CpuPressure
+from verdictd.sandbox.pressure import NoiseMeter, load
 from verdictd.sandbox.processes import ProcessResult, execute
 from verdictd.sandbox.walk import DIRECTORY
 from verdictd.sandbox.watcher import Watcher
@@ -159,7 +159,7 @@ class Box:
         watcher = Watcher(constraints, floor_kib=self.sandbox.resident_floor_kib)
         disk = DiskWatch(self._initialised_root(), constraints, bearable_files=bearable_files(self.sandbox))
         # A command that asked for limits of each process has no limits of all of them.
-        pressure = CpuPressure()
+        meter = NoiseMeter()
         watches = [watcher.watch] if command.control_groups and not in_group else []
         ended = await execute(
             argv,
@@ -169,7 +169,7 @@ class Box:
             deadline_s=constraints.wall_time_s + _RUN_ALLOWANCE_S,
             watches=[*watches, disk.watch],
         )
-        cpu_pressure = pressure.share
+        noise = meter.noise()
         meta = self._read_meta()
         exceeded = await self._disk_exceeded(disk, command)
         if Ending.DISK not in {exceeded, ended.ended_for}:
@@ -189,7 +189,8 @@ class Box:
             watched=watcher.watched,
             group_kib=constraints.memory_kib if in_group else None,
         )
-        return replace(result, cpu_pressure=cpu_pressure)
+        pressure = load() if noise.cpu_pressure is None else noise.cpu_pressure
+        return replace(result, cpu_pressure=pressure, noise=noise)
 
     def _can_execute(self, program: str) -> bool:
         with self._directory() as directory:

@@ -79,7 +79,18 @@ _REFUSED = 2
 """Exit code of a sandbox that could not do what it was asked to do."""
 
 _KNOWN_KEYS = frozenset(
-    ["cg-mem", "cg-oom-killed", "exitcode", "exitsig", "max-rss", "message", "status", "time", "time-wall"]
+    [
+        "cg-mem",
+        "cg-oom-killed",
+        "exitcode",
+        "exitsig",
+        "killed",
+        "max-rss",
+        "message",
+        "status",
+        "time",
+        "time-wall",
+    ]
 )
 
 
@@ -138,6 +149,7 @@ def report(
             memory_kib=max(_memory_kib(meta, in_group=group_kib is not None), watched.memory_kib),
             stdout=stdout,
             stderr=stderr,
+            killed="killed" in meta,
         )
     except (KeyError, ValueError) as error:
         raise SandboxBroken(

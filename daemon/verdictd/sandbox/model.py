@@ -100,6 +100,18 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True)
+class Noise:
+    """Disturbance of a run by others: each a part, from 0 to 1; None where this host does not tell."""
+
+    cpu_pressure: float | None = None
+    """Of the time: some process of this host waited for a processor."""
+    throttled: float | None = None
+    """Of the periods of a quota: the control group of this process, or one above it, had used it up."""
+    steal: float | None = None
+    """Of the time of all processors: the hypervisor gave it to others."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Measurements and output of one run."""
 
@@ -113,7 +125,10 @@ class Report:
     stdout: Captured
     stderr: Captured
     cpu_pressure: float = 0
-    """Part of the run in which some process of this host waited for a processor."""
+    """Part of the run in which some process of this host waited for a processor; estimated where unknown."""
+    noise: Noise = Noise()
+    killed: bool = False
+    """True if the sandbox ended the program; it may also have found afterwards that a limit was exceeded."""
 
     def without_streams(self) -> Self:
         """Return the figures alone."""

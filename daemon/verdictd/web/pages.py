@@ -115,10 +115,12 @@ class Pages:
         return OfferedLanguage(
             name=language.name,
             aliases=sorted(language.words - {language.name.casefold()}),
-            version=await self._host.judge.version(language),
+            version=await self._host.versions.of(language),
             compiled=bool(language.compile_cmd),
             network=language.allow_network,
             extra_processes=language.extra_processes,
+            time_factor=language.time_factor,
+            extra_memory_kib=language.extra_memory_kib,
             compile_limits=language.compile_limits if language.compile_cmd else None,
         )
 

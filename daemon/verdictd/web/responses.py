@@ -53,6 +53,8 @@ class OfferedLanguage:
     compiled: bool
     network: bool
     extra_processes: int
+    time_factor: float
+    extra_memory_kib: int
     compile_limits: CompileLimits | None
 
 

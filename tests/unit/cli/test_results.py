@@ -164,6 +164,7 @@ The submission is invalid; see errors.
             id=UUID,
             runs=Runs(
                 count=3,
+                near_limit=(),
                 **dict.fromkeys(
                     ("time", "wall_time", "memory"),
                     Spread(min=0.001, max=0.009, mean=0.004, standard_deviation=0),
@@ -176,6 +177,22 @@ The output is as expected.
 {FIGURES}Runs       3, CPU time from 0.001 s to 0.009 s; means are shown
 {LANGUAGE}Id         {UUID}
 """,
+    ),
+    "a run near the limit": (
+        judged(
+            runs=Runs(
+                count=1,
+                near_limit=(2.125,),
+                **dict.fromkeys(
+                    ("time", "wall_time", "memory"), Spread(min=1, max=1, mean=1, standard_deviation=0)
+                ),
+            )
+        ),
+        f"""\
+Accepted  hello.c
+The output is as expected.
+{FIGURES}Run again  as 2.125 s of CPU time was little more than the limit
+{LANGUAGE}""",
     ),
     "bytes that are not text": (
         judged(

@@ -449,6 +449,29 @@ def test_wall_time_is_the_larger_of_five_seconds_and_three_times_the_cpu_limit(
     assert wall_time_s == take(**fields).effective_limits().wall_time_limit
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, (3, 9, 262_154)),
+        ({"cpu_time_limit": 3, "wall_time_limit": 4, "memory_limit": 3_000}, (4.5, 6, 3_010)),
+        ({"cpu_time_limit": 50, "wall_time_limit": 250, "memory_limit": 4_194_300}, (60, 300, 4_194_304)),
+        ({"language_factors": False}, (2, 6, 262_144)),
+    ],
+)
+def test_factors_of_the_language_apply_within_the_bounds(
+    fields: dict[str, object], expected: tuple[float, float, int]
+) -> None:
+    """Unless the submission does not want them; the default wall time follows."""
+    limits = take(**fields).effective_limits(time_factor=1.5, extra_memory_kib=10)
+
+    assert expected == (limits.cpu_time_limit, limits.wall_time_limit, limits.memory_limit)
+
+
+def test_factor_below_one_stays_above_the_least_limit() -> None:
+    """A fast language may have less."""
+    assert 0.01 == take(cpu_time_limit=0.02).effective_limits(time_factor=0.1).cpu_time_limit
+
+
 def test_wall_time_stays_below_the_operators_bound() -> None:
     """No default leads beyond what may be asked for."""
     model = submission_model(Limits(wall_time_limit=Bound[float](default=5, min=1, max=10)))

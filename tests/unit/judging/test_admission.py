@@ -25,6 +25,16 @@ COMPILED = Language(
 )
 SCRIPT = Language(name="script", source_file="main.sh", run_cmd=("/bin/sh", "main.sh"))
 NETWORKED = Language(name="networked", source_file="main.sh", run_cmd=("/bin/sh",), allow_network=True)
+GRADED = Language(
+    name="graded", source_file="main.c", file_extension="c", compile_cmd=("/bin/cp",), run_cmd=("./main",),
+    entry_point="file",
+)  # fmt: skip
+CLASSES = Language(
+    name="classes", source_file="A.java", run_cmd=("/bin/sh", "{main_class}"), entry_point="class"
+)
+SLOW = Language(
+    name="slow", source_file="main.sh", run_cmd=("/bin/sh",), time_factor=4, extra_memory_kib=1_000
+)
 MISSING = Language(name="missing", source_file="main.x", run_cmd=("/usr/bin/no-such-interpreter",))
 
 
@@ -33,7 +43,7 @@ def admit(*, allow_network: bool = False, **fields: Any) -> Admitted:
         sandbox=SandboxSettings(allow_network=allow_network), judge=JudgeSettings(submission_timeout_s=100)
     )
     admission = Admission(
-        registry=Registry([COMPILED, SCRIPT, NETWORKED, MISSING]),
+        registry=Registry([COMPILED, SCRIPT, NETWORKED, SLOW, GRADED, CLASSES, MISSING]),
         settings=settings,
         callback_problem=lambda url: None if url == "https://allowed.example/" else "this URL is refused",
     )
@@ -52,9 +62,24 @@ def test_admitted_submission_has_its_language_and_limits() -> None:
     assert (SCRIPT, 9) == (admitted.language, admitted.limits.wall_time_limit)
 
 
+def test_limits_are_those_of_the_language() -> None:
+    """All checks are made with them: the runs of a slow language take longer."""
+    fields: dict[str, Any] = {"language": "slow", "wall_time_limit": 20, "number_of_runs": 2}
+    admitted = admit(**fields, language_factors=False)
+
+    assert (20, 262_144) == (admitted.limits.wall_time_limit, admitted.limits.memory_limit)
+    assert 263_144 == admit(language="slow").limits.memory_limit
+    assert [
+        Problem(
+            "/number_of_runs",
+            "2 runs of up to 80 s each do not fit into the 100 s that a submission may run",
+        )
+    ] == refusal(**fields)
+
+
 @pytest.mark.parametrize("name", ["klingon", "missing"])
 def test_unknown_and_missing_languages_are_answered_with_the_available_ones(name: str) -> None:
-    reason = f"unknown language {name!r}; available: compiled, networked, script"
+    reason = f"unknown language {name!r}; available: classes, compiled, graded, networked, script, slow"
 
     assert [Problem("/language", reason)] == refusal(language=name)
 
@@ -93,6 +118,34 @@ def test_unknown_and_missing_languages_are_answered_with_the_available_ones(name
 )
 def test_reason_names_the_field_and_the_value(fields: dict[str, Any], path: str, reason: str) -> None:
     assert [Problem(path, reason)] == refusal(language="compiled", **fields)
+
+
+FILES = [{"name": "grader.c", "content": ""}, {"name": "grader.h", "content": ""}]
+
+
+@pytest.mark.parametrize(
+    ("language", "entry_point", "reason"),
+    [
+        ("compiled", "grader.c", "an entry point is not possible in compiled"),
+        ("graded", "other.c", "'other.c' is not an additional file"),
+        ("graded", "main.c", "'main.c' is not an additional file"),
+        ("graded", "../grader.c", "'../grader.c' is not an additional file"),
+        ("graded", "grader.h", "'grader.h' is not a source file of graded"),
+        ("classes", "Grader.java/", "'Grader.java/' is not the name of a class"),
+        ("classes", "-version", "'-version' is not the name of a class"),
+        ("classes", "@list", "'@list' is not the name of a class"),
+        ("graded", "grader.c", None),
+        ("classes", "judge.Grader$Inner", None),
+    ],
+)
+def test_entry_point_is_something_that_can_be_the_main_one(
+    language: str, entry_point: str, reason: str | None
+) -> None:
+    fields: dict[str, Any] = {"language": language, "entry_point": entry_point, "additional_files": FILES}
+    if reason is None:
+        assert entry_point == admit(**fields).program.entry_point
+    else:
+        assert [Problem("/entry_point", reason)] == refusal(**fields)
 
 
 def test_all_problems_are_reported_at_once() -> None:

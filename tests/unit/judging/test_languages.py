@@ -6,7 +6,8 @@ import pytest
 
 from sandbox.language_programs import PROGRAMS
 from verdictd.judging.commands import run_environment, run_values
-from verdictd.judging.languages import LanguagesError, Registry, refused_option, version
+from verdictd.judging.languages import LanguagesError, Registry, refused_option
+from verdictd.judging.versions import version
 
 pytestmark = pytest.mark.anyio
 

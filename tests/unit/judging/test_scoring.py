@@ -33,7 +33,9 @@ def submission(tests: list[dict[str, Any]], **fields: Any) -> Submission:
 
 def plan(tests: list[dict[str, Any]], **fields: Any) -> Plan:
     given = submission(tests, **fields)
-    return Plan(Admitted(given, LANGUAGE, given.effective_limits(), admitted_tests(given), timeout_s=60))
+    return Plan(
+        Admitted(given, LANGUAGE, given.effective_limits(), admitted_tests(given, LANGUAGE), timeout_s=60)
+    )
 
 
 def played(plan: Plan, letters: str) -> str:

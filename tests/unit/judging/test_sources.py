@@ -105,4 +105,19 @@ def test_sources_are_the_files_with_an_extension_of_the_language(
     """Headers and data are not compiled, nor what another file includes."""
     given = [File("main", b""), *(File(name, content.encode()) for name, content in files.items())]
 
-    assert expected == source_files(packaged(language), given)
+    assert expected == source_files(packaged(language), given, "main")
+
+
+@pytest.mark.parametrize(
+    ("grader", "expected"),
+    [
+        ("int value();", ["grader.cpp", "main.cpp", "other.cc"]),
+        ('#include "main.cpp"', ["grader.cpp", "other.cc"]),
+    ],
+)
+def test_entry_point_is_the_first_of_the_sources(grader: str, expected: list[str]) -> None:
+    """What was submitted is compiled beside it, or as a part of it."""
+    names = {"main.cpp": "", "other.cc": "", "grader.cpp": grader}
+    files = [File(name, content.encode()) for name, content in names.items()]
+
+    assert expected == source_files(packaged("cpp"), files, "grader.cpp")
