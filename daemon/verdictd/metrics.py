@@ -48,6 +48,20 @@ class Outcome(StrEnum):
     """Not sent, because the message on the callbacks queue is not a callback."""
 
 
+class Lookup(StrEnum):
+    """Outcome of one look-up of test data by reference."""
+
+    HIT = "hit"
+    """In the cache."""
+    FETCHED = "fetched"
+    FAILED = "failed"
+    """Not to be had now: the submission is tried again."""
+    WRONG = "wrong"
+    """Missing, too large, with another digest, or at an address that is not allowed."""
+    CORRUPT = "corrupt"
+    """Removed from the cache, since its bytes had changed on disk; what follows counts too."""
+
+
 INFO = Info("verdictd", "Versions, and whether control groups are in use.")
 READY = Gauge("verdictd_ready", "1 if this daemon judges submissions now, as /readyz says.")
 BROKER_CONNECTED = Gauge("verdictd_broker_connected", "1 if results can be published.")
@@ -76,6 +90,10 @@ REDELIVERIES = Counter("verdictd_redeliveries", "Submissions that had been deliv
 CALLBACKS = Counter("verdictd_callbacks", "Attempts to deliver a callback, by outcome.", ["outcome"])
 SANDBOX_FAULTS = Counter("verdictd_sandbox_faults", "Failures of the sandbox, by kind.", ["kind"])
 
+TEST_DATA = Counter("verdictd_test_data", "Look-ups of test data by reference, by outcome.", ["outcome"])
+TEST_DATA_BYTES = Counter("verdictd_test_data_fetched_bytes", "Bytes of test data put into the cache.")
+TEST_DATA_CACHE_BYTES = Gauge("verdictd_test_data_cache_bytes", "Bytes in the cache of test data.")
+
 QUEUE_TIME = Histogram(
     "verdictd_queue_time_seconds",
     "From the publisher's timestamp of a submission, in whole seconds, to the start of judging.",
@@ -100,6 +118,8 @@ for _origin in Origin:
     INVALID_SUBMISSIONS.labels(_origin)
 for _outcome in Outcome:
     CALLBACKS.labels(_outcome)
+for _lookup in Lookup:
+    TEST_DATA.labels(_lookup)
 
 
 async def observe_lag() -> None:

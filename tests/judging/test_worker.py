@@ -139,7 +139,12 @@ async def test_reply_that_was_confirmed_makes_the_next_a_duplicate_though_its_ca
 ) -> None:
     """The submission comes once more for its callback; the second reply says that it repeats the first."""
     url = "http://127.0.0.1:8080/"
-    admission = Admission(registry=host.registry, settings=settings, callback_problem=lambda _url: None)
+    admission = Admission(
+        registry=host.registry,
+        settings=settings,
+        callback_problem=lambda _url: None,
+        data_problem=lambda _reference: None,
+    )
     jobs = Callbacks()
     worker = make_worker(host, settings, replies, admission=admission, callbacks=cast(Jobs, jobs))
     first = await worker.handle(delivery(NANOSECONDS | {"callback_url": url}))

@@ -100,10 +100,15 @@ def decode_files(value: object, limits: Limits) -> tuple[File, ...]:
 
 def files_schema(file: Schema, limits: Limits) -> Schema:
     """Return the schema of additional files; `file` is that of `AdditionalFile`."""
-    file["properties"]["name"] |= {"maxLength": 255, "pattern": rf"^{_NAME_PART}(/{_NAME_PART}){{0,7}}$"}
+    file["properties"]["name"] |= name_schema()
     file["properties"]["content"]["maxLength"] = _base64_length(limits.additional_files_bytes)
     archive = {"type": "string", "contentEncoding": "base64", "contentMediaType": "application/zip"}
     return {"anyOf": [{"type": "array", "maxItems": limits.additional_files, "items": file}, archive]}
+
+
+def name_schema() -> Schema:
+    """Return the bounds of the name of a file."""
+    return {"maxLength": 255, "pattern": rf"^{_NAME_PART}(/{_NAME_PART}){{0,7}}$"}
 
 
 def decode_words(value: object, limits: Limits) -> tuple[str, ...]:

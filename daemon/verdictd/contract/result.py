@@ -66,6 +66,7 @@ class Cause(StrEnum):
     COMPILE = "compile"
     EXEC = "exec"
     SANDBOX = "sandbox"
+    DATA = "data"
     QUEUE = "queue"
     VALIDATION = "validation"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import orjson
 from pydantic.json_schema import GenerateJsonSchema
 
+from verdictd.contract.content import data_schemas
 from verdictd.contract.fields import (
     AdditionalFile,
     Schema,
@@ -86,10 +87,13 @@ def _shapes(limits: Limits) -> dict[str, tuple[str, Schema]]:
         ),
         "compiler_options": (words, words_schema(limits)),
         "command_line_arguments": (words, words_schema(limits)),
-        "stdin": (f"At most {limits.stdin_bytes} bytes.", {"anyOf": content_schemas(limits.stdin_bytes)}),
+        "stdin": (
+            f"At most {limits.stdin_bytes} bytes in the message.",
+            {"anyOf": data_schemas(limits.stdin_bytes)},
+        ),
         "expected_output": (
-            f"At most {limits.expected_output_bytes} bytes.",
-            {"anyOf": content_schemas(limits.expected_output_bytes)},
+            f"At most {limits.expected_output_bytes} bytes in the message.",
+            {"anyOf": data_schemas(limits.expected_output_bytes)},
         ),
         "callback_url": (
             f"At most {limits.callback_url_length} printable ASCII characters.",

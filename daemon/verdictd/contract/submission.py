@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationInfo, create_model, field_validator
 
+from verdictd.contract.content import Data, Reference
 from verdictd.contract.fields import (
     Content,
     check_bytes,
@@ -46,8 +47,8 @@ class Submission(Received):
     command_line_arguments: tuple[str, ...] = Field(
         default=(), description="Arguments of the program, passed without a shell."
     )
-    stdin: Content = Field(default=b"", description="Standard input of the program.")
-    expected_output: Content | None = Field(
+    stdin: Data = Field(default=b"", description="Standard input of the program.")
+    expected_output: Data | None = Field(
         default=None,
         description="Output to compare with. Null: nothing is compared, and a normal exit is accepted.",
     )
@@ -111,8 +112,9 @@ class Submission(Received):
 
     @field_validator("source_code", "stdin", "expected_output")
     @classmethod
-    def _content(cls, content: bytes | None, info: ValidationInfo) -> bytes | None:
-        check_bytes(len(content or b""), getattr(cls.limits, f"{info.field_name}_bytes"))
+    def _content(cls, content: bytes | Reference | None, info: ValidationInfo) -> bytes | Reference | None:
+        if isinstance(content, bytes):
+            check_bytes(len(content), getattr(cls.limits, f"{info.field_name}_bytes"))
         return content
 
     @field_validator("additional_files", mode="plain")
@@ -141,6 +143,13 @@ class Submission(Received):
         if enabled and info.data.get("enable_per_process_and_thread_memory_limit") is False:
             raise ValueError("requires enable_per_process_and_thread_memory_limit to be true as well")
         return enabled
+
+    def references(self) -> dict[str, Reference]:
+        """Return the test data that is given by reference, by the JSON pointer of its field."""
+        fields = {"/stdin": self.stdin, "/expected_output": self.expected_output}
+        return {
+            path: data for path, data in fields.items() if data is not None and not isinstance(data, bytes)
+        }
 
     def effective_limits(self) -> "EffectiveLimits":
         """Return the limits in force, with defaults filled in."""

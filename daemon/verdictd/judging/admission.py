@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from verdictd.contract.content import Reference
 from verdictd.contract.submission import EffectiveLimits, Submission
 from verdictd.errors import InvalidSubmission, Problem
 from verdictd.files import matches
@@ -12,6 +13,8 @@ from verdictd.settings import Settings
 
 CallbackProblem = Callable[[str], str | None]
 """Returns the reason why a callback URL is refused, or None if it is allowed."""
+DataProblem = Callable[[Reference], str | None]
+"""Returns the reason why a file of test data is never fetched, or None if it may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,19 @@ class Admitted:
 class Admission:
     """Checks submissions against the languages of this host and the operator's settings."""
 
-    def __init__(self, *, registry: Registry, settings: Settings, callback_problem: CallbackProblem) -> None:
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        settings: Settings,
+        callback_problem: CallbackProblem,
+        data_problem: DataProblem,
+    ) -> None:
         self._registry = registry
         self._timeout_s = settings.judge.submission_timeout_s
         self._allow_network = settings.sandbox.allow_network
         self._callback_problem = callback_problem
+        self._data_problem = data_problem
 
     def admit(self, submission: Submission) -> Admitted:
         """Return the submission, ready to be judged; raise InvalidSubmission with all its problems."""
@@ -61,6 +72,10 @@ class Admission:
             refused = self._callback_problem(submission.callback_url)
             if refused is not None:
                 yield Problem("/callback_url", refused)
+        for path, reference in submission.references().items():
+            never = self._data_problem(reference)
+            if never is not None:
+                yield Problem(path, never)
         too_long = self._too_long(admitted)
         if too_long is not None:
             yield Problem("/number_of_runs", too_long)

@@ -13,7 +13,7 @@ from verdictd.judging.admission import Admitted
 from verdictd.judging.commands import run_argv, run_environment, run_values
 from verdictd.judging.languages import Language
 from verdictd.sandbox.box import Box
-from verdictd.sandbox.model import Command, Constraints, Ending, Report, Sandbox
+from verdictd.sandbox.model import Command, Constraints, Descriptor, Ending, Report, Sandbox
 
 _LONGEST_REPEATED_S = 60  # of a run: to repeat a longer one could take more time than a submission has
 _LITTLE_CPU = 0.5  # of the wall time
@@ -32,7 +32,9 @@ class Artifact:
     main_class: str = ""
 
 
-def run_command(admitted: Admitted, artifact: Artifact, *, open_files: int) -> Command:
+def run_command(
+    admitted: Admitted, artifact: Artifact, stdin: bytes | Descriptor, *, open_files: int
+) -> Command:
     """Return the command that runs the program within the submission's limits."""
     submission, language, limits = admitted.submission, admitted.language, admitted.limits
     per_process = _per_process_memory(limits, language)
@@ -60,7 +62,7 @@ def run_command(admitted: Admitted, artifact: Artifact, *, open_files: int) -> C
         ),
         environment=run_environment(language, values),
         directories=language.directories,
-        stdin=submission.stdin,
+        stdin=stdin,
         stderr_to_stdout=submission.redirect_stderr_to_stdout,
         network=limits.enable_network,
         control_groups=not (per_process and limits.enable_per_process_and_thread_time_limit),

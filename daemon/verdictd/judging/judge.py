@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -14,6 +15,7 @@ from pydantic import AwareDatetime
 from verdictd import __version__
 from verdictd.concurrency import offload
 from verdictd.contract.result import Cause, LanguageUsed, Result, Status, WorkerIdentity
+from verdictd.contract.submission import Submission
 from verdictd.errors import FaultKind, Problem, SandboxBroken
 from verdictd.judging import languages
 from verdictd.judging.admission import Admitted
@@ -21,6 +23,7 @@ from verdictd.judging.compile import Compilation, compile_submission
 from verdictd.judging.execution import memory_floor_kib, run_artifact, run_command
 from verdictd.judging.languages import Language
 from verdictd.judging.results import Judged, judged_result, unjudged_result
+from verdictd.judging.test_data import DataStore, OpenData
 from verdictd.judging.verdicts import Verdict, verdict
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.model import BoxId, Captured, Report, Sandbox
@@ -69,8 +72,11 @@ class Judge:
     State: the language versions that were asked for so far, and the submission that runs in each box.
     """
 
-    def __init__(self, *, pool: BoxPool, sandbox: Sandbox, settings: JudgeSettings, open_files: int) -> None:
+    def __init__(
+        self, *, pool: BoxPool, sandbox: Sandbox, data: DataStore, settings: JudgeSettings, open_files: int
+    ) -> None:
         self._pool = pool
+        self._data = data
         self._sandbox = sandbox
         self._settings = settings
         self._open_files = open_files
@@ -87,8 +93,9 @@ class Judge:
 
         A program that makes the sandbox fail in one working box after the other gets a verdict for that.
         Raises SandboxBroken if the sandbox fails otherwise again and again, or if its box does not work any
-        more, Draining if no more boxes are leased.
+        more, Draining if no more boxes are leased, InvalidSubmission and DataUnavailable for its test data.
         """
+        await self._data.fetch(admitted.submission.references())
         progress = _Progress()
         judged = None
         while judged is None:
@@ -157,18 +164,29 @@ class Judge:
         if compilation.artifact is None:
             failed = Verdict(Status.COMPILATION_ERROR, Cause.COMPILE, compilation.failure)
             return Judged(failed, compilation.output, ())
-        artifact = compilation.artifact
-        command = run_command(admitted, artifact, open_files=self._open_files)
-        floor_kib = memory_floor_kib(command, self._sandbox)
-        while True:
-            if progress.reports:  # the output of many runs would fill the daemon's memory
-                progress.reports[-1] = progress.reports[-1].without_streams()
-            progress.reports.append(await run_artifact(box, artifact, command))
-            progress.faults.clear()
-            decided = await _verdict(progress.reports[-1], admitted, floor_kib)
-            is_last = len(progress.reports) == admitted.limits.number_of_runs
-            if is_last or decided.status is not Status.ACCEPTED:
-                return Judged(decided, compilation.output, progress.reports)
+        async with self._opened(admitted.submission) as (stdin, expected):
+            command = run_command(admitted, compilation.artifact, stdin.source, open_files=self._open_files)
+            floor_kib = memory_floor_kib(command, self._sandbox)
+            while True:
+                if progress.reports:  # the output of many runs would fill the daemon's memory
+                    progress.reports[-1] = progress.reports[-1].without_streams()
+                progress.reports.append(await run_artifact(box, compilation.artifact, command))
+                progress.faults.clear()
+                decided = await _verdict(progress.reports[-1], admitted, expected, floor_kib)
+                is_last = len(progress.reports) == admitted.limits.number_of_runs
+                if is_last or decided.status is not Status.ACCEPTED:
+                    return Judged(decided, compilation.output, progress.reports)
+
+    @asynccontextmanager
+    async def _opened(self, submission: Submission) -> AsyncIterator[tuple[OpenData, OpenData | None]]:
+        """Open the input and the expected output for as long as the block lasts."""
+        async with AsyncExitStack() as stack:
+            stdin = await stack.enter_async_context(self._data.open(submission.stdin, "/stdin"))
+            expected = None
+            if submission.expected_output is not None:
+                opening = self._data.open(submission.expected_output, "/expected_output")
+                expected = await stack.enter_async_context(opening)
+            yield stdin, expected
 
     async def version(self, language: Language) -> str | None:
         """Return the version of a compiler or interpreter, or None if it is unknown; it is asked for once."""
@@ -206,8 +224,7 @@ def _sandbox_broken(compilation: Compilation | None, error: SandboxBroken) -> Ju
     return Judged(Verdict(Status.RUNTIME_ERROR_OTHER, Cause.SANDBOX, message), compilation.output, ())
 
 
-async def _verdict(report: Report, admitted: Admitted, floor_kib: int) -> Verdict:
-    expected = admitted.submission.expected_output
+async def _verdict(report: Report, admitted: Admitted, expected: OpenData | None, floor_kib: int) -> Verdict:
     decide = partial(
         verdict,
         report,
@@ -216,4 +233,4 @@ async def _verdict(report: Report, admitted: Admitted, floor_kib: int) -> Verdic
         memory_floor_kib=floor_kib,
         out_of_memory=admitted.language.out_of_memory,
     )
-    return await offload(decide, len(report.stdout.data) + len(expected or b""))
+    return await offload(decide, len(report.stdout.data) + (expected.size_bytes if expected else 0))

@@ -13,6 +13,7 @@ from verdictd.egress import Egress, EgressDenied
 from verdictd.judging.admission import Admission, CallbackProblem
 from verdictd.judging.judge import Judge
 from verdictd.judging.languages import Registry
+from verdictd.judging.test_data import DataStore
 from verdictd.sandbox import keyrings
 from verdictd.sandbox.discovery import discover
 from verdictd.sandbox.disk import bearable_files
@@ -42,12 +43,14 @@ class Judgehost:
 
 @asynccontextmanager
 async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
-    """Lock the boxes, find the sandbox, build the judge. Raises LanguagesError, BoxTaken, NoSandbox."""
+    """Lock the boxes, find the sandbox, build the judge.
+
+    Raises LanguagesError, BoxTaken, NoSandbox, and OSError if the cache of test data cannot be used.
+    """
     _raise_limits()
     keyrings.close_session()
     registry = Registry.load(settings.judge.languages_file)
     egress = _egress(settings.callbacks)
-    admission = Admission(registry=registry, settings=settings, callback_problem=callback_problem(egress))
     numbers = range(settings.sandbox.first_box, settings.sandbox.first_box + settings.sandbox.box_count)
     boxes = [BoxId(number) for number in numbers]
     with lock_boxes(settings.sandbox.lock_directory, numbers):
@@ -61,9 +64,20 @@ async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
         async with (
             guarded(sandbox.executable, boxes),
             open_pool(sandbox, numbers, retire_s=settings.sandbox.retire_s) as pool,
+            DataStore.open_store(settings.data) as data,
         ):
+            admission = Admission(
+                registry=registry,
+                settings=settings,
+                callback_problem=callback_problem(egress),
+                data_problem=data.problem,
+            )
             judge = Judge(
-                pool=pool, sandbox=sandbox, settings=settings.judge, open_files=settings.sandbox.open_files
+                pool=pool,
+                sandbox=sandbox,
+                data=data,
+                settings=settings.judge,
+                open_files=settings.sandbox.open_files,
             )
             yield Judgehost(admission, judge, registry, pool, sandbox, egress)
 

@@ -4,11 +4,13 @@ import re
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Literal, assert_never
 
 from verdictd.contract.result import Cause, Status
 from verdictd.contract.submission import EffectiveLimits
 from verdictd.judging.checkers.comparison import same_output
+from verdictd.judging.test_data import OpenData
 from verdictd.sandbox.model import DISK_FILES, Ending, Report
 
 _LAST_WORDS_BYTES = 65_536  # a Java stack trace of 1,024 frames follows its message
@@ -41,7 +43,7 @@ def internal_error(message: str, cause: Cause = Cause.SANDBOX) -> Verdict:
 def verdict(
     report: Report,
     limits: EffectiveLimits,
-    expected_output: bytes | None,
+    expected_output: OpenData | None,
     *,
     memory_floor_kib: int = 0,
     out_of_memory: Sequence[re.Pattern[str]] = (),
@@ -107,7 +109,7 @@ def _says_out_of_memory(report: Report, messages: Sequence[re.Pattern[str]]) -> 
     return any(message.search(text) for message in messages)
 
 
-def _exited(report: Report, expected_output: bytes | None) -> Verdict:
+def _exited(report: Report, expected_output: OpenData | None) -> Verdict:
     if report.exit_code != 0:
         message = f"Exited with code {report.exit_code} instead of 0."
         return Verdict(Status.RUNTIME_ERROR_NZEC, Cause.EXIT_CODE, message)
@@ -115,7 +117,9 @@ def _exited(report: Report, expected_output: bytes | None) -> Verdict:
         return Verdict(
             Status.ACCEPTED, None, "Exited normally; there was no expected output to compare with."
         )
-    if same_output(report.stdout.data, expected_output):
+    with expected_output.open() as expected:
+        same = same_output(BytesIO(report.stdout.data), expected)
+    if same:
         return Verdict(Status.ACCEPTED, None, "The output matches the expected output.")
     return Verdict(Status.WRONG_ANSWER, None, "The output differs from the expected output.")
 

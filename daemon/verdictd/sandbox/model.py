@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NewType, Self
 
 BoxId = NewType("BoxId", int)
+Descriptor = NewType("Descriptor", int)
+"""An open file that only the daemon can change, whose owner keeps it open while it is used."""
 DISK_FILES = 10_000
 """Files, directories included, that a program may have on disk, whatever their size."""
 
@@ -62,7 +64,7 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
     directories: tuple[str, ...] = ()
     """Directory rules in isolate's notation, such as `/etc/alternatives:maybe`."""
-    stdin: bytes = field(default=b"", repr=False)
+    stdin: bytes | Descriptor = field(default=b"", repr=False)
     stderr_to_stdout: bool = False
     network: bool = False
     control_groups: bool = True

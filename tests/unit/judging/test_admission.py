@@ -36,6 +36,7 @@ def admit(*, allow_network: bool = False, **fields: Any) -> Admitted:
         registry=Registry([COMPILED, SCRIPT, NETWORKED, MISSING]),
         settings=settings,
         callback_problem=lambda url: None if url == "https://allowed.example/" else "this URL is refused",
+        data_problem=lambda reference: f"{reference} is refused",
     )
     return admission.admit(submission_model(Limits())(source_code=b"", **fields))
 

@@ -29,7 +29,7 @@ def command(
     )
     sandbox = Sandbox(("isolate",), "isolate", "2.6", control_groups, Path("/"), resident_floor_kib=7)
     admitted = Admitted(submission, language, submission.effective_limits())
-    return run_command(admitted, Artifact(()), open_files=64), sandbox
+    return run_command(admitted, Artifact(()), b"", open_files=64), sandbox
 
 
 @pytest.mark.parametrize(

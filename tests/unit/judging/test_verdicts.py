@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from io import BytesIO
 
 import pytest
 from hypothesis import given
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 from verdictd.contract.result import Cause, Status
 from verdictd.contract.submission import Submission
 from verdictd.judging.checkers.comparison import same_output
+from verdictd.judging.test_data import OpenData
 from verdictd.judging.verdicts import verdict
 from verdictd.sandbox.model import Captured, Ending, Report
 
+OUT = OpenData(b"out")
 LIMITS = Submission(language="c", source_code=b"").effective_limits()
 
 
@@ -27,6 +30,10 @@ def ran(ending: Ending = Ending.EXITED, *, exit_code: int | None = 0, memory_kib
         stdout=Captured(b"out\n"),
         stderr=Captured(),
     )
+
+
+def are_same(actual: bytes, expected: bytes) -> bool:
+    return same_output(BytesIO(actual), BytesIO(expected))
 
 
 @pytest.mark.parametrize(
@@ -53,8 +60,8 @@ def test_only_white_space_at_the_end_of_lines_and_empty_lines_at_the_end_do_not_
     actual: bytes, expected: bytes, same: bool
 ) -> None:
     """All else counts: inner space, leading space, empty lines between, case, and bytes that are not text."""
-    assert same == same_output(actual, expected)
-    assert same == same_output(expected, actual)
+    assert same == are_same(actual, expected)
+    assert same == are_same(expected, actual)
 
 
 lines = st.lists(st.binary(max_size=5).filter(lambda line: b"\n" not in line), max_size=6)
@@ -69,7 +76,7 @@ def test_trailing_space_never_changes_a_verdict(text: list[bytes], trailing: lis
     """Whatever white space is put at the ends of lines and of the text, it is the same output."""
     spaced = [line + space for line, space in zip(text, trailing, strict=False)]
 
-    assert same_output(b"\n".join(spaced) + b"\n" * empty, b"\n".join(text))
+    assert are_same(b"\n".join(spaced) + b"\n" * empty, b"\n".join(text))
 
 
 @given(lines, lines)
@@ -82,7 +89,7 @@ def test_comparison_is_that_of_the_lines_without_trailing_space(one: list[bytes]
             stripped.pop()
         return stripped
 
-    assert (rule(one) == rule(other)) == same_output(b"\n".join(one), b"\n".join(other))
+    assert (rule(one) == rule(other)) == are_same(b"\n".join(one), b"\n".join(other))
 
 
 def test_memory_above_the_limit_comes_before_the_ending() -> None:
@@ -92,9 +99,9 @@ def test_memory_above_the_limit_comes_before_the_ending() -> None:
         ran(Ending.SIGNALLED, memory_kib=262_145),
         ran(exit_code=1, memory_kib=262_145),
     ):
-        found = verdict(report, LIMITS, b"out")
+        found = verdict(report, LIMITS, OUT)
         assert (Status.MEMORY_LIMIT_EXCEEDED, Cause.MEMORY) == (found.status, found.cause)
-    assert Status.ACCEPTED is verdict(ran(memory_kib=262_144), LIMITS, b"out").status
+    assert Status.ACCEPTED is verdict(ran(memory_kib=262_144), LIMITS, OUT).status
 
 
 def test_memory_below_the_floor_of_the_sandbox_decides_nothing() -> None:
@@ -109,12 +116,12 @@ def test_memory_below_the_floor_of_the_sandbox_decides_nothing() -> None:
 
 def test_exit_code_comes_before_the_output() -> None:
     """A program that says that it failed is not accepted for what it printed."""
-    assert Status.RUNTIME_ERROR_NZEC is verdict(ran(exit_code=1), LIMITS, b"out").status
+    assert Status.RUNTIME_ERROR_NZEC is verdict(ran(exit_code=1), LIMITS, OUT).status
 
 
 def test_empty_expectation_is_one() -> None:
     """Expecting nothing to be printed is not the same as expecting nothing."""
-    assert Status.WRONG_ANSWER is verdict(ran(), LIMITS, b"").status
+    assert Status.WRONG_ANSWER is verdict(ran(), LIMITS, OpenData(b"")).status
     assert Status.ACCEPTED is verdict(ran(), LIMITS, None).status
 
 
