@@ -22,6 +22,7 @@ import structlog
 from verdictd import metrics
 from verdictd.errors import DataUnavailable
 from verdictd.sandbox.model import Descriptor
+from verdictd.settings import DataSettings
 
 _INCOMING = ".incoming-"
 _OWN_NAME = re.compile(rf"[0-9a-f]{{64}}|{re.escape(_INCOMING)}.*")
@@ -63,14 +64,23 @@ class DataCache:
         self._max_file_bytes = max_file_bytes
         self._verified: dict[str, _Identity] = {}
 
-    def prepare(self) -> None:
-        """Make the directory, and remove what dead writers left; raises OSError."""
+    @classmethod
+    def of(cls, settings: DataSettings) -> Self:
+        """Make the cache of these settings."""
+        return cls(
+            settings.cache_directory,
+            max_bytes=settings.cache_kib * 1024,
+            max_file_bytes=settings.file_kib * 1024,
+        )
+
+    def prepare(self) -> int:
+        """Make the directory, and remove what dead writers left; return the bytes in it. Raises OSError."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = self.directory.stat()
         if status.st_uid != os.geteuid() or status.st_mode & 0o022:
             reason = "must belong to the user of the daemon, and nobody else may write to it"
             raise PermissionError(f"data.cache_directory {self.directory}: {reason}")
-        self.make_room(0)
+        return self.make_room(0)
 
     def open(self, digest: str) -> Descriptor | None:
         """Open a file and mark it as in use, until the descriptor is closed; None if it is missing."""
@@ -130,8 +140,11 @@ class DataCache:
         self._know(digest, _Identity.of(os.fstat(fd)))
         self.make_room(0)
 
-    def make_room(self, needed_bytes: int) -> None:
-        """Remove files until `needed_bytes` more fit; raises DataUnavailable if all others are in use."""
+    def make_room(self, needed_bytes: int) -> int:
+        """Remove files until `needed_bytes` more fit; return the bytes that are left.
+
+        Raises DataUnavailable if all others are in use.
+        """
         kept = [(name, status) for name, status in self._entries() if not self._is_abandoned(name)]
         used_bytes = sum(status.st_size for _, status in kept)
         for name, status in sorted(kept, key=lambda entry: entry[1].st_atime_ns):
@@ -144,6 +157,7 @@ class DataCache:
             raise DataUnavailable(
                 f"the cache of test data has no room: {used_bytes // 1024} KiB are in use (data.cache_kib)"
             )
+        return used_bytes
 
     def _entries(self) -> Iterator[tuple[str, os.stat_result]]:
         """Yield the files of the cache; what else may lie there is left alone."""

@@ -82,11 +82,7 @@ class DataStore:
             egress = Egress(
                 networks=settings.allow_networks, hosts=settings.allow_hosts, ports=settings.allow_ports
             )
-        cache = DataCache(
-            settings.cache_directory,
-            max_bytes=settings.cache_kib * 1024,
-            max_file_bytes=settings.file_kib * 1024,
-        )
+        cache = DataCache.of(settings)
         if settings.enabled:
             cache.prepare()
         threads = ThreadPoolExecutor(2 * _AT_ONCE, thread_name_prefix="test-data")
