@@ -1,6 +1,7 @@
 """Test data by reference: programs read it, outputs are compared with it, and nobody changes or finds it."""
 
 import os
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -111,6 +112,21 @@ async def test_other_output_is_a_wrong_answer(judge_data: Judge, server: DataSer
     result = await judge_data("python", COPY, stdin="2\n", expected_output=server.reference("1", b"1\n"))
 
     assert Status.WRONG_ANSWER == result.status
+
+
+async def test_daemon_holds_no_more_than_a_part_of_a_file(judge_data: Judge, directory: Path) -> None:
+    """Input and expected output are copied, read and compared in parts."""
+    lines = b"".join(b"%09d\n" % number for number in range(400_000))
+    (directory / "provided" / "large").write_bytes(lines)
+    tracemalloc.start()
+    try:
+        result = await judge_data("bash", "wc -l", stdin={"file": "large"}, expected_output={"file": "large"})
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert "400000\n" == result.stdout
+    assert peak < len(lines) / 2
 
 
 async def test_program_cannot_change_its_input_or_find_its_path(
