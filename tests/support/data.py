@@ -1,5 +1,6 @@
 """A server of test data on a loopback address, which fails as often as a test tells it to."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,8 +17,10 @@ class DataServer:
         self.port = free_ports(1)[0]
         self.files: dict[str, bytes] = {}
         self.asked: list[str] = []
+        self.hangs: set[str] = set()
         self.failures = 0
         self.failing_with = 503
+        self._end = asyncio.Event()
 
     def reference(self, name: str, content: bytes) -> dict[str, str]:
         """Serve a file, and return a reference to it."""
@@ -37,6 +40,7 @@ class DataServer:
         try:
             yield self
         finally:
+            self._end.set()
             await runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.Response:
@@ -45,6 +49,8 @@ class DataServer:
         if self.failures:
             self.failures -= 1
             return web.Response(status=self.failing_with, headers={"Location": self.url("elsewhere")})
+        if name in self.hangs:
+            await self._end.wait()
         if name not in self.files:
             return web.Response(status=404)
         return web.Response(body=self.files[name])

@@ -47,6 +47,12 @@ def refusal(**fields: Any) -> list[Problem]:
     return refused.value.problems
 
 
+def test_test_data_that_is_never_fetched_is_refused_with_its_path() -> None:
+    problem = Problem("/stdin", "ProvidedFile(name='a') is refused")
+
+    assert [problem] == refusal(language="script", stdin={"file": "a"})
+
+
 def test_admitted_submission_has_its_language_and_limits() -> None:
     admitted = admit(language="script", cpu_time_limit=3)
 
