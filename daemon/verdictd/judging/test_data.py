@@ -29,7 +29,8 @@ from verdictd.settings import DataSettings
 FD = TypeVar("FD", Descriptor, Descriptor | None)
 
 _AT_ONCE = 4
-"""Files that are fetched at the same time, for all submissions together."""
+"""Files of a submission that are looked up at the same time: a slow server delays nobody else's."""
+_THREADS = 8
 _TRIES = 3
 _LONGEST_PAUSE_S = 2
 _MAX_PROBLEMS = 20
@@ -62,16 +63,21 @@ class DataStore:
     """
 
     def __init__(
-        self, settings: DataSettings, *, cache: DataCache, egress: Egress | None, threads: ThreadPoolExecutor
+        self,
+        settings: DataSettings,
+        *,
+        cache: DataCache,
+        egress: Egress | None,
+        resolver: Resolver,
+        threads: ThreadPoolExecutor,
     ) -> None:
         self._timeout_s = settings.timeout_s
         self._cache = cache
         self._provided = None if settings.directory is None else ProvidedFiles(settings.directory, cache)
         self._egress = egress
         self._threads = threads
-        self._resolver = Resolver(threads)
+        self._resolver = resolver
         self._finding = KeyedLock()
-        self._slots = asyncio.Semaphore(_AT_ONCE)
 
     @classmethod
     @asynccontextmanager
@@ -85,10 +91,12 @@ class DataStore:
         cache = DataCache.of(settings)
         if settings.enabled:
             cache.prepare()
-        threads = ThreadPoolExecutor(2 * _AT_ONCE, thread_name_prefix="test-data")
+        names = ThreadPoolExecutor(_THREADS, thread_name_prefix="test-data-names")
+        threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="test-data")
         try:
-            yield cls(settings, cache=cache, egress=egress, threads=threads)
+            yield cls(settings, cache=cache, egress=egress, resolver=Resolver(names), threads=threads)
         finally:
+            names.shutdown(wait=False, cancel_futures=True)
             threads.shutdown(wait=False, cancel_futures=True)
 
     def problem(self, reference: Reference) -> str | None:
@@ -117,8 +125,9 @@ class DataStore:
         """
         if not wanted:
             return
+        slots = asyncio.Semaphore(_AT_ONCE)
         looked_up = [
-            asyncio.create_task(self._look_up(path, reference))
+            asyncio.create_task(self._look_up(path, reference, slots))
             for reference, path in {reference: path for path, reference in wanted.items()}.items()
         ]
         try:
@@ -134,9 +143,10 @@ class DataStore:
         if problems:
             raise InvalidSubmission(problems[:_MAX_PROBLEMS])
 
-    async def _look_up(self, path: str, reference: Reference) -> Problem | None:
+    async def _look_up(self, path: str, reference: Reference, slots: asyncio.Semaphore) -> Problem | None:
         try:
-            os.close(await self._opened(reference))
+            async with slots:
+                os.close(await self._opened(reference))
         except WrongData as error:
             return Problem(path, str(error))
         return None
@@ -207,8 +217,7 @@ class DataStore:
         pauses = backoff(_LONGEST_PAUSE_S)
         for tries_left in reversed(range(_TRIES)):
             try:
-                async with self._slots:
-                    await self._download(remote)
+                await self._download(remote)
                 return
             except DataUnavailable as error:
                 if not tries_left:
