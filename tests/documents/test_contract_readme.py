@@ -47,6 +47,11 @@ SIZES = {
     "command_line_arguments": f"{LIMITS.words} words, {size(LIMITS.words_bytes)}",
     "stdin": size(LIMITS.stdin_bytes),
     "expected_output": size(LIMITS.expected_output_bytes),
+    "input_file": "255 bytes, 8 parts",
+    "output_file": "255 bytes, 8 parts",
+    "output_files": (
+        f"{LIMITS.output_patterns} names, {LIMITS.output_files} files, {size(LIMITS.output_files_bytes)}"
+    ),
     "callback_url": f"{LIMITS.callback_url_length} characters",
     "metadata": size(LIMITS.metadata_bytes),
     "language": f"{SUBMISSION['properties']['language']['maxLength']} characters",

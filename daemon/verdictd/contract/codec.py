@@ -114,13 +114,19 @@ def to_text(data: bytes, *, truncated: bool) -> Text:
 
 
 def encode(result: Result, max_bytes: int) -> bytes:
-    """Return the result as JSON of at most `max_bytes`; the longest text is cut and marked until it fits.
+    """Return the result as JSON of at most `max_bytes`; what is longest is cut and marked until it fits.
 
-    Everything else is small: `decode` and `Limits` bound it.
+    Files are cut before texts. Everything else is small: `decode` and `Limits` bound it.
     """
     document = result.model_dump(mode="json")
     for name in TEXTS:
         _cut(document, name, max_bytes)
+    while (excess := len(body := orjson.dumps(document)) - max_bytes) > 0:
+        file = max(document["files"], key=lambda file: len(file["content"]), default=None)
+        if file is None or not file["content"]:
+            break
+        length = len(file["content"])
+        file |= {"content": _shortened(file["content"], max(length - excess, length // 2)), "truncated": True}
     while (excess := len(body := orjson.dumps(document)) - max_bytes) > 0:
         longest = max(TEXTS, key=lambda name: len(document[name]))
         length = len(document[longest])
@@ -134,8 +140,12 @@ def encode(result: Result, max_bytes: int) -> bytes:
 def _cut(document: dict[str, Any], name: str, length: int) -> None:
     text = document[name]
     if len(text) > length:
-        # base64 can still be decoded if it is cut at a multiple of four.
-        document |= {name: text[: length // 4 * 4], f"{name}_truncated": True}
+        document |= {name: _shortened(text, length), f"{name}_truncated": True}
+
+
+def _shortened(text: str, length: int) -> str:
+    """Cut a text; base64 can still be decoded if that is at a multiple of four."""
+    return text[: length // 4 * 4]
 
 
 def as_duplicate(body: bytes) -> bytes:

@@ -111,6 +111,20 @@ def name_schema() -> Schema:
     return {"maxLength": 255, "pattern": rf"^{_NAME_PART}(/{_NAME_PART}){{0,7}}$"}
 
 
+def decode_patterns(value: object, max_patterns: int) -> tuple[str, ...]:
+    """Return the names and patterns of a list of strings."""
+    if not isinstance(value, (list, tuple)) or not all(isinstance(pattern, str) for pattern in value):
+        raise ValueError("must be a list of strings")
+    if len(value) > max_patterns:
+        raise ValueError(f"{len(value)} names; at most {max_patterns} are allowed")
+    return tuple(check_name(pattern) for pattern in value)
+
+
+def patterns_schema(max_patterns: int) -> Schema:
+    """Return the schema of names and patterns."""
+    return {"type": "array", "maxItems": max_patterns, "items": {"type": "string"} | name_schema()}
+
+
 def decode_words(value: object, limits: Limits) -> tuple[str, ...]:
     """Return the words of a list, or of a string as a shell splits it."""
     if isinstance(value, str):

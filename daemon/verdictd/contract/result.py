@@ -109,6 +109,21 @@ class WorkerIdentity(Wire):
 Encoding = Literal["utf-8", "base64"]
 
 
+class ReturnedFile(Wire):
+    """A file that the program left, for one of the names or patterns in `output_files`."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+    name: str = Field(description="Name of the file; the name or the pattern if there is none.")
+    content: str = Field(default="", description="Content of the file.")
+    encoding: Encoding = Field(default="utf-8", description="base64 if the bytes are not UTF-8.")
+    truncated: bool = Field(default=False, description="True if the end is missing.")
+    problem: str | None = Field(
+        default=None,
+        description="Reason why there is no content: the file is missing, or not a regular file.",
+    )
+
+
 class Result(Wire):
     """The answer to one submission."""
 
@@ -132,6 +147,9 @@ class Result(Wire):
         default="utf-8", description="base64 if the bytes are not UTF-8."
     )
     compile_output_truncated: bool = Field(default=False, description="True if the end is missing.")
+    files: tuple[ReturnedFile, ...] = Field(
+        default=(), description="Files of the last run that output_files asked for."
+    )
     exit_code: int | None = Field(
         default=None, description="Exit code of the program; null if it was killed or did not run."
     )

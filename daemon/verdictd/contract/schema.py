@@ -11,6 +11,8 @@ from verdictd.contract.fields import (
     Schema,
     content_schemas,
     files_schema,
+    name_schema,
+    patterns_schema,
     url_schema,
     words_schema,
 )
@@ -94,6 +96,12 @@ def _shapes(limits: Limits) -> dict[str, tuple[str, Schema]]:
         "expected_output": (
             f"At most {limits.expected_output_bytes} bytes in the message.",
             {"anyOf": data_schemas(limits.expected_output_bytes)},
+        ),
+        "input_file": ("A name as of an additional file.", {"type": "string"} | name_schema()),
+        "output_file": ("A name as of an additional file.", {"type": "string"} | name_schema()),
+        "output_files": (
+            f"At most {limits.output_patterns} names, and {limits.output_files} files that match them.",
+            patterns_schema(limits.output_patterns),
         ),
         "callback_url": (
             f"At most {limits.callback_url_length} printable ASCII characters.",

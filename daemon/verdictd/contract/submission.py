@@ -13,11 +13,12 @@ from verdictd.contract.fields import (
     check_metadata,
     check_url,
     decode_files,
+    decode_patterns,
     decode_words,
 )
 from verdictd.contract.limits import Bound, Limits
 from verdictd.contract.validation import Received, Wire
-from verdictd.files import File
+from verdictd.files import File, check_name
 
 SUBMISSION_TYPE = "verdictd.submission.v1"
 ID_PATTERN = r"^[A-Za-z0-9._:\-]{1,128}$"
@@ -51,6 +52,18 @@ class Submission(Received):
     expected_output: Data | None = Field(
         default=None,
         description="Output to compare with. Null: nothing is compared, and a normal exit is accepted.",
+    )
+    input_file: str | None = Field(
+        default=None,
+        description="Name of a file in the working directory that holds the input, in place of stdin.",
+    )
+    output_file: str | None = Field(
+        default=None,
+        description="Name of the file that is compared with the expected output, in place of stdout.",
+    )
+    output_files: tuple[str, ...] = Field(
+        default=(),
+        description="Files that are returned after the run: names, or patterns such as out/*.txt.",
     )
     cpu_time_limit: float = Field(
         default=DEFAULT_LIMITS.cpu_time_limit.default, description="CPU time of the program, in seconds."
@@ -126,6 +139,16 @@ class Submission(Received):
     @classmethod
     def _words(cls, value: object) -> tuple[str, ...]:
         return decode_words(value, cls.limits)
+
+    @field_validator("input_file", "output_file")
+    @classmethod
+    def _file_name(cls, name: str | None) -> str | None:
+        return None if name is None else check_name(name)
+
+    @field_validator("output_files", mode="plain")
+    @classmethod
+    def _output_files(cls, value: object) -> tuple[str, ...]:
+        return decode_patterns(value, cls.limits.output_patterns)
 
     @field_validator("callback_url")
     @classmethod

@@ -64,6 +64,7 @@ class Admission:
         overwrites = _overwrites(admitted)
         if overwrites is not None:
             yield Problem("/additional_files", overwrites)
+        yield from _misplaced(admitted)
         if submission.enable_network and not (self._allow_network or language.allow_network):
             yield Problem(
                 "/enable_network", f"network access is not allowed for {language.name} on this judge"
@@ -90,6 +91,27 @@ class Admission:
             return None
         runs = f"{limits.number_of_runs} runs of up to {limits.wall_time_limit:g} s each"
         return f"{runs} do not fit into the {left_s:g} s that a submission may run"
+
+
+def _misplaced(admitted: Admitted) -> Iterator[Problem]:
+    """Yield a problem if the input file would take the place of a file that the program needs."""
+    submission, language = admitted.submission, admitted.language
+    name = submission.input_file
+    if name is None:
+        return
+    if name == submission.output_file:
+        yield Problem("/output_file", "is the input file; the program may only read that")
+    source = source_name(language, submission.source_code)
+    others = [source, *(file.name for file in submission.additional_files)]
+    hidden = next((other for other in others if _same_place(name, other)), None)
+    if hidden is not None:
+        yield Problem("/input_file", f"would take the place of {hidden!r}")
+    elif any(matches(name, pattern) for pattern in language.artifacts):
+        yield Problem("/input_file", "would take the place of the compiled program")
+
+
+def _same_place(name: str, other: str) -> bool:
+    return name == other or name.startswith(f"{other}/") or other.startswith(f"{name}/")
 
 
 def _overwrites(admitted: Admitted) -> str | None:

@@ -1,5 +1,6 @@
 """Make the result of a submission that was judged, and of a message that was not."""
 
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from verdictd.contract.result import (
     STATUS_IDS,
     LanguageUsed,
     Result,
+    ReturnedFile,
     Runs,
     Spread,
     Status,
@@ -19,7 +21,7 @@ from verdictd.contract.result import (
 from verdictd.errors import Problem
 from verdictd.judging.admission import Admitted
 from verdictd.judging.verdicts import Verdict
-from verdictd.sandbox.model import Captured, Report
+from verdictd.sandbox.model import Captured, Report, TakenFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class RunOutcome:
 
     stdout: Text = field(default_factory=Text)
     stderr: Text = field(default_factory=Text)
+    files: tuple[ReturnedFile, ...] = ()
     exit_code: int | None = None
     exit_signal: int | None = None
     time_s: float | None = None
@@ -71,6 +74,7 @@ def judged_result(
         compile_output=compile_output.text,
         compile_output_encoding=compile_output.encoding,
         compile_output_truncated=compile_output.truncated,
+        files=run.files,
         exit_code=run.exit_code,
         exit_signal=run.exit_signal,
         time=run.time_s,
@@ -118,6 +122,7 @@ def _run_outcome(judged: Judged) -> RunOutcome:
     return RunOutcome(
         stdout=_text(last.stdout),
         stderr=_text(last.stderr),
+        files=tuple(_returned(file) for file in last.files),
         exit_code=last.exit_code,
         exit_signal=last.signal,
         time_s=round(statistics.fmean(report.cpu_time_s for report in counted), 6),
@@ -129,6 +134,19 @@ def _run_outcome(judged: Judged) -> RunOutcome:
 
 def _text(captured: Captured) -> Text:
     return to_text(captured.data, truncated=captured.truncated)
+
+
+def _returned(file: TakenFile) -> ReturnedFile:
+    text = to_text(file.content, truncated=file.truncated)
+    # A program chooses the names that match a pattern, and they need not be UTF-8.
+    name = os.fsencode(file.name).decode(errors="backslashreplace")
+    return ReturnedFile(
+        name=name,
+        content=text.text,
+        encoding=text.encoding,
+        truncated=text.truncated,
+        problem=file.problem,
+    )
 
 
 def _runs(reports: Sequence[Report]) -> Runs:

@@ -168,9 +168,9 @@ class DataStore:
 
     async def _opened(self, reference: Reference) -> Descriptor:
         """Return a descriptor of the file in the cache, after it was fetched if it was not there."""
-        key = reference.sha256 if isinstance(reference, RemoteFile) else reference.name
         try:
-            async with self._finding.hold(key):
+            # By the URL too: a slow one must not delay those who name another for the same file.
+            async with self._finding.hold(reference):
                 return await self._find(reference)
         except WrongData:
             metrics.TEST_DATA.labels(metrics.Lookup.WRONG).inc()

@@ -67,7 +67,7 @@ def verdict(
         case Ending.SIGNALLED:
             return _signalled(report.signal or 0)
         case Ending.EXITED:
-            return _exited(report, expected_output)
+            return _exited(report, limits, expected_output)
         case _ as unreachable:
             assert_never(unreachable)
 
@@ -109,16 +109,24 @@ def _says_out_of_memory(report: Report, messages: Sequence[re.Pattern[str]]) -> 
     return any(message.search(text) for message in messages)
 
 
-def _exited(report: Report, expected_output: OpenData | None) -> Verdict:
+def _exited(report: Report, limits: EffectiveLimits, expected_output: OpenData | None) -> Verdict:
     if report.exit_code != 0:
         message = f"Exited with code {report.exit_code} instead of 0."
         return Verdict(Status.RUNTIME_ERROR_NZEC, Cause.EXIT_CODE, message)
+    output, file = report.stdout.data, report.output_file
+    if file is not None and file.truncated:
+        return _exceeded(Ending.OUTPUT, limits)
     if expected_output is None:
         return Verdict(
             Status.ACCEPTED, None, "Exited normally; there was no expected output to compare with."
         )
+    if file is not None:
+        if file.problem is not None:
+            message = f"The output file {file.name!r} {file.problem}."
+            return Verdict(Status.WRONG_ANSWER, None, message)
+        output = file.content
     with expected_output.open() as expected:
-        same = same_output(BytesIO(report.stdout.data), expected)
+        same = same_output(BytesIO(output), expected)
     if same:
         return Verdict(Status.ACCEPTED, None, "The output matches the expected output.")
     return Verdict(Status.WRONG_ANSWER, None, "The output differs from the expected output.")

@@ -196,8 +196,9 @@ class Worker:
             }
         )
         size = sum(len(getattr(result, name)) for name in TEXTS)
+        size += sum(len(file.content) for file in result.files)
         body = await offload(partial(encode, result, self._model.limits.result_bytes), size)
-        return result.model_copy(update=dict.fromkeys(TEXTS, "")), body
+        return result.model_copy(update=dict.fromkeys(TEXTS, "") | {"files": ()}), body
 
     async def _answer(
         self,
