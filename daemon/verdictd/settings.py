@@ -29,6 +29,10 @@ HTTP_REPLIES = "verdictd.reply.http."
 """Prefix of the queues on which HTTP requests wait for their results."""
 
 
+_SEEN = ("/usr", "/bin", "/lib", "/lib32", "/lib64")
+"""Directories of the host that are in every box."""
+
+
 def _check_pattern(text: str) -> str:
     try:
         re.compile(text)
@@ -193,6 +197,9 @@ class DataSettings(Frozen):
     def _consistent(self) -> Self:
         if self.file_kib > self.cache_kib:
             raise ValueError(f"file_kib is {self.file_kib}, more than cache_kib ({self.cache_kib})")
+        for name, directory in (("directory", self.directory), ("cache_directory", self.cache_directory)):
+            if directory is not None and any(directory.is_relative_to(seen) for seen in _SEEN):
+                raise ValueError(f"{name} is {directory}, which every program can read: choose another")
         return self
 
     @property
