@@ -118,6 +118,16 @@ async def test_daemon_holds_no_more_than_a_part_of_a_file(judge_data: Judge, dir
     assert peak < len(lines) / 2
 
 
+async def test_file_by_reference_can_be_an_input_file(judge_data: Judge, server: DataServer) -> None:
+    """It is copied into the box, and what the program does to its copy changes nothing."""
+    data = server.reference("sum.in", b"20 22")
+    source = "chmod 666 sum.in; cat sum.in >> sum.out; echo 43 > sum.in; ls -l sum.in | wc -l; wc -c"
+    fields = {"input_file": "sum.in", "output_file": "sum.out", "stdin": data}
+    results = [await judge_data("bash", source, **fields, expected_output=data) for _ in range(2)]
+
+    assert [(Status.ACCEPTED, "1\n0\n")] * 2 == [(result.status, result.stdout) for result in results]
+
+
 async def test_program_cannot_change_its_input_or_find_its_path(
     judge_data: Judge, server: DataServer, directory: Path
 ) -> None:
