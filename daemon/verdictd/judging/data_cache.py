@@ -103,9 +103,10 @@ class DataCache:
 
     def _verify(self, fd: int, digest: str) -> bool:
         identity = _Identity.of(os.fstat(fd))
-        if digest_of(fd) == digest:
-            self._know(digest, identity)
-            return True
+        with suppress(OSError):  # the disk cannot read it any more
+            if digest_of(fd) == digest:
+                self._know(digest, identity)
+                return True
         log.error("data.corrupt", file=str(self.directory / digest), effect="it is removed and fetched again")
         metrics.TEST_DATA.labels(metrics.Lookup.CORRUPT).inc()
         (self.directory / digest).unlink(missing_ok=True)

@@ -134,6 +134,7 @@ class DataStore:
             async with asyncio.timeout(self._timeout_s):
                 problems = [problem for problem in await asyncio.gather(*looked_up) if problem is not None]
         except TimeoutError:
+            metrics.TEST_DATA.labels(metrics.Lookup.FAILED).inc()
             limit = f"{self._timeout_s:g} s (data.timeout_s)"
             raise DataUnavailable(f"the test data was not there within {limit}") from None
         finally:
@@ -201,7 +202,7 @@ class DataStore:
             await self._download_patiently(remote)
             found = await self._in_thread(find)
         if found is None:
-            raise DataUnavailable(f"{remote.url} did not stay in the cache (data.cache_kib)")
+            raise DataUnavailable(f"the file {remote.sha256} did not stay in the cache (data.cache_kib)")
         return found
 
     async def _in_thread(self, find: Callable[[], FD]) -> FD:

@@ -2,8 +2,8 @@
 
 Run as `python tests/harness/bench/memory.py [--sandbox PATH] [--mib N]`.
 A program counts the bytes of a file that is fetched, then of the same file from the cache, then of one from
-the operator's directory, with which its output is compared too. The daemon's peak counts from before the first
-of them, after a small submission.
+the operator's directory, with which its output is compared too. The daemon's peak counts from before the
+first of them, after a small submission.
 """
 
 import argparse
