@@ -1,13 +1,16 @@
-"""Addresses that a callback may reach: checked in its URL, and again when a socket is opened."""
+"""Addresses that HTTP requests of the daemon may reach: checked in the URL, and when a socket is opened."""
 
 import asyncio
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
 
+import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
@@ -51,11 +54,11 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 class EgressDenied(OSError):
-    """The rules do not allow this address: do not send the callback, and do not retry it."""
+    """The rules do not allow this address: do not send the request, and do not retry it."""
 
 
 class Egress:
-    """Rules for callbacks: public addresses, allowed networks, and allowed hosts at any address."""
+    """Rules for requests: public addresses, allowed networks, and allowed hosts at any address."""
 
     def __init__(self, *, networks: Iterable[Network], hosts: Iterable[str], ports: Iterable[int]) -> None:
         self._networks = tuple(networks)
@@ -87,17 +90,54 @@ class Egress:
         # The text must be the same for every address: if all attempts to connect fail with the same text,
         # aiohttp raises that exception itself, and only then its type is seen.
         if host not in self._hosts and not self._is_allowed(address):
-            raise EgressDenied("the host has an address that callbacks may not reach")
+            raise EgressDenied("the host has an address that may not be reached")
+
+    @asynccontextmanager
+    async def session(
+        self,
+        target: URL,
+        resolver: AbstractResolver,
+        *,
+        socket_type: type[socket.socket] = socket.socket,
+        **options: Any,
+    ) -> AsyncIterator[aiohttp.ClientSession]:
+        """Open an HTTP client for the host of `target`: each connection is checked, and used only once.
+
+        It has no cookies, no proxy and no timeout. Follow no redirects: they lead to other hosts.
+        """
+
+        def connect(found: tuple[Any, ...]) -> socket.socket:
+            """Return a socket for the very address that aiohttp connects it to next."""
+            family, kind, protocol, _, address = found
+            self.check(target.raw_host or "", address[0])
+            return socket_type(family, kind, protocol)
+
+        connector = aiohttp.TCPConnector(
+            resolver=resolver,
+            use_dns_cache=False,
+            # A server could close a kept connection just as it is used again, which would waste an attempt.
+            force_close=True,
+            socket_factory=connect,
+        )
+        async with aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),  # aiohttp rounds it up: the caller has its own
+            trust_env=False,
+            auto_decompress=False,
+            **options,
+        ) as session:
+            yield session
 
     def _check_host(self, host: str) -> None:
         if ":" in host:
             if not self._is_allowed(host):
-                raise EgressDenied(f"[{host}] is an address that callbacks may not reach")
+                raise EgressDenied(f"[{host}] is an address that may not be reached")
         elif not _NAME.fullmatch(host):
             raise EgressDenied(f"{host[:100]!r} is not a valid host name")
         elif _NUMBER.fullmatch(host.rpartition(".")[2]) and not self._is_allowed(host):
             # The system reads decimal, octal, hexadecimal and short forms as addresses; ipaddress does not.
-            raise EgressDenied(f"{host[:100]} is not an address that callbacks may reach")
+            raise EgressDenied(f"{host[:100]} is not an address that may be reached")
 
     def _is_allowed(self, text: str) -> bool:
         try:

@@ -68,5 +68,9 @@ class SandboxUnusable(SandboxBroken):
     """This host cannot run any program, whatever was submitted: requeue the message, and do not count it."""
 
 
+class DataUnavailable(VerdictdError):
+    """Test data cannot be had now: requeue the message, a bounded number of times."""
+
+
 class BrokerUnavailable(VerdictdError):
     """Nothing can be sent now: wait for the connection, then try again."""

@@ -23,7 +23,7 @@ class Stage(StrEnum):
     REPLY = "reply"
 
 
-class Lookup(StrEnum):
+class ArtifactLookup(StrEnum):
     """Outcome of a look into the cache of artifacts."""
 
     HIT = "hit"
@@ -54,6 +54,20 @@ class Outcome(StrEnum):
     """Not sent yet, because the receiver's host is slow and busy."""
     MALFORMED = "malformed"
     """Not sent, because the message on the callbacks queue is not a callback."""
+
+
+class DataLookup(StrEnum):
+    """Outcome of one look-up of test data by reference."""
+
+    HIT = "hit"
+    """In the cache."""
+    FETCHED = "fetched"
+    FAILED = "failed"
+    """Not to be had now: the submission is tried again."""
+    WRONG = "wrong"
+    """Missing, too large, with another digest, or at an address that is not allowed."""
+    CORRUPT = "corrupt"
+    """Removed from the cache, since its bytes had changed on disk; what follows counts too."""
 
 
 INFO = Info("verdictd", "Versions, and whether control groups are in use.")
@@ -96,6 +110,9 @@ ARTIFACT_CACHE_BYTES = Gauge(
     "verdictd_artifact_cache_bytes",
     "Size of the cache, of all daemons of this host, when it was last listed.",
 )
+TEST_DATA = Counter("verdictd_test_data", "Look-ups of test data by reference, by outcome.", ["outcome"])
+TEST_DATA_BYTES = Counter("verdictd_test_data_fetched_bytes", "Bytes of test data put into the cache.")
+TEST_DATA_CACHE_BYTES = Gauge("verdictd_test_data_cache_bytes", "Bytes in the cache of test data.")
 
 QUEUE_TIME = Histogram(
     "verdictd_queue_time_seconds",
@@ -117,12 +134,14 @@ for _stage in Stage:
     STAGES.labels(_stage)
 for _kind in FaultKind:
     SANDBOX_FAULTS.labels(_kind)
-for _lookup in Lookup:
+for _lookup in ArtifactLookup:
     ARTIFACT_CACHE.labels(_lookup)
 for _origin in Origin:
     INVALID_SUBMISSIONS.labels(_origin)
 for _outcome in Outcome:
     CALLBACKS.labels(_outcome)
+for _data_lookup in DataLookup:
+    TEST_DATA.labels(_data_lookup)
 
 
 async def observe_lag() -> None:

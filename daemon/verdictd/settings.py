@@ -29,6 +29,10 @@ HTTP_REPLIES = "verdictd.reply.http."
 """Prefix of the queues on which HTTP requests wait for their results."""
 
 
+_SEEN = ("/usr", "/bin", "/lib", "/lib32", "/lib64")
+"""Directories of the host that are in every box."""
+
+
 def _check_pattern(text: str) -> str:
     try:
         re.compile(text)
@@ -181,6 +185,37 @@ class JudgeSettings(Frozen):
     """
 
 
+class DataSettings(Frozen):
+    """Test data by reference: files that the operator provides, and files that are fetched over HTTP."""
+
+    directory: Path | None = None
+    """Directory of the files that submissions may name; None: they may name none."""
+    allow_urls: bool = False
+    allow_networks: Listed[Network] = ()
+    allow_hosts: Listed[HostName] = ()
+    allow_ports: Listed[Port] = (80, 443, 8_080, 8_443)
+    file_kib: int = Field(default=1_048_576, ge=1, le=67_108_864)
+    """Of each file by reference."""
+    timeout_s: Seconds = 45
+    """For all files of a submission to be fetched, before it has a box."""
+    cache_directory: Path = Path("/var/cache/verdictd/data")
+    cache_kib: int = Field(default=10_485_760, ge=1, le=17_179_869_184)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.file_kib > self.cache_kib:
+            raise ValueError(f"file_kib is {self.file_kib}, more than cache_kib ({self.cache_kib})")
+        for name, directory in (("directory", self.directory), ("cache_directory", self.cache_directory)):
+            if directory is not None and any(directory.is_relative_to(seen) for seen in _SEEN):
+                raise ValueError(f"{name} is {directory}, which every program can read: choose another")
+        return self
+
+    @property
+    def enabled(self) -> bool:
+        """True if submissions may have test data by reference."""
+        return self.allow_urls or self.directory is not None
+
+
 class ServiceSettings(Frozen):
     """Life of the process, and what it remembers."""
 
@@ -263,6 +298,7 @@ class Settings(BaseSettings):
     sandbox: SandboxSettings = SandboxSettings()
     limits: Limits = Limits()
     judge: JudgeSettings = JudgeSettings()
+    data: DataSettings = DataSettings()
     callbacks: CallbackSettings = CallbackSettings()
     service: ServiceSettings = ServiceSettings()
     http: HttpSettings = HttpSettings()
@@ -285,9 +321,12 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             f"({broker.delivery_limit}): RabbitMQ would dead-letter a submission that was never answered"
         )
     # A delivery waits for the one in the box and for one before it, and is then judged itself.
-    if 3 * judge.submission_timeout_s >= broker.ack_timeout_s:
+    longest_s, what = judge.submission_timeout_s, "judge.submission_timeout_s is"
+    if settings.data.enabled:
+        longest_s, what = longest_s + settings.data.timeout_s, f"{what[:-3]} and data.timeout_s are"
+    if 3 * longest_s >= broker.ack_timeout_s:
         yield (
-            f"judge.submission_timeout_s is {judge.submission_timeout_s:g}, not less than a third of "
+            f"{what} {longest_s:g}, not less than a third of "
             f"broker.ack_timeout_s ({broker.ack_timeout_s:g}): RabbitMQ would deliver a submission again "
             "that is still being judged; raise consumer_timeout in RabbitMQ, and broker.ack_timeout_s with it"
         )

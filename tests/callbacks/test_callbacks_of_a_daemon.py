@@ -89,9 +89,9 @@ async def test_callback_has_the_bytes_of_the_reply(start: Start, client: Peer) -
 
 
 REFUSED = {
-    "http://10.0.0.1/": "10.0.0.1 is not an address that callbacks may reach",
-    "http://[::1]/": "[::1] is an address that callbacks may not reach",
-    "http://2130706433/": "2130706433 is not an address that callbacks may reach",
+    "http://10.0.0.1/": "10.0.0.1 is not an address that may be reached",
+    "http://[::1]/": "[::1] is an address that may not be reached",
+    "http://2130706433/": "2130706433 is not an address that may be reached",
     "http://user@example.org/": "a URL with a user name or a password is not accepted",
     "http://example.org:22/": "port 22 is not allowed; allowed: 80",
 }
@@ -140,7 +140,7 @@ async def test_name_of_a_refused_address_ends_the_callback_and_not_the_verdict(
         (line,) = running.logged("callback.given_up")
 
     assert ("accepted", 0) == (answer["status"], receiver.connections)
-    assert "refused: the host has an address that callbacks may not reach" == kept.headers["reason"]
+    assert "refused: the host has an address that may not be reached" == kept.headers["reason"]
     assert (answer["id"], "refused", "error") == (line["id"], line["outcome"], line["level"])
 
 

@@ -128,8 +128,8 @@ async def test_callback_to_a_refused_address_is_kept_and_never_connected_to(amqp
             await running.jobs.add(job(receiver, url=f"http://localhost:{receiver.port}/"))
             found = await running.peer.take(DEAD_CALLBACKS)
 
-    assert "refused: 127.0.0.1 is not an address that callbacks may reach" == seen.headers["reason"]
-    assert "refused: the host has an address that callbacks may not reach" == found.headers["reason"]
+    assert "refused: 127.0.0.1 is not an address that may be reached" == seen.headers["reason"]
+    assert "refused: the host has an address that may not be reached" == found.headers["reason"]
     assert 0 == receiver.connections
 
 

@@ -49,6 +49,11 @@ SIZES = {
     "stdin": size(LIMITS.stdin_bytes),
     "expected_output": size(LIMITS.expected_output_bytes),
     "entry_point": f"1 to {SUBMISSION['properties']['entry_point']['anyOf'][0]['maxLength']} characters",
+    "input_file": "255 bytes, 8 parts",
+    "output_file": "255 bytes, 8 parts",
+    "output_files": (
+        f"{LIMITS.output_patterns} names, {LIMITS.output_files} files, {size(LIMITS.output_files_bytes)}"
+    ),
     "callback_url": f"{LIMITS.callback_url_length} characters",
     "metadata": size(LIMITS.metadata_bytes),
     "language": f"{SUBMISSION['properties']['language']['maxLength']} characters",
@@ -135,7 +140,7 @@ def test_table_has_every_cause() -> None:
 
     assert set(Cause) == causes
     assert f"`{INVALID.cause}`" == rows[INVALID.status]["causes"]
-    assert "`sandbox`, `queue`" == rows[internal_error("").status]["causes"]
+    assert "`sandbox`, `data`, `queue`" == rows[internal_error("").status]["causes"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,14 @@ from verdictd.amqp.replies import ReplyRouter
 from verdictd.callbacks.jobs import Job, Jobs
 from verdictd.contract.result import Result
 from verdictd.contract.submission import submission_model
-from verdictd.errors import BrokerUnavailable, FaultKind, SandboxUnusable
+from verdictd.errors import (
+    BrokerUnavailable,
+    DataUnavailable,
+    FaultKind,
+    InvalidSubmission,
+    Problem,
+    SandboxUnusable,
+)
 from verdictd.judging.admission import Admission, Admitted
 from verdictd.judging.judge import Judge
 from verdictd.judging.judgehost import Judgehost
@@ -85,6 +92,20 @@ class Unusable:
         return await self._judge.judge(admitted)
 
 
+class Dataless:
+    """A judge that cannot have the test data of submissions."""
+
+    def __init__(self, judge: Judge, error: Exception) -> None:
+        self._judge = judge
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._judge, name)
+
+    async def judge(self, _: Admitted) -> Result:
+        raise self._error
+
+
 def make_worker(host: Judgehost, settings: Settings, replies: Replies, **parts: Any) -> Worker:
     own: dict[str, Any] = {"admission": host.admission, "judge": host.judge} | parts
     return Worker(
@@ -140,7 +161,12 @@ async def test_reply_that_was_confirmed_makes_the_next_a_duplicate_though_its_ca
 ) -> None:
     """The submission comes once more for its callback; the second reply says that it repeats the first."""
     url = "http://127.0.0.1:8080/"
-    admission = Admission(registry=host.registry, settings=settings, callback_problem=lambda _url: None)
+    admission = Admission(
+        registry=host.registry,
+        settings=settings,
+        callback_problem=lambda _url: None,
+        data_problem=lambda _reference: None,
+    )
     jobs = Callbacks()
     worker = make_worker(host, settings, replies, admission=admission, callbacks=cast(Jobs, jobs))
     first = await worker.handle(delivery(NANOSECONDS | {"callback_url": url}))
@@ -185,6 +211,37 @@ async def test_delivery_that_rabbitmq_would_not_wait_for_goes_back(
 
     assert [Settlement.REQUEUE, Settlement.ACK] == settlements
     assert ["accepted"] == [result.status for result in replies.results]
+
+
+async def test_test_data_that_is_unreachable_is_tried_again_and_given_up_with_the_reason(
+    host: Judgehost, settings: Settings, replies: Replies
+) -> None:
+    """As any fault of ours: bounded, and never a verdict."""
+    judge = Dataless(host.judge, DataUnavailable("data.example answered with status 503"))
+    worker = make_worker(host, settings, replies, judge=cast(Judge, judge))
+    settlements = [
+        await worker.handle(delivery(NANOSECONDS | {"metadata": {"row": 7}}, attempt=attempt))
+        for attempt in range(1, 4)
+    ]
+    (result,) = replies.results
+
+    assert [Settlement.REQUEUE, Settlement.REQUEUE, Settlement.DEAD_LETTER] == settlements
+    assert ("internal_error", "data", {"row": 7}) == (result.status, result.cause, result.metadata)
+    assert "Gave up after 3 attempts: data.example answered with status 503." == result.message
+
+
+async def test_test_data_that_is_missing_makes_the_submission_invalid(
+    host: Judgehost, settings: Settings, replies: Replies
+) -> None:
+    """With the path of its field, as if it had been refused at once."""
+    problem = Problem("/stdin", "there is no such file")
+    judge = Dataless(host.judge, InvalidSubmission([problem]))
+    worker = make_worker(host, settings, replies, judge=cast(Judge, judge))
+    settlement = await worker.handle(delivery(NANOSECONDS))
+    (result,) = replies.results
+
+    assert (Settlement.DEAD_LETTER, "invalid_submission", "now") == (settlement, result.status, result.id)
+    assert (problem,) == result.errors
 
 
 async def test_delivery_of_a_running_submission_waits_for_its_result(

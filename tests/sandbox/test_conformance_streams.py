@@ -2,13 +2,23 @@
 
 import os
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from sandbox.conformance import BROKEN, DEADLINE_S, ENDED_WELL, Box, prog
+from sandbox.host import box_number
+from support.ordinary import ordinary_user
 
 KIB = 1024
+OWNER = """
+cat /dev/stdin
+chmod 666 /proc/self/fd/0 2> /dev/null || echo refused
+echo changed 2> /dev/null > /proc/self/fd/0 || echo refused
+readlink /proc/self/fd/0
+"""
 
 
 def test_standard_input_is_inherited(box: Box) -> None:
@@ -33,6 +43,30 @@ def test_standard_input_can_be_a_file_that_has_no_name(box: Box, tmp_path: Path)
         )
 
     assert b"unlinked" == ran.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_standard_input_cannot_be_changed_by_its_owner(tmp_path: Path) -> None:
+    """In the embedded sandbox of an ordinary user, that may be the program; nor does it learn the path."""
+    (tmp_path / "stage").mkdir()
+    user = ordinary_user(tmp_path / "stage", open_files=4_096)
+    with tempfile.NamedTemporaryFile(dir="/var/tmp") as file, box_number() as number:
+        file.write(b"input\n")
+        file.flush()
+        os.fchown(file.fileno(), 65_534, 65_534)
+        box = f'"{sys.executable}" -m verdictd.sandbox.embedded --box-id={number}'
+        script = (
+            f'{box} --init && {box} --processes=9 --run -- /bin/sh -c "$0" < {file.name}; {box} --cleanup'
+        )
+        ran = subprocess.run(
+            [*user, "sh", "-c", script, OWNER],
+            capture_output=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+
+        assert b"input\nrefused\nrefused\n/\n" == ran.stdout.partition(b"\n")[2], ran.stderr
+        assert b"input\n" == Path(file.name).read_bytes()
 
 
 def test_standard_output_carries_much(box: Box) -> None:

@@ -208,6 +208,15 @@ def test_variables_of_others_are_let_through(monkeypatch: pytest.MonkeyPatch, na
             "[judge]\nsubmission_timeout_s = 600",
             "judge.submission_timeout_s is 600, not less than a third of broker.ack_timeout_s (1800)",
         ),
+        (
+            "[data]\nallow_urls = true\ntimeout_s = 50",
+            "judge.submission_timeout_s and data.timeout_s are 600, not less than a third of",
+        ),
+        ("[data]\ncache_kib = 100", "data: file_kib is 1048576, more than cache_kib (100)"),
+        (
+            '[data]\ndirectory = "/usr/local/share/data"',
+            "data: directory is /usr/local/share/data, which every program can read",
+        ),
         ("[judge]\nsubmission_timeout_s = inf", "judge.submission_timeout_s: must be"),
         ("[log]\nlevel = 'loud'", "log.level: must be 'debug', 'info', 'warning' or 'error', got 'loud'"),
         ("[limits]\nmetadata_bytes = 8000000", "limits: metadata_bytes must be at most half of result_bytes"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -66,30 +66,11 @@ class Sender:
             return Response(Outcome.FAILED, _shortened(f"{type(error).__name__}: {error}"))
 
     async def _post(self, target: URL, body: bytes, headers: Mapping[str, str]) -> Response:
-        # The receiver could close a kept connection just as it is used again, which would waste an attempt.
-        connector = aiohttp.TCPConnector(
-            resolver=self._resolver,
-            use_dns_cache=False,
-            force_close=True,
-            socket_factory=partial(self._open, target.raw_host or ""),
-        )
         async with (
-            aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None),  # aiohttp rounds it up: post has its own
-                trust_env=False,
-                auto_decompress=False,
-            ) as session,
+            self._egress.session(target, self._resolver, socket_type=_BoundedSocket) as session,
             session.post(target, data=_chunks(body), headers=headers, allow_redirects=False) as response,
         ):
             return classify(response.status, response.headers.get("Retry-After"))
-
-    def _open(self, host: str, found: tuple[Any, ...]) -> socket.socket:
-        """Return a socket for the very address that aiohttp connects it to next."""
-        family, kind, protocol, _, address = found
-        self._egress.check(host, address[0])
-        return _BoundedSocket(family, kind, protocol)
 
     async def _headers(self, webhook_id: str, body: bytes) -> dict[str, str]:
         sent_at = datetime.now(UTC)

@@ -11,9 +11,9 @@ import orjson
 
 from verdictd.amqp.requests import submit_all
 from verdictd.contract.codec import decode, peek_id
-from verdictd.contract.result import Result
+from verdictd.contract.result import Cause, Result
 from verdictd.contract.submission import submission_model
-from verdictd.errors import InvalidSubmission, SandboxBroken
+from verdictd.errors import DataUnavailable, InvalidSubmission, SandboxBroken
 from verdictd.judging.judgehost import Judgehost, open_judgehost
 from verdictd.judging.verdicts import INVALID, internal_error
 from verdictd.settings import Settings
@@ -100,6 +100,9 @@ async def _judge(settings: Settings, host: Judgehost, entry: Entry) -> Result:
         return await host.judge.judge(host.admission.admit(submission))
     except InvalidSubmission as error:
         return host.judge.unjudged(peek_id(entry.body, entry.submission_id), INVALID, error.problems)
+    except DataUnavailable as error:
+        given_up = internal_error(f"{error}.", Cause.DATA)
+        return host.judge.unjudged(peek_id(entry.body, entry.submission_id), given_up)
     except SandboxBroken as error:
         return host.judge.unjudged(peek_id(entry.body, entry.submission_id), internal_error(str(error)))
 

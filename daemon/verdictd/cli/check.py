@@ -1,6 +1,7 @@
 """`verdictd check`: try everything that judging needs."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -14,13 +15,14 @@ from verdictd.cli.words import memory_words, printable, status_words
 from verdictd.contract.limits import MIB, Limits
 from verdictd.contract.result import Status
 from verdictd.contract.submission import submission_model
-from verdictd.errors import BrokerUnavailable, InvalidSubmission, SandboxBroken
+from verdictd.errors import BrokerUnavailable, InvalidSubmission, SandboxBroken, file_error
+from verdictd.judging.data_cache import DataCache
 from verdictd.judging.judgehost import Judgehost, artifact_cache, open_judgehost
 from verdictd.judging.languages import Language
 from verdictd.sandbox.discovery import NoSandbox
 from verdictd.sandbox.exactness import by_hold, exactness, remedies
 from verdictd.sandbox.pool import BoxState, BoxTaken
-from verdictd.settings import CallbackSettings, Settings
+from verdictd.settings import CallbackSettings, DataSettings, Settings
 
 _ANOTHER_BOX = "VERDICTD_SANDBOX__FIRST_BOX=900 VERDICTD_SANDBOX__BOXES=1"
 
@@ -60,6 +62,11 @@ async def check(settings: Settings, *, broker: bool) -> AsyncIterator[Check]:
     yield Check("settings", "valid")
     if settings.callbacks.enabled:
         yield _callbacks(settings.callbacks)
+    if settings.data.enabled:
+        data = await asyncio.to_thread(_data, settings.data)
+        yield data
+        if not data.passed:
+            settings = settings.model_copy(update={"data": DataSettings()})
     if broker:
         yield await _broker(settings)
     try:
@@ -80,6 +87,23 @@ def _callbacks(settings: CallbackSettings) -> Check:
     count = len(settings.secrets)
     signed = f"signed, with {count} secret{'s' if count > 1 else ''}"
     return Check("callbacks", signed if count else "NOT signed: callbacks.secrets is empty")
+
+
+def _data(settings: DataSettings) -> Check:
+    """Look into the directory of test data, and prepare the cache."""
+    sources = []
+    try:
+        if settings.directory is not None:
+            os.close(os.open(settings.directory, os.O_RDONLY | os.O_DIRECTORY))
+            sources.append(f"files below {settings.directory}")
+        used_bytes = DataCache.of(settings).prepare()
+    except OSError as error:
+        remedy = "let the daemon's user read data.directory, and write to data.cache_directory"
+        return Check("test data", file_error(error), remedy)
+    if settings.allow_urls:
+        sources.append(f"URLs of public addresses{' and allowed hosts' if settings.allow_hosts else ''}")
+    cache = f"{used_bytes // MIB} of {settings.cache_kib // 1024} MiB in {settings.cache_directory}"
+    return Check("test data", f"{' and '.join(sources)}; {cache}")
 
 
 async def _broker(settings: Settings) -> Check:

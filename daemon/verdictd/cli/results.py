@@ -126,7 +126,7 @@ def _problem(path: str, message: str) -> str:
 
 
 def _streams(result: Result) -> Iterator[tuple[str, str]]:
-    """Yield a heading and the text for each stream that holds anything."""
+    """Yield a heading and the text for each stream and each file that holds anything."""
     streams: tuple[tuple[str, str, Encoding, bool], ...] = (
         ("Output", result.stdout, result.stdout_encoding, result.stdout_truncated),
         ("Errors", result.stderr, result.stderr_encoding, result.stderr_truncated),
@@ -136,6 +136,7 @@ def _streams(result: Result) -> Iterator[tuple[str, str]]:
             result.compile_output_encoding,
             result.compile_output_truncated,
         ),
+        *((f"File {printable(f.name)}", f.content, f.encoding, f.truncated) for f in result.files),
     )
     for heading, content, encoding, truncated in streams:
         if not content:
@@ -144,6 +145,9 @@ def _streams(result: Result) -> Iterator[tuple[str, str]]:
         notes += ["truncated"] if truncated else []
         text = base64.b64decode(content).decode(errors="replace") if encoding == "base64" else content
         yield f"{heading} ({', '.join(notes)})" if notes else heading, _excerpt(text)
+    for file in result.files:
+        if file.problem is not None:
+            yield f"File {printable(file.name)}", f"  {printable(file.problem)}\n"
 
 
 def _excerpt(text: str) -> str:

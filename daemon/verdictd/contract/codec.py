@@ -115,25 +115,45 @@ def to_text(data: bytes, *, truncated: bool) -> Text:
 
 
 def encode(result: Result, max_bytes: int) -> bytes:
-    """Return the result as JSON of at most `max_bytes`; the longest texts are cut and marked until it fits.
+    """Return the result as JSON of at most `max_bytes`; what is longest is cut and marked until it fits.
 
-    Everything else is small: `decode` and `Limits` bound it.
+    Files are cut before texts. Everything else is small: `decode` and `Limits` bound it.
     """
     document = result.model_dump(mode="json")
-    texts = [(document, name) for name in TEXTS]
-    texts += [(test, name) for test in document["tests"] for name in TEXTS if name in test]
-    lengths = [len(part[name]) for part, name in texts]
-    share = fair_share(lengths, max_bytes)
-    while True:
-        for part, name in texts:
-            _cut(part, name, share)
-        body = orjson.dumps(document)
-        excess = len(body) - max_bytes
-        if excess <= 0 or share == 0:
-            return body
-        # Each character saves at least one byte, and up to six if it is escaped.
-        lengths = [len(part[name]) for part, name in texts]
-        share = fair_share(lengths, max(sum(lengths) - excess, sum(lengths) // 2))
+    outcomes = [document, *document["tests"]]
+    files = [_Cut(file, "content", "truncated") for outcome in outcomes for file in outcome["files"]]
+    texts = [
+        _Cut(outcome, name, f"{name}_truncated") for outcome in outcomes for name in TEXTS if name in outcome
+    ]
+    for cut in (*files, *texts):  # before it is copied into JSON
+        cut.to(max_bytes)
+    body = orjson.dumps(document)
+    for cuts in (files, texts):
+        while (excess := len(body) - max_bytes) > 0 and any(lengths := [cut.length for cut in cuts]):
+            # Each character saves at least one byte, and up to six if it is escaped.
+            share = fair_share(lengths, max(sum(lengths) - excess, sum(lengths) // 2))
+            for cut in cuts:
+                cut.to(share)
+            body = orjson.dumps(document)
+    return body
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A text in a document, which may be cut."""
+
+    holder: dict[str, Any]
+    name: str
+    mark: str
+
+    @property
+    def length(self) -> int:
+        return len(self.holder[self.name])
+
+    def to(self, length: int) -> None:
+        if self.length > length:
+            # base64 can still be decoded if it is cut at a multiple of four.
+            self.holder.update({self.name: self.holder[self.name][: length // 4 * 4], self.mark: True})
 
 
 def fair_share(sizes: Sequence[int], total: int) -> int:
@@ -145,13 +165,6 @@ def fair_share(sizes: Sequence[int], total: int) -> int:
             return share
         left -= size
     return max(sizes, default=0)
-
-
-def _cut(document: dict[str, Any], name: str, length: int) -> None:
-    text = document[name]
-    if len(text) > length:
-        # base64 can still be decoded if it is cut at a multiple of four.
-        document |= {name: text[: length // 4 * 4], f"{name}_truncated": True}
 
 
 def as_duplicate(body: bytes) -> bytes:

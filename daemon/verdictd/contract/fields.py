@@ -100,10 +100,29 @@ def decode_files(value: object, limits: Limits) -> tuple[File, ...]:
 
 def files_schema(file: Schema, limits: Limits) -> Schema:
     """Return the schema of additional files; `file` is that of `AdditionalFile`."""
-    file["properties"]["name"] |= {"maxLength": 255, "pattern": rf"^{_NAME_PART}(/{_NAME_PART}){{0,7}}$"}
+    file["properties"]["name"] |= name_schema()
     file["properties"]["content"]["maxLength"] = _base64_length(limits.additional_files_bytes)
     archive = {"type": "string", "contentEncoding": "base64", "contentMediaType": "application/zip"}
     return {"anyOf": [{"type": "array", "maxItems": limits.additional_files, "items": file}, archive]}
+
+
+def name_schema() -> Schema:
+    """Return the bounds of the name of a file."""
+    return {"maxLength": 255, "pattern": rf"^{_NAME_PART}(/{_NAME_PART}){{0,7}}$"}
+
+
+def decode_patterns(value: object, max_patterns: int) -> tuple[str, ...]:
+    """Return the names and patterns of a list of strings."""
+    if not isinstance(value, (list, tuple)) or not all(isinstance(pattern, str) for pattern in value):
+        raise ValueError("must be a list of strings")
+    if len(value) > max_patterns:
+        raise ValueError(f"{len(value)} names; at most {max_patterns} are allowed")
+    return tuple(check_name(pattern) for pattern in value)
+
+
+def patterns_schema(max_patterns: int) -> Schema:
+    """Return the schema of names and patterns."""
+    return {"type": "array", "maxItems": max_patterns, "items": {"type": "string"} | name_schema()}
 
 
 def decode_words(value: object, limits: Limits) -> tuple[str, ...]:

@@ -57,6 +57,11 @@ class Limits(Frozen):
     expected_output_bytes: int = Field(default=16 * MIB, ge=0)
     tests: int = Field(default=1_000, ge=1)
     groups: int = Field(default=100, ge=0)
+    output_patterns: int = Field(default=16, ge=0)
+    """Largest number of names and patterns in `output_files`."""
+    output_files: int = Field(default=64, ge=0)
+    """Files that a result can have."""
+    output_files_bytes: int = Field(default=4 * MIB, ge=0)
     metadata_bytes: int = Field(default=16 * KIB, ge=0)
     """Size as JSON without white space."""
     callback_url_length: int = Field(default=2_048, ge=0)

@@ -69,6 +69,7 @@ class Cause(StrEnum):
     COMPILE = "compile"
     EXEC = "exec"
     SANDBOX = "sandbox"
+    DATA = "data"
     QUEUE = "queue"
     VALIDATION = "validation"
 
@@ -139,7 +140,24 @@ class Identified(Wire):
 class Named(Wire):
     """Base of what has a name, before all its other fields."""
 
-    name: str = Field(description="Name of the test or group; the number of a test, from 1, that has none.")
+    name: str = Field(
+        description="Name of the test, the group or the file; the number of a test that has none, from 1; "
+        "the pattern if no file matches it."
+    )
+
+
+class ReturnedFile(Named):
+    """A file that the program left, for one of the names or patterns in `output_files`."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+    content: str = Field(default="", description="Content of the file.")
+    encoding: Encoding = Field(default="utf-8", description="base64 if the bytes are not UTF-8.")
+    truncated: bool = Field(default=False, description="True if the end is missing.")
+    problem: str | None = Field(
+        default=None,
+        description="Reason why there is no content: the file is missing, or not a regular file.",
+    )
 
 
 class Outcome(Wire):
@@ -160,6 +178,9 @@ class Outcome(Wire):
     stderr: str = Field(default="", description="Standard error of the last run.")
     stderr_encoding: Encoding = Field(default="utf-8", description="base64 if the bytes are not UTF-8.")
     stderr_truncated: bool = Field(default=False, description="True if the end is missing.")
+    files: tuple[ReturnedFile, ...] = Field(
+        default=(), description="Files of the last run that output_files asked for."
+    )
     exit_code: int | None = Field(
         default=None, description="Exit code of the program; null if it was killed or did not run."
     )

@@ -6,11 +6,14 @@ import orjson
 from pydantic.json_schema import GenerateJsonSchema
 
 from verdictd.contract.checker import KINDS
+from verdictd.contract.content import data_schemas
 from verdictd.contract.fields import (
     AdditionalFile,
     Schema,
     content_schemas,
     files_schema,
+    name_schema,
+    patterns_schema,
     url_schema,
     words_schema,
 )
@@ -105,10 +108,19 @@ def _shapes(limits: Limits) -> dict[str, tuple[str, Schema]]:
         ),
         "compiler_options": (words, words_schema(limits)),
         "command_line_arguments": (words, words_schema(limits)),
-        "stdin": (f"At most {limits.stdin_bytes} bytes.", {"anyOf": content_schemas(limits.stdin_bytes)}),
+        "stdin": (
+            f"At most {limits.stdin_bytes} bytes in the message.",
+            {"anyOf": data_schemas(limits.stdin_bytes)},
+        ),
         "expected_output": (
-            f"At most {limits.expected_output_bytes} bytes.",
-            {"anyOf": content_schemas(limits.expected_output_bytes)},
+            f"At most {limits.expected_output_bytes} bytes in the message.",
+            {"anyOf": data_schemas(limits.expected_output_bytes)},
+        ),
+        "input_file": ("A name as of an additional file.", {"type": "string"} | name_schema()),
+        "output_file": ("A name as of an additional file.", {"type": "string"} | name_schema()),
+        "output_files": (
+            f"At most {limits.output_patterns} names, and {limits.output_files} files that match them.",
+            patterns_schema(limits.output_patterns),
         ),
         "checker": ("One of these kinds.", {"anyOf": [_kind(checker) for checker in KINDS.values()]}),
         "callback_url": (

@@ -8,18 +8,20 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, ValidationInfo, create_model, field_validator
 
 from verdictd.contract.checker import LINES, Checker, decode_checker
+from verdictd.contract.content import Data, Reference
 from verdictd.contract.fields import (
     Content,
     check_bytes,
     check_metadata,
     check_url,
     decode_files,
+    decode_patterns,
     decode_words,
 )
 from verdictd.contract.limits import Bound, Limits, bounded_fields
 from verdictd.contract.tests import Group, RunLimits, Test, test_model
 from verdictd.contract.validation import Received, Wire
-from verdictd.files import File
+from verdictd.files import File, check_name
 
 SUBMISSION_TYPE = "verdictd.submission.v1"
 ID_PATTERN = r"^[A-Za-z0-9._:\-]{1,128}$"
@@ -64,8 +66,8 @@ class Submission(Received):
     command_line_arguments: tuple[str, ...] = Field(
         default=(), description="Arguments of the program, passed without a shell."
     )
-    stdin: Content = Field(default=b"", description="Standard input of the program.")
-    expected_output: Content | None = Field(
+    stdin: Data = Field(default=b"", description="Standard input of the program.")
+    expected_output: Data | None = Field(
         default=None,
         description="Output to compare with. Null: nothing is compared, and a normal exit is accepted.",
     )
@@ -93,6 +95,18 @@ class Submission(Received):
     )
     checker: Checker = Field(
         default=LINES, description="Rule by which the output is compared with the expected output."
+    )
+    input_file: str | None = Field(
+        default=None,
+        description="Name of a file in the working directory that holds the input, in place of stdin.",
+    )
+    output_file: str | None = Field(
+        default=None,
+        description="Name of the file that is compared with the expected output, in place of stdout.",
+    )
+    output_files: tuple[str, ...] = Field(
+        default=(),
+        description="Files that are returned after the run: names, or patterns such as out/*.txt.",
     )
     cpu_time_limit: float = Field(
         default=DEFAULT_LIMITS.cpu_time_limit.default, description="CPU time of the program, in seconds."
@@ -159,8 +173,9 @@ class Submission(Received):
 
     @field_validator("source_code", "stdin", "expected_output")
     @classmethod
-    def _content(cls, content: bytes | None, info: ValidationInfo) -> bytes | None:
-        check_bytes(len(content or b""), getattr(cls.limits, f"{info.field_name}_bytes"))
+    def _content(cls, content: bytes | Reference | None, info: ValidationInfo) -> bytes | Reference | None:
+        if isinstance(content, bytes):
+            check_bytes(len(content), getattr(cls.limits, f"{info.field_name}_bytes"))
         return content
 
     @field_validator("tests")
@@ -185,6 +200,16 @@ class Submission(Received):
     def _checker(cls, value: object) -> Checker:
         return decode_checker(value)
 
+    @field_validator("input_file", "output_file")
+    @classmethod
+    def _file_name(cls, name: str | None) -> str | None:
+        return None if name is None else check_name(name)
+
+    @field_validator("output_files", mode="plain")
+    @classmethod
+    def _output_files(cls, value: object) -> tuple[str, ...]:
+        return decode_patterns(value, cls.limits.output_patterns)
+
     @field_validator("callback_url")
     @classmethod
     def _callback_url(cls, url: str | None) -> str | None:
@@ -201,6 +226,16 @@ class Submission(Received):
         if enabled and info.data.get("enable_per_process_and_thread_memory_limit") is False:
             raise ValueError("requires enable_per_process_and_thread_memory_limit to be true as well")
         return enabled
+
+    def references(self) -> dict[str, Reference]:
+        """Return the test data that is given by reference, by the JSON pointer of its field."""
+        fields = {"/stdin": self.stdin, "/expected_output": self.expected_output}
+        for index, test in enumerate(self.tests or ()):
+            fields[f"/tests/{index}/stdin"] = test.stdin
+            fields[f"/tests/{index}/expected_output"] = test.expected_output
+        return {
+            path: data for path, data in fields.items() if data is not None and not isinstance(data, bytes)
+        }
 
     def effective_limits(
         self, own: RunLimits | None = None, *, time_factor: float = 1, extra_memory_kib: int = 0

@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationInfo, create_model, field_validator
 
-from verdictd.contract.fields import Content, check_bytes, decode_words
+from verdictd.contract.content import Data, Reference
+from verdictd.contract.fields import check_bytes, decode_words
 from verdictd.contract.limits import Limits, bounded_fields
 from verdictd.contract.validation import Received
 from verdictd.errors import Problem
@@ -39,8 +40,8 @@ class Test(Received):
     name: Name | None = Field(
         default=None, description="Unique in the submission. Default: its number, from 1."
     )
-    stdin: Content = Field(default=b"", description="Standard input of the program.")
-    expected_output: Content | None = Field(
+    stdin: Data = Field(default=b"", description="Standard input of the program.")
+    expected_output: Data | None = Field(
         default=None,
         description="Output to compare with. Null: nothing is compared, and a normal exit is accepted.",
     )
@@ -53,8 +54,9 @@ class Test(Received):
 
     @field_validator("stdin", "expected_output")
     @classmethod
-    def _content(cls, content: bytes | None, info: ValidationInfo) -> bytes | None:
-        check_bytes(len(content or b""), getattr(cls.bounds, f"{info.field_name}_bytes"))
+    def _content(cls, content: bytes | Reference | None, info: ValidationInfo) -> bytes | Reference | None:
+        if isinstance(content, bytes):
+            check_bytes(len(content), getattr(cls.bounds, f"{info.field_name}_bytes"))
         return content
 
     @field_validator("command_line_arguments", mode="plain")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from verdictd.contract import tests
+from verdictd.contract.content import Reference
 from verdictd.contract.submission import EffectiveLimits, Submission
 from verdictd.errors import InvalidSubmission, Problem
 from verdictd.files import matches
@@ -17,6 +18,8 @@ _CLASS_NAME = re.compile(r"[^\W\d][\w$]*(\.[^\W\d][\w$]*)*")
 
 CallbackProblem = Callable[[str], str | None]
 """Returns the reason why a callback URL is refused, or None if it is allowed."""
+DataProblem = Callable[[Reference], str | None]
+"""Returns the reason why a file of test data is never fetched, or None if it may be."""
 
 
 _SETTLING_S = 60  # of RabbitMQ's patience, kept for the reply
@@ -28,8 +31,8 @@ class AdmittedTest:
     """One test, with everything that it takes from its submission."""
 
     name: str
-    stdin: bytes
-    expected_output: bytes | None
+    stdin: bytes | Reference
+    expected_output: bytes | Reference | None
     arguments: tuple[str, ...]
     limits: EffectiveLimits
     group: str | None = None
@@ -65,13 +68,21 @@ class Admitted:
 class Admission:
     """Checks submissions against the languages of this host and the operator's settings."""
 
-    def __init__(self, *, registry: Registry, settings: Settings, callback_problem: CallbackProblem) -> None:
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        settings: Settings,
+        callback_problem: CallbackProblem,
+        data_problem: DataProblem,
+    ) -> None:
         self._registry = registry
         self._timeout_s = settings.judge.submission_timeout_s
         self._test_timeout_s = settings.judge.test_timeout_s
         self._longest_s = max(self._timeout_s, settings.broker.ack_timeout_s - _SETTLING_S)
         self._allow_network = settings.sandbox.allow_network
         self._callback_problem = callback_problem
+        self._data_problem = data_problem
 
     def admit(self, submission: Submission) -> Admitted:
         """Return the submission, ready to be judged; raise InvalidSubmission with all its problems."""
@@ -103,6 +114,7 @@ class Admission:
         overwrites = _overwrites(admitted)
         if overwrites is not None:
             yield Problem("/additional_files", overwrites)
+        yield from _misplaced(admitted)
         if submission.enable_network and not (self._allow_network or language.allow_network):
             yield Problem(
                 "/enable_network", f"network access is not allowed for {language.name} on this judge"
@@ -111,6 +123,10 @@ class Admission:
             refused = self._callback_problem(submission.callback_url)
             if refused is not None:
                 yield Problem("/callback_url", refused)
+        for path, reference in submission.references().items():
+            never = self._data_problem(reference)
+            if never is not None:
+                yield Problem(path, never)
         yield from _too_long(admitted)
 
 
@@ -140,6 +156,11 @@ def admitted_tests(submission: Submission, language: Language) -> tuple[Admitted
         )
         for index, test in enumerate(submission.tests)
     )
+
+
+def path_of_test(admitted: Admitted, index: int) -> str:
+    """Return the JSON pointer of a test; of the whole message if the submission is a test itself."""
+    return "" if admitted.submission.tests is None else f"/tests/{index}"
 
 
 def _too_long(admitted: Admitted) -> Iterator[Problem]:
@@ -180,6 +201,27 @@ def _no_entry_point(admitted: Admitted) -> str | None:
             if language.compile_cmd and not is_source(language, name):
                 return f"{name!r} is not a source file of {language.name}"
             return None
+
+
+def _misplaced(admitted: Admitted) -> Iterator[Problem]:
+    """Yield a problem if the input file would take the place of a file that the program needs."""
+    submission, language = admitted.submission, admitted.language
+    name = submission.input_file
+    if name is None:
+        return
+    if name == submission.output_file:
+        yield Problem("/output_file", "is the input file; the program may only read that")
+    source = source_name(language, submission.source_code)
+    others = [source, *(file.name for file in submission.additional_files)]
+    hidden = next((other for other in others if _same_place(name, other)), None)
+    if hidden is not None:
+        yield Problem("/input_file", f"would take the place of {hidden!r}")
+    elif any(matches(name, pattern) for pattern in language.artifacts):
+        yield Problem("/input_file", "would take the place of the compiled program")
+
+
+def _same_place(name: str, other: str) -> bool:
+    return name == other or name.startswith(f"{other}/") or other.startswith(f"{name}/")
 
 
 def _overwrites(admitted: Admitted) -> str | None:

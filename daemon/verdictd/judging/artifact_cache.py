@@ -23,7 +23,7 @@ import structlog
 
 from verdictd import metrics
 from verdictd.errors import file_error
-from verdictd.sandbox.files import UnusableFile, read_regular
+from verdictd.sandbox.files import UnusableFile, open_regular, read
 from verdictd.sandbox.walk import DIRECTORY
 
 T = TypeVar("T")
@@ -146,7 +146,8 @@ class ArtifactCache:
             except FileNotFoundError:
                 return None
             try:
-                found = read_regular(directory, key, _HEAD_BYTES + self.max_bytes)
+                with open_regular(directory, key) as file:
+                    found = read(file, _HEAD_BYTES + self.max_bytes)
             except UnusableFile:
                 found = b""
             content = found[_HEAD_BYTES:]

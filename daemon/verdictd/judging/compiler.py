@@ -49,7 +49,7 @@ class Compiler:
             if kept is not None:
                 outcome.set_result(kept)
                 return _found(kept)
-            metrics.ARTIFACT_CACHE.labels(metrics.Lookup.MISS).inc()
+            metrics.ARTIFACT_CACHE.labels(metrics.ArtifactLookup.MISS).inc()
             compilation = await self._compile(box, program)
             if compilation.repeatable:
                 outcome.set_result(compilation)
@@ -83,7 +83,7 @@ class Compiler:
 
 
 def _found(compilation: Compilation) -> Compilation:
-    metrics.ARTIFACT_CACHE.labels(metrics.Lookup.HIT).inc()
+    metrics.ARTIFACT_CACHE.labels(metrics.ArtifactLookup.HIT).inc()
     return replace(compilation, cached=True)
 
 

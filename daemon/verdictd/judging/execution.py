@@ -13,7 +13,7 @@ from verdictd.judging.admission import Admitted, AdmittedTest
 from verdictd.judging.commands import run_argv, run_environment, run_values
 from verdictd.judging.languages import Language
 from verdictd.sandbox.box import Box
-from verdictd.sandbox.model import Command, Constraints, Ending, Report, Sandbox
+from verdictd.sandbox.model import Command, Constraints, Descriptor, Ending, Report, Sandbox, Wanted
 
 _LONGEST_REPEATED_S = 60  # of a run: to repeat a longer one could take more time than a submission has
 _LITTLE_CPU = 0.5  # of the wall time
@@ -32,7 +32,9 @@ class Artifact:
     main_class: str = ""
 
 
-def run_command(admitted: Admitted, test: AdmittedTest, artifact: Artifact, *, open_files: int) -> Command:
+def run_command(
+    admitted: Admitted, test: AdmittedTest, artifact: Artifact, stdin: bytes | Descriptor, *, open_files: int
+) -> Command:
     """Return the command that runs the program within the limits of a test."""
     submission, language, limits = admitted.submission, admitted.language, test.limits
     per_process = _per_process_memory(limits, language)
@@ -60,7 +62,15 @@ def run_command(admitted: Admitted, test: AdmittedTest, artifact: Artifact, *, o
         ),
         environment=run_environment(language, values),
         directories=language.directories,
-        stdin=test.stdin,
+        stdin=stdin,
+        input_file=submission.input_file,
+        wanted=Wanted(
+            file=submission.output_file,
+            file_bytes=limits.max_output_size * 1024,
+            patterns=submission.output_files,
+            max_files=submission.limits.output_files,
+            max_bytes=submission.limits.output_files_bytes,
+        ),
         stderr_to_stdout=submission.redirect_stderr_to_stdout,
         network=limits.enable_network,
         control_groups=not (per_process and limits.enable_per_process_and_thread_time_limit),

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,11 +14,13 @@ from pydantic import AwareDatetime
 from verdictd import __version__
 from verdictd.concurrency import background
 from verdictd.contract.result import LanguageUsed, Result, WorkerIdentity
-from verdictd.errors import FaultKind, Problem, SandboxBroken
-from verdictd.judging.admission import Admitted
+from verdictd.errors import DataUnavailable, FaultKind, InvalidSubmission, Problem, SandboxBroken
+from verdictd.judging.admission import Admitted, path_of_test
 from verdictd.judging.compiler import Compiler
 from verdictd.judging.progress import Progress
 from verdictd.judging.results import judged_result, unjudged_result
+from verdictd.judging.scoring import TestOutcome
+from verdictd.judging.test_data import DataStore
 from verdictd.judging.testing import run_test
 from verdictd.judging.verdicts import Verdict
 from verdictd.judging.versions import Versions
@@ -51,6 +53,7 @@ class Judge:
         pool: BoxPool,
         compiler: Compiler,
         versions: Versions,
+        data: DataStore,
         sandbox: Sandbox,
         settings: JudgeSettings,
         open_files: int,
@@ -59,6 +62,7 @@ class Judge:
         self._pool = pool
         self._compiler = compiler
         self._versions = versions
+        self._data = data
         self._sandbox = sandbox
         self._settings = settings
         self._open_files = open_files
@@ -75,8 +79,9 @@ class Judge:
 
         A program that makes the sandbox fail in one working box after the other gets a verdict for that.
         Raises SandboxBroken if the sandbox fails otherwise again and again, or if its box does not work any
-        more, Draining if no more boxes are leased.
+        more, Draining if no more boxes are leased, InvalidSubmission and DataUnavailable for its test data.
         """
+        await self._data.fetch(admitted.submission.references())
         progress = Progress(admitted, kept_bytes=self._result_bytes)
         while not progress.finished:
             try:
@@ -139,7 +144,7 @@ class Judge:
                         with self._occupied(box, admitted):
                             while progress.can_begin:
                                 await self._test(box, admitted, progress)
-                except SandboxBroken as error:
+                except (SandboxBroken, InvalidSubmission, DataUnavailable) as error:
                     if not progress.goes_on(error):  # the owner of the submission raises it
                         return
 
@@ -157,21 +162,32 @@ class Judge:
 
     async def _test(self, box: Box, admitted: Admitted, progress: Progress) -> None:
         index = progress.plan.begin()
-        test = admitted.tests[index]
         try:
-            outcome = await run_test(
-                box,
-                progress.artifact,
-                admitted,
-                test,
-                open_files=self._open_files,
-                time_retries=self._settings.time_retries,
-                repeat_before_s=progress.repeat_before_s,
-            )
+            outcome = await self._outcome(box, admitted, progress, index)
         except BaseException as error:
             progress.broke_off(index, error)
             raise
         progress.record(index, outcome)
+
+    async def _outcome(self, box: Box, admitted: Admitted, progress: Progress, index: int) -> TestOutcome:
+        test, where = admitted.tests[index], path_of_test(admitted, index)
+        async with AsyncExitStack() as stack:
+            stdin = await stack.enter_async_context(self._data.open(test.stdin, f"{where}/stdin"))
+            expected = None
+            if test.expected_output is not None:
+                opening = self._data.open(test.expected_output, f"{where}/expected_output")
+                expected = await stack.enter_async_context(opening)
+            return await run_test(
+                box,
+                progress.artifact,
+                admitted,
+                test,
+                stdin=stdin,
+                expected=expected,
+                open_files=self._open_files,
+                time_retries=self._settings.time_retries,
+                repeat_before_s=progress.repeat_before_s,
+            )
 
     def identity(self, box: int | None) -> WorkerIdentity:
         """Return the host, the box and the versions that a result names."""

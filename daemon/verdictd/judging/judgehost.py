@@ -15,6 +15,7 @@ from verdictd.judging.artifact_cache import ArtifactCache, default_directory
 from verdictd.judging.compiler import Compiler
 from verdictd.judging.judge import Judge
 from verdictd.judging.languages import Registry
+from verdictd.judging.test_data import DataStore
 from verdictd.judging.versions import Versions
 from verdictd.sandbox import keyrings
 from verdictd.sandbox.discovery import discover
@@ -46,12 +47,14 @@ class Judgehost:
 
 @asynccontextmanager
 async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
-    """Lock the boxes, find the sandbox, build the judge. Raises LanguagesError, BoxTaken, NoSandbox."""
+    """Lock the boxes, find the sandbox, build the judge.
+
+    Raises LanguagesError, BoxTaken, NoSandbox, and OSError if the cache of test data cannot be used.
+    """
     _raise_limits()
     keyrings.close_session()
     registry = Registry.load(settings.judge.languages_file)
     egress = _egress(settings.callbacks)
-    admission = Admission(registry=registry, settings=settings, callback_problem=callback_problem(egress))
     numbers = range(settings.sandbox.first_box, settings.sandbox.first_box + settings.sandbox.box_count)
     boxes = [BoxId(number) for number in numbers]
     with lock_boxes(settings.sandbox.lock_directory, numbers):
@@ -65,7 +68,14 @@ async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
         async with (
             guarded(sandbox.executable, boxes),
             open_pool(sandbox, numbers, retire_s=settings.sandbox.retire_s) as pool,
+            DataStore.open_store(settings.data) as data,
         ):
+            admission = Admission(
+                registry=registry,
+                settings=settings,
+                callback_problem=callback_problem(egress),
+                data_problem=data.problem,
+            )
             cache = artifact_cache(settings.judge, registry)
             if cache is not None:
                 await cache.open()
@@ -80,6 +90,7 @@ async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
                 pool=pool,
                 compiler=compiler,
                 versions=versions,
+                data=data,
                 sandbox=sandbox,
                 settings=settings.judge,
                 open_files=settings.sandbox.open_files,

@@ -10,7 +10,7 @@ import structlog
 from verdictd.contract.codec import fair_share
 from verdictd.contract.result import Cause, Status
 from verdictd.contract.submission import ReturnOutput
-from verdictd.errors import FaultKind, SandboxBroken
+from verdictd.errors import FaultKind, SandboxBroken, VerdictdError
 from verdictd.judging.admission import Admitted
 from verdictd.judging.compile import Compilation
 from verdictd.judging.execution import Artifact
@@ -48,7 +48,7 @@ class Progress:
         self._kept_bytes = kept_bytes
         self._faults: dict[int, list[SandboxBroken]] = defaultdict(list)
         self._failed_to_compile: Verdict | None = None
-        self._fatal: SandboxBroken | None = None
+        self._fatal: VerdictdError | None = None
         self._changed = asyncio.Event()
 
     @property
@@ -89,7 +89,7 @@ class Progress:
     async def more(self) -> bool:
         """Wait until a test can begin; return False once all are decided.
 
-        Raises the SandboxBroken after which none can begin any more.
+        Raises the error after which none can begin any more.
         """
         while not self.can_begin and not self.finished:  # in this order: what need not begin is skipped
             if self._fatal is not None:
@@ -139,7 +139,7 @@ class Progress:
         """Note that compiling has not come to its end."""
         self._faults[_COMPILING].append(error)
 
-    def goes_on(self, error: SandboxBroken) -> bool:
+    def goes_on(self, error: VerdictdError) -> bool:
         """Return True if the step that the sandbox broke off is begun again, or is decided by that.
 
         A program, or a compiler, that makes one working box after the other fail gets a verdict for it.
@@ -147,12 +147,13 @@ class Progress:
         step, faults = next(
             ((step, faults) for step, faults in self._faults.items() if error in faults), (_COMPILING, [])
         )
-        if not faults or not error.box_works or error.kind not in _BEGUN_AGAIN or self._fatal is not None:
+        box_works = isinstance(error, SandboxBroken) and error.box_works and error.kind in _BEGUN_AGAIN
+        if not faults or not box_works or self._fatal is not None:
             self._fatal = error
             self._changed.set()
             return False
         if len(faults) < _BEGINNINGS:
-            log.warning("run.begun_again", kind=error.kind, error=str(error))
+            log.warning("run.begun_again", kind=faults[-1].kind, error=str(error))
         elif all(fault.kind is FaultKind.PROGRAM for fault in faults):
             self._blame(step, error)
         else:
@@ -160,7 +161,7 @@ class Progress:
         self._changed.set()
         return self._fatal is None
 
-    def _blame(self, step: int, error: SandboxBroken) -> None:
+    def _blame(self, step: int, error: VerdictdError) -> None:
         if step == _COMPILING:
             message = f"The compiler breaks its sandbox: {error}."
             self._not_built(Verdict(Status.COMPILATION_ERROR, Cause.SANDBOX, message))

@@ -1,5 +1,6 @@
 """Make the result of a submission that was judged, and of a message that was not."""
 
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from verdictd.contract.result import (
     LanguageUsed,
     Noise,
     Result,
+    ReturnedFile,
     Runs,
     Spread,
     Status,
@@ -25,7 +27,7 @@ from verdictd.judging.admission import Admitted
 from verdictd.judging.compile import Compilation
 from verdictd.judging.scoring import Plan, TestOutcome
 from verdictd.judging.verdicts import Verdict
-from verdictd.sandbox.model import Captured, Report
+from verdictd.sandbox.model import Captured, Report, TakenFile
 
 T = TypeVar("T", int, float)
 
@@ -52,6 +54,7 @@ class _Outcome(TypedDict):
     stderr: str
     stderr_encoding: Encoding
     stderr_truncated: bool
+    files: tuple[ReturnedFile, ...]
     exit_code: int | None
     exit_signal: int | None
     time: float | None
@@ -146,6 +149,7 @@ def _outcome(outcome: TestOutcome) -> _Outcome:
         stderr=stderr.text,
         stderr_encoding=stderr.encoding,
         stderr_truncated=stderr.truncated,
+        files=tuple(_returned(file) for file in last.files) if last else (),
         exit_code=last.exit_code if last else None,
         exit_signal=last.signal if last else None,
         time=_mean([report.cpu_time_s for report in counted]),
@@ -166,6 +170,19 @@ def _greatest(values: Sequence[T | None]) -> T | None:
 
 def _text(captured: Captured) -> Text:
     return to_text(captured.data, truncated=captured.truncated)
+
+
+def _returned(file: TakenFile) -> ReturnedFile:
+    text = to_text(file.content, truncated=file.truncated)
+    # A program chooses the names that match a pattern, and they need not be UTF-8.
+    name = os.fsencode(file.name).decode(errors="backslashreplace")
+    return ReturnedFile(
+        name=name,
+        content=text.text,
+        encoding=text.encoding,
+        truncated=text.truncated,
+        problem=file.problem,
+    )
 
 
 def _noise(reports: Sequence[Report]) -> Noise | None:

@@ -63,7 +63,7 @@ def verdict(
         case Ending.SIGNALLED:
             return _signalled(report.signal or 0)
         case Ending.EXITED:
-            return _exited(report)
+            return _exited(report, limits)
         case _ as unreachable:
             assert_never(unreachable)
 
@@ -105,10 +105,12 @@ def _says_out_of_memory(report: Report, messages: Sequence[re.Pattern[str]]) -> 
     return any(message.search(text) for message in messages)
 
 
-def _exited(report: Report) -> Verdict:
+def _exited(report: Report, limits: EffectiveLimits) -> Verdict:
     if report.exit_code != 0:
         message = f"Exited with code {report.exit_code} instead of 0."
         return Verdict(Status.RUNTIME_ERROR_NZEC, Cause.EXIT_CODE, message)
+    if report.output_file is not None and report.output_file.truncated:
+        return _exceeded(Ending.OUTPUT, limits)
     message = "Exited normally; there was no expected output to compare with."
     return Verdict(Status.ACCEPTED, None, message)
 

@@ -4,11 +4,12 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from verdictd.concurrency import finish
 from verdictd.errors import FaultKind, SandboxBroken
@@ -18,14 +19,17 @@ from verdictd.sandbox.disk import LIST, DiskWatch, bearable_files, is_full, room
 from verdictd.sandbox.embedded.guest import HOST_NAME
 from verdictd.sandbox.etc import Etc
 from verdictd.sandbox.executables import can_execute
-from verdictd.sandbox.files import place, take
+from verdictd.sandbox.files import place, place_input, take
 from verdictd.sandbox.isolate import cleanup_argv, init_argv, report, run_argv
 from verdictd.sandbox.leftovers import REMOVE, remove_trees, trees
 from verdictd.sandbox.model import BoxId, Command, Ending, Report, Sandbox
 from verdictd.sandbox.pressure import NoiseMeter, load
 from verdictd.sandbox.processes import ProcessResult, execute
+from verdictd.sandbox.returned import take_wanted
 from verdictd.sandbox.walk import DIRECTORY
 from verdictd.sandbox.watcher import Watcher
+
+T = TypeVar("T")
 
 _MANAGE_DEADLINE_S = 60.0
 _RUN_ALLOWANCE_S = 30.0  # beyond the wall limit: set-up before, and the walk through the files afterwards
@@ -126,13 +130,16 @@ class Box:
 
     async def place(self, files: Sequence[File], *, mode: int = 0o644) -> None:
         """Write files into the working directory of a box in which no program has run."""
+        await self._write(partial(place, files=files, mode=mode))
+
+    async def _write(self, write: Callable[[int], None]) -> None:
         if self.used:
             raise RuntimeError(f"box {self.number} was not reset after a program ran in it")
         with self._directory() as directory:
             try:
                 # A thread cannot be cancelled: it would write through a closed descriptor, whose number may
                 # belong to another box by then.
-                await finish(asyncio.to_thread(place, directory, files, mode=mode))
+                await finish(asyncio.to_thread(write, directory))
             except OSError as error:
                 raise await self._not_written(f"cannot write into box {self.number}", error) from error
 
@@ -144,6 +151,8 @@ class Box:
     async def run(self, command: Command) -> Report:
         """Run one command; raises SandboxBroken if the sandbox failed, whatever the command did."""
         executable = not self.used and self._can_execute(command.argv[0])
+        if command.input_file is not None:
+            await self._write(partial(place_input, name=command.input_file, content=command.stdin))
         self.used = True
         try:
             self._meta.unlink(missing_ok=True)
@@ -163,7 +172,7 @@ class Box:
         watches = [watcher.watch] if command.control_groups and not in_group else []
         ended = await execute(
             argv,
-            stdin=command.stdin,
+            stdin=command.stdin if command.input_file is None else b"",
             output_bytes=constraints.output_bytes,
             dropped_bytes=constraints.dropped_bytes,
             deadline_s=constraints.wall_time_s + _RUN_ALLOWANCE_S,
@@ -190,7 +199,11 @@ class Box:
             group_kib=constraints.memory_kib if in_group else None,
         )
         pressure = load() if noise.cpu_pressure is None else noise.cpu_pressure
-        return replace(result, cpu_pressure=pressure, noise=noise)
+        result = replace(result, cpu_pressure=pressure, noise=noise)
+        if not command.wanted:
+            return result
+        output_file, files = await self._read(partial(take_wanted, wanted=command.wanted))
+        return replace(result, output_file=output_file, files=files)
 
     def _can_execute(self, program: str) -> bool:
         with self._directory() as directory:
@@ -230,9 +243,12 @@ class Box:
 
     async def take(self, patterns: Sequence[str], max_bytes: int) -> tuple[File, ...]:
         """Read the matching files in the working directory; raises UnusableFile as `files.take` does."""
+        return await self._read(partial(take, patterns=patterns, max_bytes=max_bytes))
+
+    async def _read(self, read: Callable[[int], T]) -> T:
         with self._directory() as directory:
             try:
-                return await finish(asyncio.to_thread(take, directory, patterns, max_bytes))
+                return await finish(asyncio.to_thread(read, directory))
             except OSError as error:
                 raise SandboxBroken(
                     f"cannot read from box {self.number}: {error}", FaultKind.FILES

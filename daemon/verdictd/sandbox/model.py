@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NewType, Self
 
 BoxId = NewType("BoxId", int)
+Descriptor = NewType("Descriptor", int)
+"""An open file that only the daemon can change, whose owner keeps it open while it is used."""
 DISK_FILES = 10_000
 """Files, directories included, that a program may have on disk, whatever their size."""
 
@@ -54,6 +56,31 @@ PROBE_LIMITS = Constraints(
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """Files that are taken out of the box after the run; `file` alone has a limit of its own."""
+
+    file: str | None = None
+    file_bytes: int = 0
+    patterns: tuple[str, ...] = ()
+    max_files: int = 0
+    max_bytes: int = 0
+    """Of the files that match the patterns, together."""
+
+    def __bool__(self) -> bool:
+        return self.file is not None or bool(self.patterns)
+
+
+@dataclass(frozen=True, slots=True)
+class TakenFile:
+    """First bytes of a file that the program left; `problem` says why there are none."""
+
+    name: str
+    content: bytes = field(default=b"", repr=False)
+    truncated: bool = False
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """One program to run in a box. `argv[0]` is a path; PATH is not searched."""
 
@@ -62,7 +89,10 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
     directories: tuple[str, ...] = ()
     """Directory rules in isolate's notation, such as `/etc/alternatives:maybe`."""
-    stdin: bytes = field(default=b"", repr=False)
+    stdin: bytes | Descriptor = field(default=b"", repr=False)
+    input_file: str | None = None
+    """Name of a file that gets `stdin`; standard input is empty then."""
+    wanted: Wanted = Wanted()
     stderr_to_stdout: bool = False
     network: bool = False
     control_groups: bool = True
@@ -124,6 +154,9 @@ class Report:
     """Peak of the control group, or without one the largest of what was watched."""
     stdout: Captured
     stderr: Captured
+    output_file: TakenFile | None = None
+    """The file that `Wanted.file` names; None if it names none."""
+    files: tuple[TakenFile, ...] = ()
     cpu_pressure: float = 0
     """Part of the run in which some process of this host waited for a processor; estimated where unknown."""
     noise: Noise = Noise()
@@ -132,7 +165,7 @@ class Report:
 
     def without_streams(self) -> Self:
         """Return the figures alone."""
-        return replace(self, stdout=Captured(), stderr=Captured())
+        return replace(self, stdout=Captured(), stderr=Captured(), output_file=None, files=())
 
 
 @dataclass(frozen=True, slots=True)

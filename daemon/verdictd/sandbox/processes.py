@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from verdictd.concurrency import finish, offload
 from verdictd.errors import FaultKind, SandboxBroken
-from verdictd.sandbox.model import Captured, Ending
+from verdictd.sandbox.model import Captured, Descriptor, Ending
 
 T = TypeVar("T")
 Watch = Callable[[int], Coroutine[Any, Any, Ending]]
@@ -52,7 +52,7 @@ class _Room:
 async def execute(
     argv: list[str],
     *,
-    stdin: bytes,
+    stdin: bytes | Descriptor,
     output_bytes: int,
     deadline_s: float,
     grace_s: float = _GRACE_S,
@@ -77,7 +77,7 @@ async def execute(
 
 async def _execute(
     argv: list[str],
-    stdin: bytes,
+    stdin: bytes | Descriptor,
     room: _Room,
     deadline_s: float,
     grace_s: float,
@@ -239,9 +239,15 @@ async def _drained(*pipes: _Pipe, limit_s: float) -> None:
 
 
 @asynccontextmanager
-async def _readable(content: bytes) -> AsyncIterator[int]:
-    """Open a read-only descriptor of a file in memory with this content, which nobody can change."""
-    fd = await offload(partial(_sealed, content), len(content), large_bytes=_LARGE_BYTES)
+async def _readable(content: bytes | Descriptor) -> AsyncIterator[int]:
+    """Open a read-only descriptor of a file, at its beginning; bytes become a file in memory."""
+    if isinstance(content, bytes):
+        fd = await offload(partial(_sealed, content), len(content), large_bytes=_LARGE_BYTES)
+    elif os.fstat(content).st_nlink:
+        fd = _reopened(content)
+    else:
+        # The embedded sandbox could not mount it read-only, and the program may be its owner.
+        raise SandboxBroken("the file for standard input was removed", FaultKind.FILES)
     try:
         yield fd
     finally:
@@ -257,4 +263,8 @@ def _sealed(content: bytes) -> int:
             view = view[file.write(view) :]
         os.fchmod(file.fileno(), _READABLE_BY_ALL)
         fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
-        return os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+        return _reopened(file.fileno())
+
+
+def _reopened(fd: int) -> int:
+    return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)

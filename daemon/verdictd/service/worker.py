@@ -18,7 +18,14 @@ from verdictd.concurrency import KeyedLock, offload
 from verdictd.contract.codec import TEXTS, as_duplicate, decode, encode, peek_id
 from verdictd.contract.result import Cause, Result, Status
 from verdictd.contract.submission import Submission
-from verdictd.errors import BrokerUnavailable, InvalidSubmission, Problem, SandboxBroken, SandboxUnusable
+from verdictd.errors import (
+    BrokerUnavailable,
+    DataUnavailable,
+    InvalidSubmission,
+    Problem,
+    SandboxBroken,
+    SandboxUnusable,
+)
 from verdictd.judging.admission import Admission, Admitted
 from verdictd.judging.judge import Judge
 from verdictd.judging.verdicts import INVALID, internal_error
@@ -101,7 +108,9 @@ class Worker:
                 told, body = await self._encode(await self._result(key, admitted, delivery), delivery)
             except Draining:
                 return Settlement.REQUEUE
-            except SandboxBroken as error:
+            except InvalidSubmission as error:  # its test data is missing
+                return await self._refuse(delivery, error.problems)
+            except (SandboxBroken, DataUnavailable) as error:
                 log.error("submission.not_judged", attempt=delivery.attempt, error=str(error))
                 await asyncio.sleep(self._fault_pause_s)
                 # If it has cost a box, it counts, whoever else is unusable: it may have cost the others too.
@@ -164,15 +173,21 @@ class Worker:
         if known is not None:
             result = await offload(partial(Result.model_validate_json, known.body), len(known.body))
             return result.model_copy(update={"duplicate": result.duplicate or known.answered})
+        submission = admitted.submission
         attempts = delivery.attempt - min(self._excused.get(key, 0), self._excuses)
         if attempts > self._settings.max_attempts:
-            submission = admitted.submission
             given_up = internal_error(f"Gave up after {attempts - 1} attempts.")
             return self._judge.unjudged(submission.id, given_up, metadata=submission.metadata)
         waited_s = (datetime.now(UTC) - delivery.received_at).total_seconds()
         if waited_s + admitted.timeout_s > self._ack_timeout_s:
             raise _TooLate
-        result = await self._judge.judge(admitted)
+        try:
+            result = await self._judge.judge(admitted)
+        except DataUnavailable as error:
+            if attempts < self._settings.max_attempts:
+                raise
+            given_up = internal_error(f"Gave up after {attempts} attempts: {error}.", Cause.DATA)
+            return self._judge.unjudged(submission.id, given_up, metadata=submission.metadata)
         if self._recent.has_other(key):
             message = f"{result.message} The id was used before, with another body."
             result = result.model_copy(update={"message": message})
@@ -195,8 +210,9 @@ class Worker:
             }
         )
         size = sum(len(getattr(result, name)) for name in TEXTS)
+        size += sum(len(file.content) for file in result.files)
         body = await offload(partial(encode, result, self._model.limits.result_bytes), size)
-        return result.model_copy(update=dict.fromkeys(TEXTS, "")), body
+        return result.model_copy(update=dict.fromkeys(TEXTS, "") | {"files": ()}), body
 
     async def _answer(
         self,

@@ -16,6 +16,7 @@ from verdictd.contract.result import (
     Cause,
     LanguageUsed,
     Result,
+    ReturnedFile,
     Runs,
     Spread,
     Status,
@@ -104,6 +105,24 @@ Errors
 
 Compiler
   warning: unused
+""",
+    ),
+    "files": (
+        judged(
+            files=(
+                ReturnedFile(name="out/1.txt", content="1\n", truncated=True),
+                ReturnedFile(name="no\x1bne", problem="is missing"),
+            )
+        ),
+        f"""\
+Accepted  hello.c
+The output is as expected.
+{FIGURES}{LANGUAGE}
+File out/1.txt (truncated)
+  1
+
+File no ne
+  is missing
 """,
     ),
     "signal": (

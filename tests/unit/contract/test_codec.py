@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from support.submissions import problems
 from verdictd.contract.codec import Text, encode, to_text
 from verdictd.contract.limits import KIB, MIB, Limits
-from verdictd.contract.result import STATUS_IDS, Result, Status, WorkerIdentity
+from verdictd.contract.result import STATUS_IDS, Result, ReturnedFile, Status, WorkerIdentity
 
 LEAST_BYTES = 256 * KIB
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -185,3 +185,32 @@ def test_metadata_that_could_not_be_sent_back_is_a_wrong_setting() -> None:
     """Nothing cuts metadata, so its bound leaves room for the rest of a result."""
     with pytest.raises(ValidationError, match="metadata_bytes must be at most half of result_bytes"):
         Limits(metadata_bytes=LEAST_BYTES // 2 + 1, result_bytes=LEAST_BYTES)
+
+
+def test_files_are_cut_before_texts() -> None:
+    """The longest first, and marked; base64 can still be decoded."""
+    files = (
+        ReturnedFile(name="small", content="x" * 10 * KIB),
+        ReturnedFile(name="large", content="A" * 900 * KIB, encoding="base64"),
+    )
+    sent = encode(result(stdout="o" * 100 * KIB, files=files), LEAST_BYTES)
+    document = json.loads(sent)
+    small, large = document["files"]
+
+    assert LEAST_BYTES - 8 <= len(sent) <= LEAST_BYTES
+    assert (100 * KIB, False) == (len(document["stdout"]), document["stdout_truncated"])
+    assert (10 * KIB, False, True) == (len(small["content"]), small["truncated"], large["truncated"])
+    assert base64.b64decode(large["content"], validate=True)
+
+
+def test_files_leave_all_their_room_to_texts() -> None:
+    """Where texts alone are too large, nothing of a file is left but its name."""
+    sent = encode(result(stdout="o" * MIB, files=(ReturnedFile(name="a", content="x" * MIB),)), LEAST_BYTES)
+    document = json.loads(sent)
+
+    assert len(sent) <= LEAST_BYTES
+    assert ("", True, True) == (
+        document["files"][0]["content"],
+        document["files"][0]["truncated"],
+        document["stdout_truncated"],
+    )

@@ -10,6 +10,7 @@ import pytest
 
 from support.submissions import MODEL, PROTOTYPE_SAMPLE, UUID, body, problem, problems, raw, take
 from verdictd.contract.codec import decode, peek_id
+from verdictd.contract.content import ProvidedFile, RemoteFile
 from verdictd.contract.limits import KIB, MIB, Bound, Limits
 from verdictd.contract.submission import Submission, submission_model
 from verdictd.errors import Problem
@@ -24,6 +25,8 @@ BOOLEANS = [
     "redirect_stderr_to_stdout",
     "enable_network",
 ]
+DIGEST = "0123456789abcdef" * 4
+NO_CONTENT = 'must be a string, {"base64": "..."}, {"sha256": "...", "url": "..."} or {"file": "..."}'
 NOT_BASE64 = "not valid base64: use the standard alphabet, with padding and without line breaks"
 
 
@@ -244,14 +247,32 @@ def test_content_is_a_string_or_base64(name: str, value: object, content: bytes)
 
 
 @pytest.mark.parametrize("name", ["stdin", "expected_output"])
+def test_content_is_a_reference_to_a_file(name: str) -> None:
+    """One that the operator provides, or one that is fetched; a digest is the same in either case."""
+    remote = {"sha256": DIGEST.upper(), "url": "https://a/b"}
+
+    assert RemoteFile(DIGEST, "https://a/b") == getattr(take(**{name: remote}), name)
+    assert ProvidedFile("sums/01.in") == getattr(take(**{name: {"file": "sums/01.in"}}), name)
+    assert {f"/{name}": ProvidedFile("a")} == take(**{name: {"file": "a"}}).references()
+
+
+@pytest.mark.parametrize("name", ["stdin", "expected_output"])
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (1, 'must be a string or {"base64": "..."}'),
-        ([], 'must be a string or {"base64": "..."}'),
-        ({}, 'must be a string or {"base64": "..."}'),
-        ({"base64": 1}, 'must be a string or {"base64": "..."}'),
-        ({"base64": "", "x": 1}, 'must be a string or {"base64": "..."}'),
+        (1, NO_CONTENT),
+        ([], NO_CONTENT),
+        ({}, NO_CONTENT),
+        ({"base64": 1}, NO_CONTENT),
+        ({"base64": "", "x": 1}, NO_CONTENT),
+        ({"file": "a", "base64": ""}, NO_CONTENT),
+        ({"file": 1}, NO_CONTENT),
+        ({"file": "../a"}, 'a file name must be a relative path without empty parts, "." or ".."'),
+        ({"file": "/a"}, 'a file name must be a relative path without empty parts, "." or ".."'),
+        ({"file": "a\0"}, "a file name cannot contain control characters"),
+        ({"sha256": DIGEST}, NO_CONTENT),
+        ({"sha256": DIGEST[1:], "url": "https://a/"}, "a sha256 has 64 hexadecimal digits"),
+        ({"sha256": DIGEST, "url": "file:///etc/passwd"}, "must be an http or https URL with a host"),
         ({"base64": "/w="}, NOT_BASE64),
         ({"base64": "/w==\n"}, NOT_BASE64),
         ({"base64": "_-=="}, NOT_BASE64),

@@ -46,6 +46,7 @@ def admit(*, allow_network: bool = False, **fields: Any) -> Admitted:
         registry=Registry([COMPILED, SCRIPT, NETWORKED, SLOW, GRADED, CLASSES, MISSING]),
         settings=settings,
         callback_problem=lambda url: None if url == "https://allowed.example/" else "this URL is refused",
+        data_problem=lambda reference: f"{reference} is refused",
     )
     return admission.admit(submission_model(Limits())(source_code=b"", **fields))
 
@@ -54,6 +55,12 @@ def refusal(**fields: Any) -> list[Problem]:
     with pytest.raises(InvalidSubmission) as refused:
         admit(**fields)
     return refused.value.problems
+
+
+def test_test_data_that_is_never_fetched_is_refused_with_its_path() -> None:
+    problem = Problem("/stdin", "ProvidedFile(name='a') is refused")
+
+    assert [problem] == refusal(language="script", stdin={"file": "a"})
 
 
 def test_admitted_submission_has_its_language_and_limits() -> None:

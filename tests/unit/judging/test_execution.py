@@ -30,7 +30,7 @@ def command(
     sandbox = Sandbox(("isolate",), "isolate", "2.6", control_groups, Path("/"), resident_floor_kib=7)
     tests = admitted_tests(submission, language)
     admitted = Admitted(submission, language, submission.effective_limits(), tests, timeout_s=60)
-    return run_command(admitted, tests[0], Artifact(()), open_files=64), sandbox
+    return run_command(admitted, tests[0], Artifact(()), b"", open_files=64), sandbox
 
 
 @pytest.mark.parametrize(

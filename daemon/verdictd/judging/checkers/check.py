@@ -1,13 +1,14 @@
 """Ask the checker of a submission about an output: one of the built-in rules."""
 
 from dataclasses import dataclass
-from functools import partial
 from io import BytesIO
 
 from verdictd.concurrency import offload
 from verdictd.contract.checker import Checker
 from verdictd.contract.result import Cause, Status
 from verdictd.judging.checkers.comparison import compare
+from verdictd.judging.checkers.difference import Difference
+from verdictd.judging.test_data import OpenData
 from verdictd.judging.verdicts import Verdict
 
 _RIGHT = Verdict(Status.ACCEPTED, None, "The output matches the expected output.")
@@ -22,10 +23,14 @@ class Judgement:
     """Of the points of a test: 1 if it is accepted, 0 if it is not."""
 
 
-async def check(checker: Checker, output: bytes, expected: bytes) -> Judgement:
+async def check(checker: Checker, output: bytes, expected: OpenData) -> Judgement:
     """Return the judgement on the output of a program that ended well."""
-    work = partial(compare, checker, BytesIO(output), BytesIO(expected))
-    difference = await offload(work, len(output) + len(expected))
+
+    def work() -> Difference | None:
+        with expected.open() as stream:
+            return compare(checker, BytesIO(output), stream)
+
+    difference = await offload(work, len(output) + expected.size_bytes)
     if difference is None:
         return Judgement(_RIGHT, 1)
     return Judgement(Verdict(Status.WRONG_ANSWER, Cause.OUTPUT, str(difference)), 0)

@@ -100,6 +100,7 @@ class Guest:
         kernel.call("sethostname", HOST_NAME, len(HOST_NAME))
         if not self._options.share_net:
             _raise_loopback()
+        mounts.hide_path_of_input()
         mounts.enter(self._rules, self._box.directory)
         kernel.drop_bounding_set()
         kernel.forbid_new_privileges()

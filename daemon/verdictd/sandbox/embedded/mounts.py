@@ -1,5 +1,6 @@
 """File system of a box: a small read-only root with the mounts of the directory rules."""
 
+import fcntl
 import os
 import stat
 
@@ -34,6 +35,31 @@ def enter(rules: list[Rule], box_directory: str) -> None:
     for scaffold in scaffolds.values():
         kernel.restrict_mount(scaffold, READ_ONLY, recursive=False)
     kernel.change_root(root)
+
+
+def hide_path_of_input() -> None:
+    """Open standard input again through a mount of its own, if it is a file with a name, open to read.
+
+    That mount is read-only, also for the owner of the file, who may be the program's user. And nothing is
+    around it: the path that the program sees is "/".
+    """
+    status = os.fstat(0)
+    read_only = fcntl.fcntl(0, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+    if not read_only or not stat.S_ISREG(status.st_mode) or status.st_nlink == 0:
+        return
+    try:
+        path = os.readlink("/proc/self/fd/0")  # noqa: PTH115 - importing pathlib takes long
+        mount = kernel.clone_mount(path, kernel.HERE, recursive=False)
+        if not os.path.samestat(os.fstat(mount), status):
+            raise BoxError("Cannot open standard input again: its path leads to another file")
+        kernel.restrict_mount(mount, READ_ONLY | NO_SETUID | NO_DEVICES | NO_EXEC, recursive=False)
+        opened = os.open(f"/proc/self/fd/{mount}", os.O_RDONLY)
+    except OSError as problem:
+        raise BoxError(f"Cannot open standard input again: {problem.strerror}") from problem
+    os.lseek(opened, os.lseek(0, 0, os.SEEK_CUR), os.SEEK_SET)
+    os.dup2(opened, 0)
+    os.close(opened)
+    os.close(mount)
 
 
 def _source(rule: Rule, box_fd: int) -> int | None:
