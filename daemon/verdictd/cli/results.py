@@ -133,6 +133,8 @@ def _streams(result: Result) -> Iterator[tuple[str, str]]:
             result.compile_output_encoding,
             result.compile_output_truncated,
         ),
+        ("Checker", result.checker_message, "utf-8", False),
+        ("Checker, for the team", result.team_message, "utf-8", False),
     )
     for heading, content, encoding, truncated in streams:
         if not content:

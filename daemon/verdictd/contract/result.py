@@ -64,6 +64,7 @@ class Cause(StrEnum):
     SIGNAL = "signal"
     EXIT_CODE = "exit_code"
     COMPILE = "compile"
+    CHECKER = "checker"
     EXEC = "exec"
     SANDBOX = "sandbox"
     QUEUE = "queue"
@@ -132,6 +133,12 @@ class Result(Wire):
         default="utf-8", description="base64 if the bytes are not UTF-8."
     )
     compile_output_truncated: bool = Field(default=False, description="True if the end is missing.")
+    checker_message: str = Field(
+        default="", description="Words of the checker program about the output, or about its own failure."
+    )
+    team_message: str = Field(
+        default="", description="Words of a checker with Kattis' protocol that are meant for the team."
+    )
     exit_code: int | None = Field(
         default=None, description="Exit code of the program; null if it was killed or did not run."
     )

@@ -1,11 +1,12 @@
 """The wire contract as JSON Schema, for publishers and consumers in other languages."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import orjson
 from pydantic.json_schema import GenerateJsonSchema
 
-from verdictd.contract.checker import KINDS
+from verdictd.contract.checker import checker_models, program_limits_model
 from verdictd.contract.fields import (
     AdditionalFile,
     Schema,
@@ -45,24 +46,33 @@ class _WithoutFieldTitles(GenerateJsonSchema):
 
 def submission_schema(limits: Limits) -> Schema:
     """Return the schema of a submission under these limits."""
-    schema = submission_model(limits).model_json_schema(schema_generator=_WithoutFieldTitles)
-    properties = schema["properties"]
-    for name, (bound, shape) in _shapes(limits).items():
-        described = {"description": f"{properties[name]['description']} {bound}"}
-        default = {key: value for key, value in properties[name].items() if key == "default"}
-        properties[name] = described | shape | default
-    for name in properties.keys() - schema["required"]:
-        properties[name] = _or_null(properties[name])
+    shapes = _shapes(limits)
+    checkers = [_received(checker, shapes) for checker in checker_models(limits).values()]
+    shapes["checker"] = ("One of these kinds.", {"anyOf": checkers})
+    schema = _received(submission_model(limits), shapes)
     needed, flag = (f"enable_per_process_and_thread_{what}_limit" for what in ("memory", "time"))
     return _headed(schema, _BOUNDS) | {"if": _is_true(flag), "then": _is_true(needed)}
 
 
-def _kind(model: type[Received]) -> Schema:
-    """Return the schema of one of several kinds of objects, which differ in their `type`."""
+def _received(model: type[Received], shapes: Mapping[str, tuple[str, Schema]]) -> Schema:
+    """Return the schema of what publishers send; `shapes`: of fields that the model holds in another type."""
     schema = model.model_json_schema(schema_generator=_WithoutFieldTitles)
+    schema.pop("$defs", None)
     properties = schema["properties"]
-    for name in properties.keys() - schema["required"]:
+    for name in properties.keys() & shapes.keys():
+        bound, shape = shapes[name]
+        described = {"description": f"{properties[name]['description']} {bound}".rstrip()}
+        default = {key: value for key, value in properties[name].items() if key == "default"}
+        properties[name] = described | shape | default
+    for name in properties.keys() - set(schema.get("required", [])):
         properties[name] = _or_null(properties[name])
+    return schema
+
+
+def _limits_of_programs(limits: Limits) -> Schema:
+    schema = _received(program_limits_model(limits), {})
+    for name, limit in schema["properties"].items():
+        limit["description"] = Submission.model_fields[name].description
     return schema
 
 
@@ -97,12 +107,13 @@ def _shapes(limits: Limits) -> dict[str, tuple[str, Schema]]:
         ),
         "compiler_options": (words, words_schema(limits)),
         "command_line_arguments": (words, words_schema(limits)),
+        "arguments": (words, words_schema(limits)),
+        "limits": ("", _limits_of_programs(limits)),
         "stdin": (f"At most {limits.stdin_bytes} bytes.", {"anyOf": content_schemas(limits.stdin_bytes)}),
         "expected_output": (
             f"At most {limits.expected_output_bytes} bytes.",
             {"anyOf": content_schemas(limits.expected_output_bytes)},
         ),
-        "checker": ("One of these kinds.", {"anyOf": [_kind(checker) for checker in KINDS.values()]}),
         "callback_url": (
             f"At most {limits.callback_url_length} printable ASCII characters.",
             url_schema(limits.callback_url_length),

@@ -132,7 +132,7 @@ class Submission(Received):
     @field_validator("checker", mode="plain")
     @classmethod
     def _checker(cls, value: object) -> Checker:
-        return decode_checker(value)
+        return decode_checker(value, cls.limits)
 
     @field_validator("callback_url")
     @classmethod

@@ -1,8 +1,9 @@
 """Decide if a submission can be judged on this host, before it takes a box."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from verdictd.contract.checker import ProgramChecker
 from verdictd.contract.submission import EffectiveLimits, Submission
 from verdictd.errors import InvalidSubmission, Problem
 from verdictd.files import matches
@@ -21,6 +22,8 @@ class Admitted:
     submission: Submission
     language: Language
     limits: EffectiveLimits
+    checker: "Admitted | None" = None
+    """The program that checks the output, as a submission of its own."""
 
 
 class Admission:
@@ -34,25 +37,28 @@ class Admission:
 
     def admit(self, submission: Submission) -> Admitted:
         """Return the submission, ready to be judged; raise InvalidSubmission with all its problems."""
-        language = self._registry.get(submission.language)
-        if language is None or language.missing:
-            available = ", ".join(sorted(language.name for language in self._registry.available))
-            message = f"unknown language {submission.language!r}; available: {available or 'none'}"
-            raise InvalidSubmission([Problem("/language", message)])
-        admitted = Admitted(submission, language, submission.effective_limits())
+        admitted = self._admitted(submission)
+        if isinstance(submission.checker, ProgramChecker):
+            program = checker_program(submission, submission.checker)
+            admitted = replace(admitted, checker=self._admitted(program, "/checker"))
         problems = list(self._problems(admitted))
         if problems:
             raise InvalidSubmission(problems)
         return admitted
 
+    def _admitted(self, submission: Submission, at: str = "") -> Admitted:
+        language = self._registry.get(submission.language)
+        if language is None or language.missing:
+            available = ", ".join(sorted(language.name for language in self._registry.available))
+            message = f"unknown language {submission.language!r}; available: {available or 'none'}"
+            raise InvalidSubmission([Problem(f"{at}/language", message)])
+        return Admitted(submission, language, submission.effective_limits())
+
     def _problems(self, admitted: Admitted) -> Iterator[Problem]:
         submission, language = admitted.submission, admitted.language
-        option = refused_option(language, submission.compiler_options)
-        if option is not None:
-            yield Problem("/compiler_options", f"{option!r} is not an allowed option for {language.name}")
-        overwrites = _overwrites(admitted)
-        if overwrites is not None:
-            yield Problem("/additional_files", overwrites)
+        yield from _problems_of_program(admitted)
+        if admitted.checker is not None:
+            yield from _problems_of_program(admitted.checker, "/checker")
         if submission.enable_network and not (self._allow_network or language.allow_network):
             yield Problem(
                 "/enable_network", f"network access is not allowed for {language.name} on this judge"
@@ -67,14 +73,37 @@ class Admission:
 
     def _too_long(self, admitted: Admitted) -> str | None:
         """Return a message if all runs at their wall time limit would exceed the time of one submission."""
-        limits, language = admitted.limits, admitted.language
-        left_s = self._timeout_s
-        if language.compile_cmd:
-            left_s -= language.compile_limits.wall_time_s
-        if limits.number_of_runs * limits.wall_time_limit <= left_s:
+        limits = admitted.limits
+        left_s, run_s = self._timeout_s, 0.0
+        for program in filter(None, (admitted, admitted.checker)):
+            run_s += program.limits.wall_time_limit
+            if program.language.compile_cmd:
+                left_s -= program.language.compile_limits.wall_time_s
+        if limits.number_of_runs * run_s <= left_s:
             return None
-        runs = f"{limits.number_of_runs} runs of up to {limits.wall_time_limit:g} s each"
+        runs = f"{limits.number_of_runs} runs of up to {run_s:g} s each"
         return f"{runs} do not fit into the {left_s:g} s that a submission may run"
+
+
+def checker_program(submission: Submission, checker: ProgramChecker) -> Submission:
+    """Return a checker as the submission of a program, whose fields were validated with it."""
+    return type(submission).model_construct(
+        language=checker.language,
+        source_code=checker.source_code,
+        additional_files=checker.additional_files,
+        compiler_options=checker.compiler_options,
+        **checker.limits.model_dump(),
+    )
+
+
+def _problems_of_program(admitted: Admitted, at: str = "") -> Iterator[Problem]:
+    submission, language = admitted.submission, admitted.language
+    option = refused_option(language, submission.compiler_options)
+    if option is not None:
+        yield Problem(f"{at}/compiler_options", f"{option!r} is not an allowed option for {language.name}")
+    overwrites = _overwrites(admitted)
+    if overwrites is not None:
+        yield Problem(f"{at}/additional_files", overwrites)
 
 
 def _overwrites(admitted: Admitted) -> str | None:

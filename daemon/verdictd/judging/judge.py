@@ -15,12 +15,14 @@ from verdictd.contract.result import Cause, LanguageUsed, Result, Status, Worker
 from verdictd.errors import FaultKind, Problem, SandboxBroken
 from verdictd.judging import languages
 from verdictd.judging.admission import Admitted
-from verdictd.judging.checkers.check import check
+from verdictd.judging.checkers.check import OutputChecker
+from verdictd.judging.checkers.judgement import Judgement
+from verdictd.judging.checkers.program import Case
 from verdictd.judging.compile import Compilation, compile_submission
 from verdictd.judging.execution import memory_floor_kib, run_artifact, run_command
 from verdictd.judging.languages import Language
 from verdictd.judging.results import Judged, judged_result, unjudged_result
-from verdictd.judging.verdicts import Verdict, verdict
+from verdictd.judging.verdicts import Verdict, internal_error, verdict
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.model import BoxId, Captured, Report, Sandbox
 from verdictd.sandbox.pool import BoxPool
@@ -50,6 +52,7 @@ class _Progress:
     `started_at`: the time at which it had its first box. `box`: the last one.
     """
 
+    checker: OutputChecker
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     box: BoxId | None = None
     compilation: Compilation | None = None
@@ -88,7 +91,9 @@ class Judge:
         Raises SandboxBroken if the sandbox fails otherwise again and again, or if its box does not work any
         more, Draining if no more boxes are leased.
         """
-        progress = _Progress()
+        progress = _Progress(
+            OutputChecker(admitted, compile_program=self._compile, open_files=self._open_files)
+        )
         judged = None
         while judged is None:
             try:
@@ -146,12 +151,7 @@ class Judge:
     async def _judge(self, box: Box, admitted: Admitted, progress: _Progress) -> Judged:
         compilation = progress.compilation
         if compilation is None:
-            compilation = progress.compilation = await compile_submission(
-                box,
-                admitted,
-                artifact_bytes=self._settings.artifact_kib * 1024,
-                output_bytes=_COMPILE_OUTPUT_BYTES,
-            )
+            compilation = progress.compilation = await self._compile(box, admitted)
             progress.faults.clear()
         if compilation.artifact is None:
             failed = Verdict(Status.COMPILATION_ERROR, Cause.COMPILE, compilation.failure)
@@ -162,12 +162,27 @@ class Judge:
         while True:
             if progress.reports:  # the output of many runs would fill the daemon's memory
                 progress.reports[-1] = progress.reports[-1].without_streams()
-            progress.reports.append(await run_artifact(box, artifact, command))
+            report = await run_artifact(box, artifact, command)
+            judgement = await _judgement(box, report, admitted, progress.checker, floor_kib)
+            progress.reports.append(report)
             progress.faults.clear()
-            decided = await _verdict(progress.reports[-1], admitted, floor_kib)
             is_last = len(progress.reports) == admitted.limits.number_of_runs
-            if is_last or decided.status is not Status.ACCEPTED:
-                return Judged(decided, compilation.output, progress.reports)
+            if is_last or judgement.verdict.status is not Status.ACCEPTED:
+                return Judged(
+                    judgement.verdict,
+                    compilation.output,
+                    progress.reports,
+                    judgement.checker_message,
+                    judgement.team_message,
+                )
+
+    async def _compile(self, box: Box, admitted: Admitted) -> Compilation:
+        return await compile_submission(
+            box,
+            admitted,
+            artifact_bytes=self._settings.artifact_kib * 1024,
+            output_bytes=_COMPILE_OUTPUT_BYTES,
+        )
 
     async def version(self, language: Language) -> str | None:
         """Return the version of a compiler or interpreter, or None if it is unknown; it is asked for once."""
@@ -198,6 +213,10 @@ class Judge:
 
 def _sandbox_broken(compilation: Compilation | None, error: SandboxBroken) -> Judged:
     """Return the verdict on a program, or a compiler, that made one working box after the other fail."""
+    if error.with_checker:
+        message = f"The checker breaks its sandbox: {error}."
+        output = Captured() if compilation is None else compilation.output
+        return Judged(internal_error(message, Cause.CHECKER), output, ())
     if compilation is None:
         message = f"The compiler breaks its sandbox: {error}."
         return Judged(Verdict(Status.COMPILATION_ERROR, Cause.SANDBOX, message), Captured(), ())
@@ -205,14 +224,17 @@ def _sandbox_broken(compilation: Compilation | None, error: SandboxBroken) -> Ju
     return Judged(Verdict(Status.RUNTIME_ERROR_OTHER, Cause.SANDBOX, message), compilation.output, ())
 
 
-async def _verdict(report: Report, admitted: Admitted, floor_kib: int) -> Verdict:
+async def _judgement(
+    box: Box, report: Report, admitted: Admitted, checker: OutputChecker, floor_kib: int
+) -> Judgement:
+    """Return the verdict on a run; the checker is asked about the output of a program that ended well."""
     decided = verdict(
         report,
         admitted.limits,
         memory_floor_kib=floor_kib,
         out_of_memory=admitted.language.out_of_memory,
     )
+    if decided.status is not Status.ACCEPTED:
+        return Judgement(decided)
     submission = admitted.submission
-    if decided.status is not Status.ACCEPTED or submission.expected_output is None:
-        return decided
-    return (await check(submission.checker, report.stdout.data, submission.expected_output)).verdict
+    return await checker.check(box, Case(submission.stdin, report.stdout.data, submission.expected_output))

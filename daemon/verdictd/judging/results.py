@@ -29,6 +29,8 @@ class Judged:
     verdict: Verdict
     compile_output: Captured
     reports: Sequence[Report]
+    checker_message: str = ""
+    team_message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ def judged_result(
         compile_output=compile_output.text,
         compile_output_encoding=compile_output.encoding,
         compile_output_truncated=compile_output.truncated,
+        checker_message=judged.checker_message,
+        team_message=judged.team_message,
         exit_code=run.exit_code,
         exit_signal=run.exit_signal,
         time=run.time_s,

@@ -39,11 +39,18 @@ class Box:
     After SandboxBroken the box must not be used until `recover` has succeeded. A box belongs to one task at a
     time. State: the root directory, whether it was initialised with control groups, and whether it was used,
     perhaps by an earlier daemon.
+
+    `companion`: the second box of a place in the pool; `needed`: a submission has asked for it, if this is such
+    a second box. See `sandbox.companion`.
     """
 
-    def __init__(self, sandbox: Sandbox, number: BoxId, meta_directory: Path) -> None:
+    def __init__(
+        self, sandbox: Sandbox, number: BoxId, meta_directory: Path, companion: "Box | None" = None
+    ) -> None:
         self.sandbox = sandbox
         self.number = number
+        self.companion = companion
+        self.needed = False
         self._meta = meta_directory / f"meta-{number}"
         # Isolate's boxes share the name of the host.
         host_name = HOST_NAME.decode() if sandbox.name == "embedded" else socket.gethostname()

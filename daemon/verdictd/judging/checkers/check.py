@@ -1,31 +1,46 @@
-"""Ask the checker of a submission about an output: one of the built-in rules."""
+"""Ask the checker of a submission about an output: one of the built-in rules, or a program."""
 
-from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 
 from verdictd.concurrency import offload
-from verdictd.contract.checker import Checker
-from verdictd.contract.result import Cause, Status
+from verdictd.contract.checker import Comparison, ProgramChecker
+from verdictd.judging.admission import Admitted
 from verdictd.judging.checkers.comparison import compare
-from verdictd.judging.verdicts import Verdict
-
-_RIGHT = Verdict(Status.ACCEPTED, None, "The output matches the expected output.")
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """The answer of a checker about one output."""
-
-    verdict: Verdict
-    fraction: float
-    """Of the points of a test: 1 if it is accepted, 0 if it is not."""
+from verdictd.judging.checkers.judgement import Judgement, accepted, wrong
+from verdictd.judging.checkers.program import Case, CheckerProgram, Compile
+from verdictd.sandbox.box import Box
+from verdictd.sandbox.companion import companion
 
 
-async def check(checker: Checker, output: bytes, expected: bytes) -> Judgement:
-    """Return the judgement on the output of a program that ended well."""
-    work = partial(compare, checker, BytesIO(output), BytesIO(expected))
-    difference = await offload(work, len(output) + len(expected))
-    if difference is None:
-        return Judgement(_RIGHT, 1)
-    return Judgement(Verdict(Status.WRONG_ANSWER, Cause.OUTPUT, str(difference)), 0)
+class OutputChecker:
+    """The checker of one submission, for all its outputs."""
+
+    def __init__(self, admitted: Admitted, *, compile_program: Compile, open_files: int) -> None:
+        checker = admitted.submission.checker
+        self._rule: Comparison | CheckerProgram
+        if isinstance(checker, ProgramChecker):
+            if admitted.checker is None:
+                raise ValueError("the checker program was not admitted")
+            self._rule = CheckerProgram(
+                checker, admitted.checker, compile_program=compile_program, open_files=open_files
+            )
+        else:
+            self._rule = checker
+
+    async def check(self, box: Box, case: Case) -> Judgement:
+        """Return the judgement on the output of a program that ended well in this box, which is leased.
+
+        Raises SandboxBroken if the sandbox failed with a checker program.
+        """
+        if isinstance(self._rule, CheckerProgram):
+            return await self._rule.check(await companion(box), case)
+        if case.expected is None:
+            return accepted("Exited normally; there was no expected output to compare with.")
+        work = partial(compare, self._rule, BytesIO(case.output), BytesIO(case.expected))
+        difference = await offload(work, len(case.output) + len(case.expected))
+        return (
+            accepted("The output matches the expected output.")
+            if difference is None
+            else wrong(str(difference))
+        )
