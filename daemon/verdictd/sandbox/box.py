@@ -40,8 +40,8 @@ class Box:
     time. State: the root directory, whether it was initialised with control groups, and whether it was used,
     perhaps by an earlier daemon.
 
-    `companion`: the second box of a place in the pool. `needed`, of such a box: a submission has asked for it.
-    See `sandbox.companion`.
+    `companion`: the second box of a place in the pool; `needed`, of such a box: a submission has asked for it
+    (see `sandbox.companion`).
     """
 
     def __init__(
