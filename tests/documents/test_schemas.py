@@ -153,9 +153,8 @@ CHECKERS = st.fixed_dictionaries(
     optional={"absolute": NUMBERS, "relative": NUMBERS, "case_sensitive": st.booleans() | st.none()},
 )
 PROGRAMS = st.fixed_dictionaries(
-    {key: st.just(value) for key, value in PROGRAM.items()},
+    {key: st.just(value) for key, value in PROGRAM.items()} | {"source_code": CONTENTS},
     optional={
-        "source_code": CONTENTS,
         "additional_files": FILES | st.none(),
         "arguments": WORDS | st.none(),
         "limits": st.fixed_dictionaries(
