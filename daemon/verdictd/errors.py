@@ -56,12 +56,14 @@ class SandboxBroken(VerdictdError):
     """The box cannot be trusted: recover it, and begin again in another; then requeue the message.
 
     Both happen a bounded number of times. `box_works`: the box has proved since then that programs run in it.
+    `with_checker`: a program of the problem's author was in the box, not the one that was submitted.
     """
 
     def __init__(self, message: str, kind: FaultKind) -> None:
         super().__init__(message)
         self.kind = kind
         self.box_works = False
+        self.with_checker = False
 
 
 class SandboxUnusable(SandboxBroken):

@@ -20,6 +20,7 @@ class Stage(StrEnum):
     WAIT = "wait"
     BUILD = "build"
     RUN = "run"
+    CHECK = "check"
     REPLY = "reply"
 
 
@@ -121,7 +122,8 @@ QUEUE_TIME = Histogram(
 )
 STAGES = Histogram(
     "verdictd_stage_duration_seconds",
-    "Duration of waiting for a box, of compiling, of each single run, and of publishing the result.",
+    "Duration of waiting for a box, of compiling, of each run of a program and of a checker program, and of "
+    "publishing the result.",
     ["stage"],
     buckets=_SLOW_S,
 )

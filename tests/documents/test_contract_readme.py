@@ -140,7 +140,7 @@ def test_table_has_every_cause() -> None:
 
     assert set(Cause) == causes
     assert f"`{INVALID.cause}`" == rows[INVALID.status]["causes"]
-    assert "`sandbox`, `data`, `queue`" == rows[internal_error("").status]["causes"]
+    assert "`sandbox`, `data`, `queue`, `checker`" == rows[internal_error("").status]["causes"]
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_instances_read_files_of_their_own(tmp_path: Path, monkeypatch: pytest.M
     script = "\n".join(lines).replace("/etc/verdictd", str(tmp_path))
     subprocess.run(["/bin/bash", "-ec", script], check=True, timeout=10)
     sandboxes = [load(tmp_path / f"verdictd@{name}.toml").sandbox for name in ("one", "two")]
-    boxes = [set(range(each.first_box, each.first_box + each.box_count)) for each in sandboxes]
+    boxes = [set(range(each.first_box, each.first_box + 2 * each.box_count)) for each in sandboxes]
 
     assert ["systemctl", "disable", "--now", "verdictd"] == words[0]
     assert ["systemctl", "enable", "--now", "verdictd@one", "verdictd@two"] == words[-1]

@@ -87,6 +87,9 @@ def test_there_is_a_submission_with_every_field() -> None:
     assert json.loads(PROTOTYPE_SAMPLE) == json.loads(read("submission-prototype.json"))
 
 
+PROGRAM = {"type": "program", "language": "c", "source_code": "", "protocol": "kattis"}
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -117,6 +120,12 @@ def test_there_is_a_submission_with_every_field() -> None:
         {"checker": {"type": "tokens", "case_sensitive": 1}},
         {"checker": {"type": "floats", "absolute": -1}},
         {"checker": {"type": "floats", "relative": 1e10}},
+        {"checker": {"type": "program", "language": "c", "source_code": ""}},
+        {"checker": PROGRAM | {"protocol": "x"}},
+        {"checker": PROGRAM | {"source_code": 1}},
+        {"checker": PROGRAM | {"limits": {"cpu_time_limit": 61}}},
+        {"checker": PROGRAM | {"limits": {"number_of_runs": 1}}},
+        {"checker": PROGRAM | {"arguments": ["a"] * 65}},
         {"callback_url": "ftp://a/"},
         {"callback_url": "http://" + "a" * 2_048},
         {"metadata": []},
@@ -161,6 +170,17 @@ CHECKERS = st.fixed_dictionaries(
     {"type": st.sampled_from(["lines", "exact", "tokens", "floats", "unordered_lines", "x"])},
     optional={"absolute": NUMBERS, "relative": NUMBERS, "case_sensitive": st.booleans() | st.none()},
 )
+PROGRAMS = st.fixed_dictionaries(
+    {key: st.just(value) for key, value in PROGRAM.items()} | {"source_code": CONTENTS},
+    optional={
+        "additional_files": FILES | st.none(),
+        "arguments": WORDS | st.none(),
+        "limits": st.fixed_dictionaries(
+            {}, optional={"cpu_time_limit": NUMBERS, "wall_time_limit": NUMBERS, "memory_limit": NUMBERS}
+        )
+        | st.none(),
+    },
+)
 FIELDS = st.fixed_dictionaries(
     {},
     optional={
@@ -170,7 +190,7 @@ FIELDS = st.fixed_dictionaries(
         "compiler_options": WORDS | st.none(),
         "additional_files": FILES | st.none(),
         "tests": st.lists(TESTS, max_size=2) | st.none(),
-        "checker": CHECKERS | st.none(),
+        "checker": CHECKERS | PROGRAMS | st.none(),
         "cpu_time_limit": NUMBERS,
         "wall_time_limit": NUMBERS,
         "memory_limit": NUMBERS,

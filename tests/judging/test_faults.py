@@ -268,6 +268,87 @@ async def test_program_that_breaks_every_sandbox_is_answered(
     assert (3, None) == (faults() - before, result.time)
 
 
+CHECKER = {"type": "program", "language": "bash", "source_code": "echo asked >&2", "protocol": "testlib"}
+
+
+async def test_checker_that_could_not_begin_is_asked_again(
+    opened: Open, faulty: Faulty, numbers: range, tmp_path: Path
+) -> None:
+    """The run is repeated too, in another place, and counts once; the companion works again afterwards."""
+    async with opened() as host:
+        faulty.do_instead(fails_for("data/output", 2, tmp_path / "count"))
+        result = await result_of(host, "bash", "echo fine", checker=CHECKER, number_of_runs=2)
+        after = await result_of(host, "bash", "echo fine", checker=CHECKER)
+        await wait_until(lambda: host.pool.states == dict.fromkeys(numbers, BoxState.FREE))
+
+    assert (Status.ACCEPTED, "asked", 2) == (
+        result.status,
+        result.checker_message,
+        result.runs and result.runs.count,
+    )
+    assert (Status.ACCEPTED, "asked") == (after.status, after.checker_message)
+
+
+async def test_companion_that_cannot_be_reset_retires_its_place(
+    opened: Open, faulty: Faulty, numbers: range
+) -> None:
+    """Until both boxes of the place work again; other places go on."""
+    second = range(numbers.stop, numbers.stop + len(numbers))
+    async with opened() as host:
+        for _ in numbers:
+            await result_of(host, "bash", "", checker=CHECKER)
+        await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
+        faulty.do_instead(f'[[ "$*" == *--box-id={second.start}\\ * ]] && ' + ON_INIT.format("exit 2"))
+        async with host.pool.lease(), host.pool.lease():
+            pass  # neither companion was used, so neither is reset
+        await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
+        first = [(await result_of(host, "bash", "", checker=CHECKER)).status for _ in numbers]
+        await wait_until(lambda: host.pool.states[BoxId(numbers.start)] is BoxState.RETIRED)
+        others = [(await result_of(host, "bash", "", checker=CHECKER)).status for _ in range(2)]
+        faulty.work_again()
+        await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
+
+    assert [Status.ACCEPTED] * 4 == [*first, *others]
+
+
+async def test_checker_that_breaks_every_sandbox_is_a_fault_of_the_problem(
+    opened: Open, faulty: Faulty
+) -> None:
+    """It is never held against the program that was submitted."""
+    async with opened() as host:
+        faulty.do_instead(
+            f"""[[ "$*" == *data/output* ]] && for a; do
+            case $a in --meta=*) printf '{MEASURED}' > "${{a#--meta=}}"; exit 2 ;; esac; done"""
+        )
+        result = await result_of(host, "bash", "echo fine", checker=CHECKER)
+
+    assert (Status.INTERNAL_ERROR, Cause.CHECKER) == (result.status, result.cause)
+    assert "The checker breaks its sandbox: the sandbox exited with 2" in result.message
+
+
+@pytest.mark.parametrize("left", [False, True])
+async def test_companion_is_made_when_it_is_first_needed(
+    opened: Open, settings: Settings, numbers: range, left: bool
+) -> None:
+    """Or where a killed daemon left it; and it is removed at the end, as all boxes are."""
+    async with opened() as host:
+        root = host.sandbox.box_root
+        companions = [root / str(number) for number in range(numbers.stop, numbers.stop + len(numbers))]
+        assert not any(path.exists() for path in companions)
+        await result_of(host, "bash", "", checker=CHECKER)
+        made = [path.exists() for path in companions]
+    if left:
+        (companions[0] / "box").mkdir(parents=True)
+        (companions[0] / "box" / "left").touch()
+    async with open_judgehost(settings) as host:
+        result = await result_of(host, "bash", "", checker=CHECKER | {"source_code": "ls >&2"})
+        await result_of(host, "bash", "", checker=CHECKER)
+
+    assert [False, True] == sorted(made)
+    assert "data\nmain.sh" == result.checker_message
+    assert not any(path.exists() for path in companions)
+
+
 async def test_full_disk_is_our_fault(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """A failure on a full disk gives no verdict, and no box is leased until there is room."""
     async with opened() as host:

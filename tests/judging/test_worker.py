@@ -12,7 +12,7 @@ import pytest
 from verdictd.amqp.delivery import Delivery, Settlement
 from verdictd.amqp.replies import ReplyRouter
 from verdictd.callbacks.jobs import Job, Jobs
-from verdictd.contract.result import Result
+from verdictd.contract.result import Cause, Result
 from verdictd.contract.submission import submission_model
 from verdictd.errors import (
     BrokerUnavailable,
@@ -273,6 +273,16 @@ async def test_too_many_attempts_are_given_up_with_the_metadata(worker: Worker, 
     assert (Settlement.DEAD_LETTER, "internal_error") == (settlement, result.status)
     assert {"row": 7} == result.metadata
     assert "3 attempts" in result.message
+
+
+async def test_checker_that_failed_is_an_answer(worker: Worker, replies: Replies) -> None:
+    """It would fail again: the message is neither kept for the operator, nor judged a second time."""
+    checker = {"type": "program", "language": "bash", "source_code": "exit 9", "protocol": "testlib"}
+    settled = [await worker.handle(delivery(NANOSECONDS | {"checker": checker})) for _ in range(2)]
+
+    assert [Settlement.ACK, Settlement.ACK] == settled
+    assert [Cause.CHECKER] * 2 == [result.cause for result in replies.results]
+    assert [False, True] == [result.duplicate for result in replies.results]
 
 
 async def test_queue_time_is_never_negative(worker: Worker, replies: Replies) -> None:

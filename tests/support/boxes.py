@@ -18,16 +18,15 @@ FOR_EXECUTABLES: Final = range(901, 1000)
 
 @contextmanager
 def boxes(count: int = 2, among: range = FOR_DAEMONS) -> Iterator[range]:
-    """Lend consecutive box numbers for as long as the block lasts."""
-    for first in range(among.start, among.stop - count + 1, count):
-        numbers = range(first, first + count)
+    """Lend consecutive box numbers for as long as the block lasts; as many after them are for companions."""
+    for first in range(among.start, among.stop - 2 * count + 1, 2 * count):
         with ExitStack() as locks:
             try:
-                for number in numbers:
+                for number in range(first, first + 2 * count):
                     _lock(locks, number)
             except OSError:
                 continue
-            yield numbers
+            yield range(first, first + count)
             return
     pytest.fail(f"no {count} of the box numbers {among} are free")
 

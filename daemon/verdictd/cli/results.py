@@ -137,6 +137,8 @@ def _streams(result: Result) -> Iterator[tuple[str, str]]:
             result.compile_output_truncated,
         ),
         *((f"File {printable(f.name)}", f.content, f.encoding, f.truncated) for f in result.files),
+        ("Checker", result.checker_message, "utf-8", False),
+        ("Checker, for the team", result.team_message, "utf-8", False),
     )
     for heading, content, encoding, truncated in streams:
         if not content:

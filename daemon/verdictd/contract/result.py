@@ -67,6 +67,7 @@ class Cause(StrEnum):
     SIGNAL = "signal"
     EXIT_CODE = "exit_code"
     COMPILE = "compile"
+    CHECKER = "checker"
     EXEC = "exec"
     SANDBOX = "sandbox"
     DATA = "data"
@@ -178,6 +179,12 @@ class Outcome(Wire):
     stderr: str = Field(default="", description="Standard error of the last run.")
     stderr_encoding: Encoding = Field(default="utf-8", description="base64 if the bytes are not UTF-8.")
     stderr_truncated: bool = Field(default=False, description="True if the end is missing.")
+    checker_message: str = Field(
+        default="", description="Words of the checker program about the output, or about its own failure."
+    )
+    team_message: str = Field(
+        default="", description="Words of a checker with Kattis' protocol that are meant for the team."
+    )
     files: tuple[ReturnedFile, ...] = Field(
         default=(), description="Files of the last run that output_files asked for."
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 from pydantic.json_schema import GenerateJsonSchema
 
-from verdictd.contract.checker import KINDS
+from verdictd.contract.checker import checker_models, program_limits_model
 from verdictd.contract.content import data_schemas
 from verdictd.contract.fields import (
     AdditionalFile,
@@ -22,6 +22,8 @@ from verdictd.contract.result import STATUS_IDS, Result
 from verdictd.contract.submission import Submission, submission_model
 from verdictd.contract.validation import Received
 from verdictd.errors import Problem
+
+Shapes = dict[str, tuple[str, Schema]]
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _BOUNDS = "Defaults and bounds are those of the default settings; the operator may set others."
@@ -48,30 +50,50 @@ class _WithoutFieldTitles(GenerateJsonSchema):
 
 def submission_schema(limits: Limits) -> Schema:
     """Return the schema of a submission under these limits."""
-    schema = submission_model(limits).model_json_schema(schema_generator=_WithoutFieldTitles)
     shapes = _shapes(limits)
-    for part in (schema, schema["$defs"]["Test"]):
-        properties = part["properties"]
-        for name in shapes.keys() & properties.keys():
-            bound, shape = shapes[name]
-            described = {"description": f"{properties[name]['description']} {bound}"}
-            default = {key: value for key, value in properties[name].items() if key == "default"}
-            properties[name] = described | shape | default
-    for part in (schema, *(schema["$defs"][name] for name in ("Test", "RunLimits", "Group"))):
-        for name in part["properties"].keys() - set(part.get("required", ())):
-            part["properties"][name] = _or_null(part["properties"][name])
-    for name, limit in schema["$defs"]["RunLimits"]["properties"].items():
+    schema = _received(submission_model(limits), shapes | {"checker": _checkers(limits, shapes)})
+    parts = {name: schema["$defs"][name] for name in ("Test", "RunLimits", "Group")}
+    _complete(parts["Test"], shapes)
+    _complete(parts["RunLimits"], {})
+    _complete(parts["Group"], {})
+    for name, limit in parts["RunLimits"]["properties"].items():
         limit["description"] = Submission.model_fields[name].description
     needed, flag = (f"enable_per_process_and_thread_{what}_limit" for what in ("memory", "time"))
     return _headed(schema, _BOUNDS) | {"if": _is_true(flag), "then": _is_true(needed)}
 
 
-def _kind(model: type[Received]) -> Schema:
-    """Return the schema of one of several kinds of objects, which differ in their `type`."""
+def _checkers(limits: Limits, shapes: Shapes) -> tuple[str, Schema]:
+    words = _words(limits)
+    shapes = shapes | {"arguments": words, "limits": ("", _limits_of_programs(limits))}
+    kinds = [_received(checker, shapes) for checker in checker_models(limits).values()]
+    for kind in kinds:
+        kind.pop("$defs", None)
+    return "One of these kinds.", {"anyOf": kinds}
+
+
+def _received(model: type[Received], shapes: Shapes) -> Schema:
+    """Return the schema of what publishers send."""
     schema = model.model_json_schema(schema_generator=_WithoutFieldTitles)
+    _complete(schema, shapes)
+    return schema
+
+
+def _complete(schema: Schema, shapes: Shapes) -> None:
+    """Put in the shapes of fields that the model holds in another type, and null for what is optional."""
     properties = schema["properties"]
-    for name in properties.keys() - schema["required"]:
+    for name in properties.keys() & shapes.keys():
+        bound, shape = shapes[name]
+        described = {"description": f"{properties[name]['description']} {bound}".rstrip()}
+        default = {key: value for key, value in properties[name].items() if key == "default"}
+        properties[name] = described | shape | default
+    for name in properties.keys() - set(schema.get("required", ())):
         properties[name] = _or_null(properties[name])
+
+
+def _limits_of_programs(limits: Limits) -> Schema:
+    schema = _received(program_limits_model(limits), {})
+    for name, limit in schema["properties"].items():
+        limit["description"] = Submission.model_fields[name].description
     return schema
 
 
@@ -92,9 +114,13 @@ def _is_true(name: str) -> Schema:
     return {"properties": {name: {"const": True}}, "required": [name]}
 
 
-def _shapes(limits: Limits) -> dict[str, tuple[str, Schema]]:
+def _words(limits: Limits) -> tuple[str, Schema]:
+    bound = f"At most {limits.words} words and {limits.words_bytes} bytes, counting one between two words."
+    return bound, words_schema(limits)
+
+
+def _shapes(limits: Limits) -> Shapes:
     """Return the bound in words, and the JSON, of the fields that the model holds in another type."""
-    words = f"At most {limits.words} words and {limits.words_bytes} bytes, counting one between two words."
     file = AdditionalFile.model_json_schema(schema_generator=_WithoutFieldTitles)
     file["properties"]["encoding"] = _or_null(file["properties"]["encoding"])
     return {
@@ -106,8 +132,8 @@ def _shapes(limits: Limits) -> dict[str, tuple[str, Schema]]:
             f"At most {limits.additional_files} files and {limits.additional_files_bytes} bytes, unpacked.",
             files_schema(file, limits),
         ),
-        "compiler_options": (words, words_schema(limits)),
-        "command_line_arguments": (words, words_schema(limits)),
+        "compiler_options": _words(limits),
+        "command_line_arguments": _words(limits),
         "stdin": (
             f"At most {limits.stdin_bytes} bytes in the message.",
             {"anyOf": data_schemas(limits.stdin_bytes)},
@@ -122,7 +148,6 @@ def _shapes(limits: Limits) -> dict[str, tuple[str, Schema]]:
             f"At most {limits.output_patterns} names, and {limits.output_files} files that match them.",
             patterns_schema(limits.output_patterns),
         ),
-        "checker": ("One of these kinds.", {"anyOf": [_kind(checker) for checker in KINDS.values()]}),
         "callback_url": (
             f"At most {limits.callback_url_length} printable ASCII characters.",
             url_schema(limits.callback_url_length),

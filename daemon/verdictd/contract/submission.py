@@ -198,7 +198,7 @@ class Submission(Received):
     @field_validator("checker", mode="plain")
     @classmethod
     def _checker(cls, value: object) -> Checker:
-        return decode_checker(value)
+        return decode_checker(value, cls.limits)
 
     @field_validator("input_file", "output_file")
     @classmethod

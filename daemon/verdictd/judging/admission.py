@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from verdictd.contract import tests
+from verdictd.contract.checker import ProgramChecker
 from verdictd.contract.content import Reference
 from verdictd.contract.submission import EffectiveLimits, Submission
 from verdictd.errors import InvalidSubmission, Problem
@@ -43,7 +44,8 @@ class AdmittedTest:
 class Admitted:
     """A submission that passed every check, with its language and the limits in force.
 
-    A submission without `tests` is one test. `timeout_s`: for all its steps, while it has a box.
+    A submission without `tests` is one test. `timeout_s`: for all its steps, while it has a box. `checker`:
+    the program that checks its outputs, as a submission of its own.
     """
 
     submission: Submission
@@ -51,6 +53,7 @@ class Admitted:
     limits: EffectiveLimits
     tests: tuple[AdmittedTest, ...]
     timeout_s: float
+    checker: "Admitted | None" = None
 
     @property
     def program(self) -> Program:
@@ -86,18 +89,24 @@ class Admission:
 
     def admit(self, submission: Submission) -> Admitted:
         """Return the submission, ready to be judged; raise InvalidSubmission with all its problems."""
-        language = self._registry.get(submission.language)
-        if language is None or language.missing:
-            available = ", ".join(sorted(language.name for language in self._registry.available))
-            message = f"unknown language {submission.language!r}; available: {available or 'none'}"
-            raise InvalidSubmission([Problem("/language", message)])
-        limits, cases = _limits(submission, language), admitted_tests(submission, language)
-        timeout_s = min(self._timeout_s + (len(cases) - 1) * self._test_timeout_s, self._longest_s)
-        admitted = Admitted(submission, language, limits, cases, timeout_s)
+        admitted = self._admitted(submission)
+        if isinstance(submission.checker, ProgramChecker):
+            program = checker_program(submission, submission.checker)
+            admitted = replace(admitted, checker=self._admitted(program, "/checker"))
         problems = list(islice(self._problems(admitted), _MAX_PROBLEMS))
         if problems:
             raise InvalidSubmission(problems)
         return admitted
+
+    def _admitted(self, submission: Submission, at: str = "") -> Admitted:
+        language = self._registry.get(submission.language)
+        if language is None or language.missing:
+            available = ", ".join(sorted(language.name for language in self._registry.available))
+            message = f"unknown language {submission.language!r}; available: {available or 'none'}"
+            raise InvalidSubmission([Problem(f"{at}/language", message)])
+        limits, cases = _limits(submission, language), admitted_tests(submission, language)
+        timeout_s = min(self._timeout_s + (len(cases) - 1) * self._test_timeout_s, self._longest_s)
+        return Admitted(submission, language, limits, cases, timeout_s)
 
     def _problems(self, admitted: Admitted) -> Iterator[Problem]:
         submission, language = admitted.submission, admitted.language
@@ -105,15 +114,12 @@ class Admission:
             name for name in ("stdin", "expected_output") if getattr(submission, name) not in {None, b""}
         ]
         yield from tests.problems(submission.tests, submission.groups, single)
-        option = refused_option(language, submission.compiler_options)
-        if option is not None:
-            yield Problem("/compiler_options", f"{option!r} is not an allowed option for {language.name}")
+        yield from _problems_of_program(admitted)
+        if admitted.checker is not None:
+            yield from _problems_of_program(admitted.checker, "/checker")
         no_entry = _no_entry_point(admitted)
         if no_entry is not None:
             yield Problem("/entry_point", no_entry)
-        overwrites = _overwrites(admitted)
-        if overwrites is not None:
-            yield Problem("/additional_files", overwrites)
         yield from _misplaced(admitted)
         if submission.enable_network and not (self._allow_network or language.allow_network):
             yield Problem(
@@ -165,17 +171,21 @@ def path_of_test(admitted: Admitted, index: int) -> str:
 
 def _too_long(admitted: Admitted) -> Iterator[Problem]:
     """Yield a problem if all runs at their wall time limits would exceed the time of the submission."""
-    submission, language, limits = admitted.submission, admitted.language, admitted.limits
-    left_s = admitted.timeout_s
-    if language.compile_cmd:
-        left_s -= language.compile_limits.wall_time_s
-    needed_s = sum(limits.number_of_runs * test.limits.wall_time_limit for test in admitted.tests)
+    submission, limits = admitted.submission, admitted.limits
+    left_s, checking_s = admitted.timeout_s, 0.0
+    for program in filter(None, (admitted, admitted.checker)):
+        if program.language.compile_cmd:
+            left_s -= program.language.compile_limits.wall_time_s
+    if admitted.checker is not None:
+        checking_s = admitted.checker.limits.wall_time_limit
+    run_s = [test.limits.wall_time_limit + checking_s for test in admitted.tests]
+    needed_s = limits.number_of_runs * sum(run_s)
     if needed_s <= left_s:
         return
     if submission.tests is None:
         path, runs = (
             "/number_of_runs",
-            f"{limits.number_of_runs} runs of up to {limits.wall_time_limit:g} s each",
+            f"{limits.number_of_runs} runs of up to {run_s[0]:g} s each",
         )
     else:
         path, runs = (
@@ -222,6 +232,27 @@ def _misplaced(admitted: Admitted) -> Iterator[Problem]:
 
 def _same_place(name: str, other: str) -> bool:
     return name == other or name.startswith(f"{other}/") or other.startswith(f"{name}/")
+
+
+def checker_program(submission: Submission, checker: ProgramChecker) -> Submission:
+    """Return a checker as the submission of a program, whose fields were validated with it."""
+    return type(submission).model_construct(
+        language=checker.language,
+        source_code=checker.source_code,
+        additional_files=checker.additional_files,
+        compiler_options=checker.compiler_options,
+        **checker.limits.model_dump(),
+    )
+
+
+def _problems_of_program(admitted: Admitted, at: str = "") -> Iterator[Problem]:
+    submission, language = admitted.submission, admitted.language
+    option = refused_option(language, submission.compiler_options)
+    if option is not None:
+        yield Problem(f"{at}/compiler_options", f"{option!r} is not an allowed option for {language.name}")
+    overwrites = _overwrites(admitted)
+    if overwrites is not None:
+        yield Problem(f"{at}/additional_files", overwrites)
 
 
 def _overwrites(admitted: Admitted) -> str | None:

@@ -16,6 +16,7 @@ from verdictd.concurrency import background
 from verdictd.contract.result import LanguageUsed, Result, WorkerIdentity
 from verdictd.errors import DataUnavailable, FaultKind, InvalidSubmission, Problem, SandboxBroken
 from verdictd.judging.admission import Admitted, path_of_test
+from verdictd.judging.checkers.check import OutputChecker
 from verdictd.judging.compiler import Compiler
 from verdictd.judging.progress import Progress
 from verdictd.judging.results import judged_result, unjudged_result
@@ -82,7 +83,8 @@ class Judge:
         more, Draining if no more boxes are leased, InvalidSubmission and DataUnavailable for its test data.
         """
         await self._data.fetch(admitted.submission.references())
-        progress = Progress(admitted, kept_bytes=self._result_bytes)
+        checker = OutputChecker(admitted, compile_program=self._compiler.compile, open_files=self._open_files)
+        progress = Progress(admitted, checker=checker, kept_bytes=self._result_bytes)
         while not progress.finished:
             try:
                 await self._go_on(admitted, progress)
@@ -182,8 +184,10 @@ class Judge:
                 progress.artifact,
                 admitted,
                 test,
+                runs=progress.runs[index],
                 stdin=stdin,
                 expected=expected,
+                checker=progress.checker,
                 open_files=self._open_files,
                 time_retries=self._settings.time_retries,
                 repeat_before_s=progress.repeat_before_s,

@@ -55,9 +55,11 @@ async def open_judgehost(settings: Settings) -> AsyncIterator[Judgehost]:
     keyrings.close_session()
     registry = Registry.load(settings.judge.languages_file)
     egress = _egress(settings.callbacks)
-    numbers = range(settings.sandbox.first_box, settings.sandbox.first_box + settings.sandbox.box_count)
-    boxes = [BoxId(number) for number in numbers]
-    with lock_boxes(settings.sandbox.lock_directory, numbers):
+    first, count = settings.sandbox.first_box, settings.sandbox.box_count
+    numbers = range(first, first + count)
+    with_companions = range(first, first + 2 * count)
+    boxes = [BoxId(number) for number in with_companions]
+    with lock_boxes(settings.sandbox.lock_directory, with_companions):
         sandbox = await discover(
             settings.sandbox.isolate,
             allow_old=settings.sandbox.allow_old,

@@ -12,11 +12,13 @@ from verdictd.contract.result import Cause, Status
 from verdictd.contract.submission import ReturnOutput
 from verdictd.errors import FaultKind, SandboxBroken, VerdictdError
 from verdictd.judging.admission import Admitted
+from verdictd.judging.checkers.check import OutputChecker
 from verdictd.judging.compile import Compilation
 from verdictd.judging.execution import Artifact
 from verdictd.judging.results import Judged
 from verdictd.judging.scoring import NOT_BUILT, Plan, TestOutcome
-from verdictd.judging.verdicts import Verdict
+from verdictd.judging.testing import Runs
+from verdictd.judging.verdicts import Verdict, internal_error
 from verdictd.sandbox.model import BoxId, Captured
 
 _BEGINNINGS = 3
@@ -35,7 +37,8 @@ class Progress:
     the longest are cut.
     """
 
-    def __init__(self, admitted: Admitted, *, kept_bytes: int) -> None:
+    def __init__(self, admitted: Admitted, *, checker: OutputChecker, kept_bytes: int) -> None:
+        self.checker = checker
         self.plan = Plan(admitted)
         self.started_at = datetime.now(UTC)
         self.until_s = 0.0
@@ -46,7 +49,9 @@ class Progress:
         )
         self._timeout_s = admitted.timeout_s
         self._kept_bytes = kept_bytes
+        self.runs: dict[int, Runs] = defaultdict(Runs)
         self._faults: dict[int, list[SandboxBroken]] = defaultdict(list)
+        self._done_at_fault: dict[int, int] = {}
         self._failed_to_compile: Verdict | None = None
         self._fatal: VerdictdError | None = None
         self._changed = asyncio.Event()
@@ -105,6 +110,7 @@ class Progress:
 
     def record(self, index: int, outcome: TestOutcome) -> None:
         """Note what a test came to."""
+        self.runs.pop(index, None)
         accepted = outcome.verdict.status is Status.ACCEPTED
         if self._returned is ReturnOutput.NONE or (accepted and self._returned is ReturnOutput.FAILED):
             outcome = outcome.without_streams()
@@ -132,6 +138,10 @@ class Progress:
         """Note that a test has not come to its end."""
         self.plan.give_back(index)
         if isinstance(error, SandboxBroken):
+            done = len(self.runs[index].reports)
+            if self._done_at_fault.get(index) != done:  # those before were in another run
+                self._faults[index].clear()
+            self._done_at_fault[index] = done
             self._faults[index].append(error)
         self._changed.set()
 
@@ -155,14 +165,17 @@ class Progress:
         if len(faults) < _BEGINNINGS:
             log.warning("run.begun_again", kind=faults[-1].kind, error=str(error))
         elif all(fault.kind is FaultKind.PROGRAM for fault in faults):
-            self._blame(step, error)
+            self._blame(step, faults[-1])
         else:
             self._fatal = error
         self._changed.set()
         return self._fatal is None
 
-    def _blame(self, step: int, error: VerdictdError) -> None:
-        if step == _COMPILING:
+    def _blame(self, step: int, error: SandboxBroken) -> None:
+        if error.with_checker:
+            verdict = internal_error(f"The checker breaks its sandbox: {error}.", Cause.CHECKER)
+            self.plan.decide(step, TestOutcome(verdict))
+        elif step == _COMPILING:
             message = f"The compiler breaks its sandbox: {error}."
             self._not_built(Verdict(Status.COMPILATION_ERROR, Cause.SANDBOX, message))
         else:

@@ -54,6 +54,8 @@ class _Outcome(TypedDict):
     stderr: str
     stderr_encoding: Encoding
     stderr_truncated: bool
+    checker_message: str
+    team_message: str
     files: tuple[ReturnedFile, ...]
     exit_code: int | None
     exit_signal: int | None
@@ -149,6 +151,8 @@ def _outcome(outcome: TestOutcome) -> _Outcome:
         stderr=stderr.text,
         stderr_encoding=stderr.encoding,
         stderr_truncated=stderr.truncated,
+        checker_message=outcome.checker_message,
+        team_message=outcome.team_message,
         files=tuple(_returned(file) for file in last.files) if last else (),
         exit_code=last.exit_code if last else None,
         exit_signal=last.signal if last else None,

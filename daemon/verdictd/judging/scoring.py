@@ -30,6 +30,8 @@ class TestOutcome:
     reports: Sequence[Report] = ()
     fraction: float = 0
     near_limit_s: Sequence[float] = ()
+    checker_message: str = ""
+    team_message: str = ""
 
     def without_streams(self) -> Self:
         """Return the figures alone."""

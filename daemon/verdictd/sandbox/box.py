@@ -22,7 +22,7 @@ from verdictd.sandbox.executables import can_execute
 from verdictd.sandbox.files import place, place_input, take
 from verdictd.sandbox.isolate import cleanup_argv, init_argv, report, run_argv
 from verdictd.sandbox.leftovers import REMOVE, remove_trees, trees
-from verdictd.sandbox.model import BoxId, Command, Ending, Report, Sandbox
+from verdictd.sandbox.model import BoxId, Command, Descriptor, Ending, Report, Sandbox
 from verdictd.sandbox.pressure import NoiseMeter, load
 from verdictd.sandbox.processes import ProcessResult, execute
 from verdictd.sandbox.returned import take_wanted
@@ -43,11 +43,18 @@ class Box:
     After SandboxBroken the box must not be used until `recover` has succeeded. A box belongs to one task at a
     time. State: the root directory, whether it was initialised with control groups, and whether it was used,
     perhaps by an earlier daemon.
+
+    `companion`: the second box of a place in the pool; `needed`, of such a box: a submission has asked for it
+    (see `sandbox.companion`).
     """
 
-    def __init__(self, sandbox: Sandbox, number: BoxId, meta_directory: Path) -> None:
+    def __init__(
+        self, sandbox: Sandbox, number: BoxId, meta_directory: Path, companion: "Box | None" = None
+    ) -> None:
         self.sandbox = sandbox
         self.number = number
+        self.companion = companion
+        self.needed = False
         self._meta = meta_directory / f"meta-{number}"
         # Isolate's boxes share the name of the host.
         host_name = HOST_NAME.decode() if sandbox.name == "embedded" else socket.gethostname()
@@ -132,6 +139,10 @@ class Box:
         """Write files into the working directory of a box in which no program has run."""
         await self._write(partial(place, files=files, mode=mode))
 
+    async def place_input(self, name: str, content: bytes | Descriptor) -> None:
+        """Write a file that the program may only read into the working directory."""
+        await self._write(partial(place_input, name=name, content=content))
+
     async def _write(self, write: Callable[[int], None]) -> None:
         if self.used:
             raise RuntimeError(f"box {self.number} was not reset after a program ran in it")
@@ -152,7 +163,7 @@ class Box:
         """Run one command; raises SandboxBroken if the sandbox failed, whatever the command did."""
         executable = not self.used and self._can_execute(command.argv[0])
         if command.input_file is not None:
-            await self._write(partial(place_input, name=command.input_file, content=command.stdin))
+            await self.place_input(command.input_file, command.stdin)
         self.used = True
         try:
             self._meta.unlink(missing_ok=True)

@@ -17,8 +17,8 @@ from verdictd import metrics
 from verdictd.concurrency import finish
 from verdictd.errors import FaultKind, SandboxBroken, SandboxUnusable, VerdictdError
 from verdictd.sandbox.box import Box
+from verdictd.sandbox.companion import cleanup, recover, reset
 from verdictd.sandbox.model import BoxId, Sandbox
-from verdictd.sandbox.recovery import recover
 
 log = structlog.get_logger()
 
@@ -197,7 +197,7 @@ class BoxPool:
         for box in self._boxes:
             if self._states[box.number] is not BoxState.RETIRED:
                 try:
-                    await box.cleanup()
+                    await cleanup(box)
                 except SandboxBroken as error:
                     log.warning("box.not_removed", box=box.number, error=str(error))
 
@@ -209,7 +209,7 @@ class BoxPool:
     async def _reset(self, box: Box) -> None:
         self._states[box.number] = BoxState.RESETTING
         try:
-            await box.reset()
+            await reset(box)
         except SandboxBroken as error:
             self._retire(box, error)
         else:
@@ -265,10 +265,15 @@ class BoxPool:
 
 @asynccontextmanager
 async def open_pool(sandbox: Sandbox, numbers: range, *, retire_s: float) -> AsyncIterator[BoxPool]:
-    """Open a pool over a range of boxes, whose locks the caller holds (see `lock_boxes`)."""
+    """Open a pool over these boxes and as many after them, their companions; the caller holds all locks."""
     with tempfile.TemporaryDirectory(prefix="verdictd-") as meta_directory:
         async with asyncio.TaskGroup() as tasks:
-            boxes = [Box(sandbox, BoxId(number), Path(meta_directory)) for number in numbers]
+            directory = Path(meta_directory)
+            companions = [Box(sandbox, BoxId(number + len(numbers)), directory) for number in numbers]
+            boxes = [
+                Box(sandbox, BoxId(number), directory, companion)
+                for number, companion in zip(numbers, companions, strict=True)
+            ]
             pool = BoxPool(boxes, tasks, retire_s=retire_s)
             try:
                 await pool.start()

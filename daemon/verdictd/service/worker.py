@@ -123,7 +123,8 @@ class Worker:
                     "submission.waited_too_long", attempt=delivery.attempt, needs_s=admitted.timeout_s
                 )
                 return Settlement.REQUEUE
-            given_up = told.status is Status.INTERNAL_ERROR
+            # A checker that fails does so again, on whatever host: the fault of its problem is an answer.
+            given_up = told.status is Status.INTERNAL_ERROR and told.cause is not Cause.CHECKER
             wanted = Settlement.DEAD_LETTER if given_up else Settlement.ACK
             job = _job(submission, delivery, digest)
             if not given_up:

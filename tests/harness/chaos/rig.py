@@ -81,7 +81,7 @@ class Rig:
             "broker__url": url,
             "sandbox__isolate": self.sandbox,
             "sandbox__boxes": str(boxes),
-            "sandbox__first_box": str(self._numbers[offset]),
+            "sandbox__first_box": str(self._numbers[0] + 2 * offset),
             "log__level": "debug",
             "log__format": "json",
         }

@@ -155,6 +155,53 @@ def test_entry_point_is_something_that_can_be_the_main_one(
         assert [Problem("/entry_point", reason)] == refusal(**fields)
 
 
+CHECKER = {"type": "program", "language": "compiled", "source_code": "", "protocol": "testlib"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "reason"),
+    [
+        (
+            {"language": "missing"},
+            "/checker/language",
+            "unknown language 'missing'; available: classes, compiled, graded, networked, script, slow",
+        ),
+        (
+            {"compiler_options": "-x"},
+            "/checker/compiler_options",
+            "'-x' is not an allowed option for compiled",
+        ),
+        (
+            {"additional_files": [{"name": "main", "content": ""}]},
+            "/checker/additional_files",
+            "'main' would overwrite the compiled program",
+        ),
+        (
+            {"limits": {"wall_time_limit": 40}},
+            "/number_of_runs",
+            "2 runs of up to 46 s each do not fit into the 50 s that a submission may run",
+        ),
+    ],
+)
+def test_checker_program_is_checked_as_a_submission_is(
+    fields: dict[str, Any], path: str, reason: str
+) -> None:
+    assert [Problem(path, reason)] == refusal(
+        language="script", number_of_runs=2, checker=CHECKER | {"limits": {"wall_time_limit": 1}} | fields
+    )
+
+
+def test_admitted_checker_has_its_language_and_limits() -> None:
+    checker = admit(language="script", checker=CHECKER | {"limits": {"cpu_time_limit": 4}}).checker
+
+    assert checker is not None
+    assert (COMPILED, 4, 12) == (
+        checker.language,
+        checker.limits.cpu_time_limit,
+        checker.limits.wall_time_limit,
+    )
+
+
 def test_all_problems_are_reported_at_once() -> None:
     found = refusal(language="script", compiler_options="-x", enable_network=True, wall_time_limit=101)
 

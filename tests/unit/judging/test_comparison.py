@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verdictd.contract.checker import decode_checker
+from verdictd.contract.checker import Comparison, decode_checker
+from verdictd.contract.limits import Limits
 from verdictd.judging.checkers.comparison import compare
 
 PIECE = 64 * 1024
@@ -16,10 +17,16 @@ PIECE = 64 * 1024
 LONG = b"x" * (PIECE + 5)
 
 
+def rule(kind: str, **options: Any) -> Comparison:
+    """A built-in checker."""
+    checker = decode_checker({"type": kind, **options}, Limits())
+    assert isinstance(checker, Comparison)
+    return checker
+
+
 def difference(kind: str, output: bytes, expected: bytes, **options: Any) -> str:
     """What a checker says, empty if the output is correct."""
-    checker = decode_checker({"type": kind, **options})
-    return str(compare(checker, BytesIO(output), BytesIO(expected)) or "")
+    return str(compare(rule(kind, **options), BytesIO(output), BytesIO(expected)) or "")
 
 
 def same(kind: str, one: bytes, other: bytes, **options: Any) -> bool:
@@ -220,7 +227,7 @@ def test_memory_does_not_grow_with_the_outputs(kind: str, end: bytes) -> None:
     output, expected = (BytesIO(first + many + b"7" * 4_000_000 + end) for first in (b"1 \n", b"1\n"))
     tracemalloc.start()
     try:
-        found = compare(decode_checker({"type": kind}), output, expected)
+        found = compare(rule(kind), output, expected)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -1,36 +1,54 @@
-"""Ask the checker of a submission about an output: one of the built-in rules."""
+"""Ask the checker of a submission about an output: one of the built-in rules, or a program."""
 
-from dataclasses import dataclass
 from io import BytesIO
 
 from verdictd.concurrency import offload
-from verdictd.contract.checker import Checker
-from verdictd.contract.result import Cause, Status
+from verdictd.contract.checker import Comparison, ProgramChecker
+from verdictd.judging.admission import Admitted
 from verdictd.judging.checkers.comparison import compare
 from verdictd.judging.checkers.difference import Difference
-from verdictd.judging.test_data import OpenData
-from verdictd.judging.verdicts import Verdict
-
-_RIGHT = Verdict(Status.ACCEPTED, None, "The output matches the expected output.")
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """The answer of a checker about one output."""
-
-    verdict: Verdict
-    fraction: float
-    """Of the points of a test: 1 if it is accepted, 0 if it is not."""
+from verdictd.judging.checkers.judgement import Judgement, accepted, wrong
+from verdictd.judging.checkers.program import Case, CheckerProgram, Compile
+from verdictd.sandbox.box import Box
+from verdictd.sandbox.companion import companion
 
 
-async def check(checker: Checker, output: bytes, expected: OpenData) -> Judgement:
-    """Return the judgement on the output of a program that ended well."""
+class OutputChecker:
+    """The checker of one submission, for all its outputs."""
 
-    def work() -> Difference | None:
-        with expected.open() as stream:
-            return compare(checker, BytesIO(output), stream)
+    def __init__(self, admitted: Admitted, *, compile_program: Compile, open_files: int) -> None:
+        checker = admitted.submission.checker
+        self._rule: Comparison | CheckerProgram
+        if isinstance(checker, ProgramChecker):
+            if admitted.checker is None:
+                raise ValueError("the checker program was not admitted")
+            self._rule = CheckerProgram(
+                checker, admitted.checker, compile_program=compile_program, open_files=open_files
+            )
+        else:
+            self._rule = checker
 
-    difference = await offload(work, len(output) + expected.size_bytes)
-    if difference is None:
-        return Judgement(_RIGHT, 1)
-    return Judgement(Verdict(Status.WRONG_ANSWER, Cause.OUTPUT, str(difference)), 0)
+    async def check(self, box: Box, case: Case) -> Judgement:
+        """Return the judgement on the output of a program that ended well in this box, which is leased.
+
+        Raises SandboxBroken if the sandbox failed with a checker program.
+        """
+        if isinstance(self._rule, CheckerProgram):
+            return await self._rule.check(await companion(box), case)
+        if case.expected is None:
+            return accepted("Exited normally; there was no expected output to compare with.")
+        rule, expected = self._rule, case.expected
+
+        def work() -> Difference | None:
+            with expected.open() as stream:
+                return compare(rule, BytesIO(case.output), stream)
+
+        difference = await offload(work, len(case.output) + expected.size_bytes)
+        if difference is None:
+            return accepted("The output matches the expected output.")
+        return wrong(str(difference))
+
+    @property
+    def is_comparison(self) -> bool:
+        """True if nothing is checked without an expected output."""
+        return not isinstance(self._rule, CheckerProgram)
