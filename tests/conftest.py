@@ -3,6 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,14 +42,20 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test by its folder, and with `broker` where a fixture of it starts RabbitMQ; sort."""
     for item in items:
-        if marker := MARKERS.get(item.path.relative_to(TESTS).parts[0]):
+        for marker in markers_of(item.path):
             item.add_marker(marker)
         if isinstance(item, pytest.Function) and BROKERS & {*item.fixturenames}:
             item.add_marker("broker")
-        if "hostile" in f"{item.path.parent.name}/{item.path.stem}":
-            item.add_marker("hostile")
     # Each process of pytest-xdist begins with a part of the list: what one alone can use is all in the first.
     items.sort(key=lambda item: not (isinstance(item, pytest.Function) and EXCLUSIVE & {*item.fixturenames}))
+
+
+@cache
+def markers_of(path: Path) -> list[str]:
+    """Return the markers of all tests in a file."""
+    folder = path.relative_to(TESTS).parts[0]
+    hostile = "hostile" in f"{path.parent.name}/{path.stem}"
+    return [*([MARKERS[folder]] if folder in MARKERS else []), *(["hostile"] if hostile else [])]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

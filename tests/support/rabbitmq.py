@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from support.broker import ERLANG_FLAGS, HOST, MEMORY_BYTES, Broker, BrokerFailed, script
 
-START_LIMIT_S: Final = 60
+START_LIMIT_S: Final = 120
 STOP_LIMIT_S: Final = 30
 NAMES_SAVED_S: Final = 1
 # Below the kernel's range for outgoing connections, so that no client takes a port while the broker is down.
