@@ -73,8 +73,8 @@ async def test_generated_requests_are_answered_as_the_document_says(shared: Site
         "--phases=examples,coverage,fuzzing",
         # A compiler option of another form than its language allows is refused, which no schema can tell.
         "--exclude-checks=positive_data_acceptance",
-        "--max-examples=30",
-        "--max-time=20",
+        "--max-examples=10",
+        "--max-time=10",
         "--workers=2",
         "--suppress-health-check=all",
         "--generation-database=none",

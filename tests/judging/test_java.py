@@ -62,7 +62,7 @@ PROGRAMS = {
 }
 
 
-IN_A_BOX = ("public class of another name", "package", "main in a nested class", "name that is not ASCII")
+IN_A_BOX = ("package", "main in a nested class")
 
 
 @pytest.mark.parametrize("name", IN_A_BOX)
@@ -77,7 +77,12 @@ async def test_program_runs_wherever_its_main_method_is(judge: Judge, name: str)
 def java_tools() -> Iterator[Callable[..., str]]:
     """A virtual machine that compiles and runs programs; it returns what these print."""
     with subprocess.Popen(
-        ["/usr/bin/java", "-XX:+UseSerialGC", Path(__file__).parent / "JavaTools.java"],
+        [
+            "/usr/bin/java",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            Path(__file__).parent / "JavaTools.java",
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         encoding="utf-8",
