@@ -1,15 +1,19 @@
 """Markers by folder, and the fixtures that all tests share."""
 
+import fcntl
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support.broker import Broker, vhost
 from support.daemon import sandbox_setting
-from support.manual import Operator, operated
+from support.manual import Operator
 from support.rabbitmq import PrivateBroker
+from support.shared_broker import shared_operator
 
 # How fast an example is says more about the machine than about what is tested.
 settings.register_profile(
@@ -27,6 +31,16 @@ MARKERS = {
     "hostile": "hostile",
 }
 BROKERS = {"broker", "frail_broker", "operator"}
+EXCLUSIVE = {"frail_broker", "operator"}
+SANDBOXES = [name for name in ("isolate", "embedded") if sandbox_setting(name)]
+
+
+def pytest_report_header() -> str:
+    """Say which sandboxes are tested."""
+    missing = (
+        "" if "isolate" in SANDBOXES else "; isolate is neither on PATH nor named by VERDICTD_TEST_ISOLATE"
+    )
+    return f"sandboxes: {' and '.join(SANDBOXES)}{missing}"
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -35,14 +49,22 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by its folder, and with `broker` where a fixture of it starts RabbitMQ."""
+    """Mark each test by its folder, and with `broker` where a fixture of it starts RabbitMQ; sort."""
     for item in items:
-        if marker := MARKERS.get(item.path.relative_to(TESTS).parts[0]):
+        for marker in markers_of(item.path):
             item.add_marker(marker)
         if isinstance(item, pytest.Function) and BROKERS & {*item.fixturenames}:
             item.add_marker("broker")
-        if "hostile" in f"{item.path.parent.name}/{item.path.stem}":
-            item.add_marker("hostile")
+    # Each process of pytest-xdist begins with a part of the list: what one alone can use is all in the first.
+    items.sort(key=lambda item: not (isinstance(item, pytest.Function) and EXCLUSIVE & {*item.fixturenames}))
+
+
+@cache
+def markers_of(path: Path) -> list[str]:
+    """Return the markers of all tests in a file."""
+    folder = path.relative_to(TESTS).parts[0]
+    hostile = "hostile" in f"{path.parent.name}/{path.stem}"
+    return [*([MARKERS[folder]] if folder in MARKERS else []), *(["hostile"] if hostile else [])]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -71,56 +93,66 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="session", params=["isolate", "embedded"])
+@pytest.fixture(scope="session", params=SANDBOXES)
 def isolate(request: pytest.FixtureRequest) -> str:
-    """The value of `sandbox.isolate` for each of the two sandboxes."""
+    """The value of `sandbox.isolate` for each sandbox that this machine has."""
     setting = sandbox_setting(request.param)
-    if setting is None:
-        pytest.skip("isolate is not installed: it is neither on PATH nor named by VERDICTD_TEST_ISOLATE")
+    assert setting is not None
     return setting
 
 
 @pytest.fixture(scope="session")
-def shared_broker() -> Iterator[Operator]:
-    """The operator of the broker that all tests of a process share, with all the plugins that they need."""
-    with operated() as operator:
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the processes of one test run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def shared_broker(run_folder: Path) -> Iterator[Operator]:
+    """The operator of the broker that all tests of a run share, with all the plugins that they need."""
+    with shared_operator(run_folder) as operator:
         yield operator
 
 
 @pytest.fixture(scope="session")
-def broker(shared_broker: Operator) -> PrivateBroker:
+def broker(shared_broker: Operator) -> Broker:
     """One broker that all tests share: leave it running; `amqp_url` is a virtual host of your own."""
     return shared_broker.broker
 
 
 @pytest.fixture(scope="module")
-def operator(shared_broker: Operator) -> Operator:
+def operator(shared_broker: Operator, run_folder: Path) -> Iterator[Operator]:
     """Who has the default virtual host of the shared broker and its users, as in a new RabbitMQ."""
-    shared_broker.begin_anew()
-    return shared_broker
+    with (run_folder / "operator.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shared_broker.begin_anew()
+        yield shared_broker
 
 
 @pytest.fixture
-def amqp_url(shared_broker: Operator) -> Iterator[str]:
+def amqp_url(broker: Broker) -> Iterator[str]:
     """The URL of an empty virtual host, for this test alone."""
-    url = shared_broker.broker.fresh_vhost()
+    url = broker.fresh_vhost()
     yield url
-    shared_broker.remove_vhost(url)  # each quorum queue costs RabbitMQ time as long as there is one
+    broker.delete_vhost(vhost(url))
 
 
 @pytest.fixture(scope="session")
 def frail_broker() -> Iterator[PrivateBroker]:
-    """The other broker that tests share; see `rabbitmq`."""
+    """The other broker, which this process alone uses; see `rabbitmq`."""
     with PrivateBroker() as broker:
         yield broker
 
 
 @pytest.fixture
-def rabbitmq(frail_broker: PrivateBroker) -> PrivateBroker:
+def rabbitmq(frail_broker: PrivateBroker) -> Iterator[PrivateBroker]:
     """A broker that tests may stop, kill and freeze; it is running when a test begins.
 
     Each works on a virtual host of its own, and leaves all else as it was.
     """
     if not frail_broker.running:
         frail_broker.start()
-    return frail_broker
+    yield frail_broker
+    if frail_broker.running:
+        frail_broker.delete_vhosts()

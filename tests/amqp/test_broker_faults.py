@@ -21,8 +21,9 @@ from support.amqp import (
     declare,
     make_delivery,
     peer,
-    vhost,
 )
+from support.broker import vhost
+from support.manual import Operator
 from support.proxy import Proxy
 from support.rabbitmq import PrivateBroker
 from support.waiting import LIMIT_S, wait_until
@@ -33,12 +34,13 @@ from verdictd.errors import BrokerUnavailable
 pytestmark = pytest.mark.anyio
 
 
-async def test_lost_connection_cancels_no_work_and_its_reply_arrives(rabbitmq: PrivateBroker) -> None:
+async def test_lost_connection_cancels_no_work_and_its_reply_arrives(
+    shared_broker: Operator, amqp_url: str
+) -> None:
     """Work goes on without a connection, its reply goes out over the next; RabbitMQ delivers it once more."""
-    url = rabbitmq.fresh_vhost()
     seen: list[Delivery] = []
     release = asyncio.Event()
-    async with connected(broker_settings(url)) as broker:
+    async with connected(broker_settings(amqp_url)) as broker:
 
         async def answer(delivery: Delivery) -> Settlement:
             seen.append(delivery)
@@ -48,13 +50,13 @@ async def test_lost_connection_cancels_no_work_and_its_reply_arrives(rabbitmq: P
             return Settlement.ACK
 
         async with consuming(broker, answer):
-            async with peer(url) as sender:
+            async with peer(amqp_url) as sender:
                 await sender.publish(SUBMISSIONS)
                 await wait_until(lambda: len(seen) == 1)
-            await asyncio.to_thread(rabbitmq.ctl, "close_all_connections", "-p", vhost(url), "test")
+            shared_broker.broker.close_connections(vhost(amqp_url))
             await wait_until(lambda: not broker.connected or len(seen) == 2)
             release.set()
-            async with peer(url) as reader:
+            async with peer(amqp_url) as reader:
                 reply = await reader.take(RESULTS)
             await wait_until(lambda: len(seen) == 2)
 
@@ -62,12 +64,11 @@ async def test_lost_connection_cancels_no_work_and_its_reply_arrives(rabbitmq: P
     assert [(1, False), (2, True)] == [(delivery.attempt, delivery.redelivered) for delivery in seen]
 
 
-async def test_lost_publishing_connection_redelivers_nothing(rabbitmq: PrivateBroker) -> None:
+async def test_lost_publishing_connection_redelivers_nothing(shared_broker: Operator, amqp_url: str) -> None:
     """What is consumed and what is published fail apart."""
-    url = rabbitmq.fresh_vhost()
     seen: list[Delivery] = []
     release = asyncio.Event()
-    async with connected(broker_settings(url)) as broker:
+    async with connected(broker_settings(amqp_url)) as broker:
 
         async def answer(delivery: Delivery) -> Settlement:
             seen.append(delivery)
@@ -75,10 +76,10 @@ async def test_lost_publishing_connection_redelivers_nothing(rabbitmq: PrivateBr
             await broker.reply(b"late", delivery=delivery, submission_id="s-1")
             return Settlement.ACK
 
-        async with consuming(broker, answer), peer(url) as client:
+        async with consuming(broker, answer), peer(amqp_url) as client:
             await client.publish(SUBMISSIONS)
             await wait_until(lambda: len(seen) == 1)
-            await close_connection(rabbitmq, url, "verdictd publish")
+            shared_broker.broker.close_connections(vhost(amqp_url), "verdictd publish")
             release.set()
             reply = await client.take(RESULTS)
 
@@ -86,16 +87,19 @@ async def test_lost_publishing_connection_redelivers_nothing(rabbitmq: PrivateBr
     assert [1] == [delivery.attempt for delivery in seen]
 
 
-async def test_deleted_queue_is_consumed_again_within_15_s(rabbitmq: PrivateBroker) -> None:
+async def test_deleted_queue_is_consumed_again_within_15_s(amqp_url: str) -> None:
     """A consumer that RabbitMQ cancels is noticed; the queue is declared again, as it was."""
-    url = rabbitmq.fresh_vhost()
     seen: list[bytes] = []
 
     async def see(delivery: Delivery) -> Settlement:
         seen.append(delivery.body)
         return Settlement.ACK
 
-    async with connected(broker_settings(url)) as broker, consuming(broker, see), peer(url) as operator:
+    async with (
+        connected(broker_settings(amqp_url)) as broker,
+        consuming(broker, see),
+        peer(amqp_url) as operator,
+    ):
         await operator.channel.queue_delete(SUBMISSIONS)
         await wait_until(lambda: not broker.consuming)
         await wait_until(lambda: broker.consuming, within_s=15)
@@ -107,11 +111,14 @@ async def test_deleted_queue_is_consumed_again_within_15_s(rabbitmq: PrivateBrok
 
 
 @pytest.mark.parametrize("times", [2, 3])
-async def test_replaced_queue_is_consumed_again_within_15_s(rabbitmq: PrivateBroker, times: int) -> None:
+async def test_replaced_queue_is_consumed_again_within_15_s(amqp_url: str, times: int) -> None:
     """RabbitMQ mostly does not tell a consumer that its queue went, where others take its place at once."""
-    url = rabbitmq.fresh_vhost()
-    arguments = dict(topology.queues(broker_settings(url))[SUBMISSIONS])
-    async with connected(broker_settings(url)) as broker, consuming(broker, accept), peer(url) as operator:
+    arguments = dict(topology.queues(broker_settings(amqp_url))[SUBMISSIONS])
+    async with (
+        connected(broker_settings(amqp_url)) as broker,
+        consuming(broker, accept),
+        peer(amqp_url) as operator,
+    ):
         await asyncio.sleep(0.5)  # until it waits for the next message
         for _ in range(times):
             await operator.channel.queue_delete(SUBMISSIONS)
@@ -154,7 +161,7 @@ async def test_restart_under_load_answers_every_submission(rabbitmq: PrivateBrok
 async def test_frozen_broker_is_left_by_heartbeat_and_found_again(rabbitmq: PrivateBroker) -> None:
     """A connection that hangs ends by its heartbeat; a reply whose confirm it swallowed is sent again."""
     url = rabbitmq.fresh_vhost()
-    pid = int(rabbitmq.ctl("eval", "os:getpid().").strip().strip('"'))
+    pid = int(rabbitmq.evaluate("os:getpid()").strip('"'))
     await declare(url)
     settings = broker_settings(url, heartbeat_s=1, connect_timeout_s=2)
     async with connected(settings) as broker, consuming(broker, accept):
@@ -170,10 +177,13 @@ async def test_frozen_broker_is_left_by_heartbeat_and_found_again(rabbitmq: Priv
     assert (True, b"kept") == (waits, body)
 
 
-async def test_reply_whose_confirm_was_lost_is_sent_again_and_says_so(rabbitmq: PrivateBroker) -> None:
+async def test_reply_whose_confirm_was_lost_is_sent_again_and_says_so(amqp_url: str) -> None:
     """RabbitMQ has the result, but the connection ends before it can say so: the second one is marked."""
-    url = rabbitmq.fresh_vhost()
-    async with Proxy.open(url) as proxy, connected(broker_settings(proxy.url)) as broker, peer(url) as reader:
+    async with (
+        Proxy.open(amqp_url) as proxy,
+        connected(broker_settings(proxy.url)) as broker,
+        peer(amqp_url) as reader,
+    ):
         proxy.stall(to_broker=False)
 
         async def again() -> bytes:
@@ -252,18 +262,6 @@ async def take_all(channel: AbstractChannel, ids: set[str]) -> Counter[str]:
     await results.consume(collect, no_ack=True)
     await wait_until(lambda: ids <= set(answered))
     return answered
-
-
-async def close_connection(rabbitmq: PrivateBroker, url: str, name: str) -> None:
-    """End one connection of a virtual host, as an operator would."""
-    columns = ("pid", "vhost", "client_properties")
-    listing = await asyncio.to_thread(rabbitmq.ctl, "list_connections", "--no-table-headers", *columns)
-    pids = [
-        pid
-        for pid, its_vhost, properties in (line.split("\t") for line in listing.splitlines())
-        if its_vhost == vhost(url) and f'"{name}"' in properties
-    ]
-    await asyncio.to_thread(rabbitmq.ctl, "close_connection", *pids, "test")
 
 
 @asynccontextmanager

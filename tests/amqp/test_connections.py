@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.amqp import vhost
-from support.rabbitmq import PrivateBroker
+from support.broker import Broker, vhost
 from support.receiver import SECRET
 from support.web import site
 
@@ -15,7 +14,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.daemon]
 
 
 async def test_daemon_with_callbacks_and_http_has_two_connections(
-    broker: PrivateBroker, amqp_url: str, tmp_path: Path
+    broker: Broker, amqp_url: str, tmp_path: Path
 ) -> None:
     """One consumes and one publishes, whatever has been judged; queues are declared on one channel."""
     settings = {

@@ -22,10 +22,10 @@ from support.amqp import (
     connected,
     consuming,
     peer,
-    vhost,
 )
+from support.broker import Broker, vhost
 from support.certificates import make_certificate, needs_openssl
-from support.rabbitmq import PrivateBroker, free_ports
+from support.rabbitmq import free_ports
 from verdictd.amqp import topology
 from verdictd.amqp.connection import tls_context
 from verdictd.concurrency import backoff
@@ -34,7 +34,7 @@ from verdictd.errors import BrokerUnavailable
 pytestmark = pytest.mark.anyio
 
 
-async def test_connect_declares_four_quorum_queues(broker: PrivateBroker, amqp_url: str) -> None:
+async def test_connect_declares_four_quorum_queues(broker: Broker, amqp_url: str) -> None:
     """Nothing is lost with a node; a submission given up goes to the dead queue, and surely arrives there."""
     async with connected(broker_settings(amqp_url)):
         listing = await asyncio.to_thread(
@@ -166,7 +166,7 @@ async def test_amqps_checks_the_name_and_the_certificate() -> None:
 
 @needs_openssl
 async def test_amqps_needs_a_broker_that_the_ca_signed_and_shows_its_own_certificate(
-    broker: PrivateBroker, amqp_url: str, tmp_path: Path
+    broker: Broker, amqp_url: str, tmp_path: Path
 ) -> None:
     """Over TLS both sides prove who they are, each to a CA of the operator's choice."""
     ca = make_certificate(tmp_path, "ca")
@@ -227,12 +227,12 @@ def test_pauses_double_up_to_the_longest_less_a_random_part() -> None:
     assert first != second
 
 
-async def listen_with_tls(broker: PrivateBroker, ca: Path, certificate: Path) -> int:
+async def listen_with_tls(broker: Broker, ca: Path, certificate: Path) -> int:
     """The port of a TLS listener that asks for a certificate of the client."""
     (port,) = free_ports(1)
     key = certificate.with_suffix(".key")
     files = f'{{cacertfile, "{ca}"}}, {{certfile, "{certificate}"}}, {{keyfile, "{key}"}}'
     options = f"[{files}, {{verify, verify_peer}}, {{fail_if_no_peer_cert, true}}]"
-    start = f'rabbit_networking:start_ssl_listener({{"127.0.0.1", {port}}}, {options}, 1).'
-    await asyncio.to_thread(broker.ctl, "eval", start)
+    start = f'rabbit_networking:start_ssl_listener({{"127.0.0.1", {port}}}, {options}, 1)'
+    broker.evaluate(start)
     return port

@@ -16,9 +16,8 @@ from support.amqp import (
     consuming,
     handled,
     peer,
-    vhost,
 )
-from support.rabbitmq import PrivateBroker
+from support.broker import Broker, vhost
 from support.waiting import LIMIT_S, wait_until
 from verdictd.amqp import requests
 from verdictd.amqp.delivery import Delivery, Settlement
@@ -101,13 +100,13 @@ async def test_missing_replies_are_a_timeout_that_counts_them(
     assert ["1", "2", "3"] == [message.correlation_id for message in kept]
 
 
-async def test_lost_connection_ends_the_wait(broker: PrivateBroker, amqp_url: str) -> None:
+async def test_lost_connection_ends_the_wait(broker: Broker, amqp_url: str) -> None:
     """The reply queue goes with its connection, so there is nothing to wait for."""
     async with connected(broker_settings(amqp_url)) as daemon:
         waiting = asyncio.create_task(submitted(amqp_url, [("1", b"{}")], timeout_s=60))
         async with peer(amqp_url) as reader:
             await reader.take(SUBMISSIONS)
-        await asyncio.to_thread(broker.ctl, "close_all_connections", "-p", vhost(amqp_url), "test")
+        broker.close_connections(vhost(amqp_url))
         with pytest.raises(BrokerUnavailable) as failure:
             await asyncio.wait_for(waiting, LIMIT_S)
         await wait_until(lambda: daemon.connected)

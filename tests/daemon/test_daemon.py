@@ -17,6 +17,7 @@ import pytest
 
 from support.amqp import DEAD, RESULTS, SUBMISSIONS, Peer, peer
 from support.boxes import own_boxes
+from support.broker import Broker
 from support.daemon import Daemon, daemon, launched
 from support.processes import alive, sandboxes
 from support.rabbitmq import PrivateBroker
@@ -74,7 +75,7 @@ class Shared:
 
 @pytest.fixture(scope="module")
 async def shared(
-    settings: dict[str, str], broker: PrivateBroker, tmp_path_factory: pytest.TempPathFactory
+    settings: dict[str, str], broker: Broker, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Shared]:
     """One daemon, beside those that tests start."""
     url = broker.fresh_vhost()

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from support.amqp import RESULTS, SUBMISSIONS, Peer, peer
+from support.broker import Broker
 from support.faulty import Faulty
 from support.metrics import Scrape, reached, scrape
-from support.rabbitmq import PrivateBroker
 from support.receiver import SECRET, Receiver, answers
 from support.web import Site, listening, site
 from verdictd.contract.result import Result, Status
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
 
 @pytest.fixture(scope="module")
-def url(broker: PrivateBroker) -> str:
+def url(broker: Broker) -> str:
     """The virtual host that the tests of this module share."""
     return broker.fresh_vhost()
 

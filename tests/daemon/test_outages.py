@@ -4,14 +4,15 @@ import asyncio
 import os
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import orjson
 import pytest
 
-from support.amqp import RESULTS, SUBMISSIONS, Peer, declare, peer, vhost
+from support.amqp import RESULTS, SUBMISSIONS, Peer, declare, peer
+from support.broker import Broker, vhost
 from support.daemon import Daemon, daemon
 from support.metrics import scrape
 from support.processes import sandboxes
@@ -124,50 +125,43 @@ async def test_memory_alarm_stops_consumption_when_results_are_full(
     assert [1] * 8 == [line["attempt"] for line in answers]
 
 
-async def revoke(rabbitmq: PrivateBroker, name: str) -> None:
-    await asyncio.to_thread(rabbitmq.ctl, "set_permissions", "-p", name, "guest", "^$", "^$", "^$")
+def revoke(broker: Broker, name: str) -> None:
+    broker.permit_guest(name, "^$")
+    broker.close_connections(name)  # RabbitMQ asks for rights when something is done, not before
 
 
-async def grant(rabbitmq: PrivateBroker, name: str) -> None:
-    await asyncio.to_thread(rabbitmq.ctl, "set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+def grant(broker: Broker, name: str) -> None:
+    broker.permit_guest(name, ".*")
 
 
-async def delete(rabbitmq: PrivateBroker, name: str) -> None:
-    await asyncio.to_thread(rabbitmq.ctl, "delete_vhost", name)
-
-
-async def create(rabbitmq: PrivateBroker, name: str) -> None:
-    await asyncio.to_thread(rabbitmq.ctl, "add_vhost", name)
-    await grant(rabbitmq, name)
-
-
-Change = Callable[[PrivateBroker, str], Awaitable[None]]
+Change = Callable[[Broker, str], None]
 
 
 @pytest.mark.parametrize(
-    ("take_away", "give_back", "reason"),
-    [(revoke, grant, "ACCESS_REFUSED"), (delete, create, "the virtual host does not exist")],
+    ("changes", "reason"),
+    [
+        ((revoke, grant), "ACCESS_REFUSED"),
+        ((Broker.delete_vhost, Broker.add_vhost), "the virtual host does not exist"),
+    ],
 )
 async def test_lost_rights_are_said_until_they_are_back(
-    rabbitmq: PrivateBroker, tmp_path: Path, take_away: Change, give_back: Change, reason: str
+    broker: Broker, amqp_url: str, tmp_path: Path, changes: tuple[Change, Change], reason: str
 ) -> None:
     """Without rights or a virtual host the log says why, again and again; with them the daemon is back.
 
     The first submission may be judged again: its answer can arrive just before it is settled.
     """
-    url = rabbitmq.fresh_vhost()
-    async with running_at(url, tmp_path) as running:
-        async with peer(url) as client:
+    take_away, give_back = changes
+    async with running_at(amqp_url, tmp_path) as running:
+        async with peer(amqp_url) as client:
             await send(client, "echo before", 1)
             await runs(client, {"s-0"})
-            await take_away(rabbitmq, vhost(url))
-            if take_away is revoke:  # RabbitMQ asks for rights when something is done, not before
-                await close_connections(rabbitmq, vhost(url))
+            await asyncio.to_thread(take_away, broker, vhost(amqp_url))
         await wait_until(lambda: len(reasons(running, reason)) >= 3)
-        await give_back(rabbitmq, vhost(url))
+        await asyncio.to_thread(give_back, broker, vhost(amqp_url))
         consumed = consumed_submissions(running)
         back_s = await wait_until(lambda: consumed_submissions(running) > consumed)
-        async with peer(url) as client:
+        async with peer(amqp_url) as client:
             found = await runs(client, await send(client, "echo after", 2))
 
     assert {"after\n"} == found["s-1"]
@@ -177,10 +171,6 @@ async def test_lost_rights_are_said_until_they_are_back(
 def reasons(running: Daemon, words: str) -> list[str]:
     found = [line for line in running.logged("broker.lost") if line["connection"] == "verdictd consume"]
     return [line["reason"] for line in found if words in line["reason"]]
-
-
-async def close_connections(rabbitmq: PrivateBroker, name: str) -> None:
-    await asyncio.to_thread(rabbitmq.ctl, "close_all_connections", "-p", name, "test")
 
 
 async def test_memory_alarm_is_seen_by_who_asks(rabbitmq: PrivateBroker, tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from support.broker import Broker
 from support.certificates import make_certificate, needs_openssl
 from support.commands import Ended, command
 from support.daemon import COMMAND, environment
 from support.forkserver import DIES_WITH_US
-from support.rabbitmq import PrivateBroker, free_ports
+from support.rabbitmq import free_ports
 from support.receiver import Behave, Receiver, answers, dies, never_answers
 from support.waiting import wait_until
 from support.web import Site, site, until_counted, until_in_box
@@ -32,7 +33,7 @@ LEFT_SCREEN = "\x1b[?1049l"
 
 
 @pytest.fixture(scope="module")
-async def served(broker: PrivateBroker, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+async def served(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     """A daemon that wants a token."""
     log = tmp_path_factory.mktemp("top") / "daemon.log"
     settings = {"broker__url": broker.fresh_vhost(), "http__tokens": TOKEN}

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from support.broker import Broker
 from support.metrics import reached
-from support.rabbitmq import PrivateBroker
 from support.web import site
 from verdictd.contract.result import Status
 from verdictd.metrics import Outcome
@@ -84,7 +84,7 @@ def test_queries_of_the_dashboard_are_valid(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-async def known(broker: PrivateBroker, tmp_path_factory: pytest.TempPathFactory) -> Known:
+async def known(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Known:
     """What a daemon says that has judged one submission; most series are there from the start."""
     log = tmp_path_factory.mktemp("monitoring") / "daemon.log"
     async with site(log, broker__url=broker.fresh_vhost()) as served:

@@ -15,7 +15,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from support.amqp import RESULTS, peer
-from support.rabbitmq import PrivateBroker
+from support.broker import Broker
 from support.web import Site, site
 from verdictd.contract.result import Result
 
@@ -42,7 +42,7 @@ PATHS = {
 
 
 @pytest.fixture(scope="module")
-async def shared(broker: PrivateBroker, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+async def shared(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     """A daemon for all tests of this module but the one that needs its own port."""
     log = tmp_path_factory.mktemp("web") / "daemon.log"
     settings = {"http__tokens": TOKEN, "http__wait_s": "0.5"}
@@ -73,8 +73,8 @@ async def test_generated_requests_are_answered_as_the_document_says(shared: Site
         "--phases=examples,coverage,fuzzing",
         # A compiler option of another form than its language allows is refused, which no schema can tell.
         "--exclude-checks=positive_data_acceptance",
-        "--max-examples=30",
-        "--max-time=20",
+        "--max-examples=10",
+        "--max-time=10",
         "--workers=2",
         "--suppress-health-check=all",
         "--generation-database=none",

@@ -58,14 +58,20 @@ allow_network = true
 
 
 @pytest.fixture(scope="session")
-def settings(isolate: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings of a judgehost with each sandbox."""
+def judging(tmp_path_factory: pytest.TempPathFactory) -> JudgeSettings:
+    """Settings with the languages above."""
     languages_file: Path = tmp_path_factory.mktemp("languages") / "own.toml"
     languages_file.write_text(OWN_LANGUAGES)
+    return JudgeSettings(languages_file=languages_file, cache_kib=0)
+
+
+@pytest.fixture(scope="session")
+def settings(isolate: str, judging: JudgeSettings) -> Iterator[Settings]:
+    """Settings of a judgehost with each sandbox."""
     with boxes(2) as numbers:
         yield Settings(
             sandbox=SandboxSettings(isolate=isolate, boxes=2, first_box=numbers.start, retire_s=1),
-            judge=JudgeSettings(languages_file=languages_file, cache_kib=0),
+            judge=judging,
         )
 
 
@@ -83,13 +89,16 @@ def judge(host: Judgehost, settings: Settings) -> Judge:
 
 
 @pytest.fixture(scope="module", params=["always", "never"])
-async def judge_by_mode(request: pytest.FixtureRequest, isolate: str) -> AsyncIterator[Judge]:
+async def judge_by_mode(
+    request: pytest.FixtureRequest, isolate: str, judging: JudgeSettings
+) -> AsyncIterator[Judge]:
     """The same on a judgehost with control groups, where they work, and on one without."""
     with boxes(1) as numbers:
         settings = Settings(
             sandbox=SandboxSettings(
                 isolate=isolate, boxes=1, first_box=numbers.start, control_groups=request.param
-            )
+            ),
+            judge=judging,
         )
         try:
             async with open_judgehost(settings) as host:

@@ -1,11 +1,19 @@
 """Java as its users write it: any class, package and main class, several files, and the heap of a JVM."""
 
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from judging.conftest import Judge
 from verdictd.contract.result import Cause, Status
+from verdictd.files import File
+from verdictd.judging.class_files import find_main_class
+from verdictd.judging.commands import compile_argv
+from verdictd.judging.languages import Registry
+from verdictd.judging.sources import source_name, top_level
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
@@ -54,12 +62,60 @@ PROGRAMS = {
 }
 
 
-@pytest.mark.parametrize("source", PROGRAMS.values(), ids=PROGRAMS.keys())
-async def test_program_runs_wherever_its_main_method_is(judge: Judge, source: str) -> None:
+IN_A_BOX = ("package", "main in a nested class")
+
+
+@pytest.mark.parametrize("name", IN_A_BOX)
+async def test_program_runs_wherever_its_main_method_is(judge: Judge, name: str) -> None:
     """Class, package and main method may have any name and place that javac takes."""
-    result = await judge("java", source, **LIMITS)
+    result = await judge("java", PROGRAMS[name], **LIMITS)
 
     assert (Status.ACCEPTED, "ran") == (result.status, result.stdout), result.compile_output + result.stderr
+
+
+@pytest.fixture(scope="module")
+def java_tools() -> Iterator[Callable[..., str]]:
+    """A virtual machine that compiles and runs programs; it returns what these print."""
+    with subprocess.Popen(
+        [
+            "/usr/bin/java",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            Path(__file__).parent / "JavaTools.java",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        requests, answers = process.stdin, process.stdout
+        assert requests is not None
+        assert answers is not None
+
+        def ask(*words: str | Path) -> str:
+            print(*words, sep="\t", file=requests, flush=True)
+            return answers.readline().removesuffix("\n")
+
+        yield ask
+        requests.close()
+
+
+@pytest.mark.parametrize("source", PROGRAMS.values(), ids=PROGRAMS)
+def test_file_and_main_class_of_any_program_are_found(
+    java_tools: Callable[..., str], source: str, tmp_path: Path
+) -> None:
+    """javac takes the source under the name that it gets, and the class that is found is the one to run."""
+    java = Registry.load().get("java")
+    assert java is not None
+    content = source.encode()
+    file = tmp_path / source_name(java, content)
+    file.write_bytes(content)
+    options = [word for word in compile_argv(java, (), [file.name])[1:-1] if not word.startswith("-J")]
+    options[options.index("-d") + 1] = str(tmp_path)
+    messages = java_tools("compile", *options, file)
+    made = [File(str(one.relative_to(tmp_path)), one.read_bytes()) for one in tmp_path.rglob("*.class")]
+    found = find_main_class(made, source=file.name, declarations=top_level(content))
+
+    assert "ran" == java_tools("run", tmp_path, str(found)), messages
 
 
 def printing(expression: str, imports: str = "") -> str:

@@ -83,9 +83,6 @@ async def test_static_program_whose_parent_ends_at_once_is_judged(judge: Judge) 
         #include <unistd.h>
         int main(void) { return fork() ? 0 : pause(); }
     """
-    results = [
-        await judge("c", source, compiler_options="-static", number_of_runs=20, wall_time_limit=10)
-        for _ in range(3)
-    ]
+    result = await judge("c", source, compiler_options="-static", number_of_runs=20, wall_time_limit=10)
 
-    assert [Status.ACCEPTED] * 3 == [result.status for result in results]
+    assert Status.ACCEPTED == result.status

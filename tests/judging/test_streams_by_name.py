@@ -16,8 +16,8 @@ from verdictd.judging.judgehost import Judgehost
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
 LIMITS: Mapping[str, object] = {"cpu_time_limit": 10, "wall_time_limit": 60, "memory_limit": 524_288}
-INPUTS = ("", "one\nzwei drei\n\nñ\n", "".join(f"line {number:09}\n" for number in range(70_000)))
-"""Empty, small, and more than a MiB."""
+INPUTS = ("", "one\nzwei drei\n\nñ\n" + "".join(f"line {number:09}\n" for number in range(70_000)))
+"""Empty, and more than a MiB."""
 
 C_COPY = """
 #define _GNU_SOURCE
@@ -93,7 +93,7 @@ READERS: Mapping[str, tuple[str, str]] = {
     "python thread of asyncio": (
         "python",
         ("import asyncio, sys\nasync def main():\n"
-        "    while line := await asyncio.to_thread(sys.stdin.readline): print(line, end='')\n"
+        "    while text := await asyncio.to_thread(sys.stdin.read, 9999): print(text, end='')\n"
         "asyncio.run(main())"),
     ),
     "node /dev/stdin": ("javascript", "process.stdout.write(require('fs').readFileSync('/dev/stdin'))"),

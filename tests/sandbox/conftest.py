@@ -1,13 +1,15 @@
 """Fixtures of the conformance tests: an executable, the test program, a box with it."""
 
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from sandbox.conformance import Box, Executable, find_executable, fresh_box
-from sandbox.host import box_number, compile_prog
+from sandbox.conformance import MANY_OPEN_FILES, Box, Executable, find_executable, fresh_box
+from sandbox.host import box_number, compile_prog, open_files
 
 
 @pytest.fixture(scope="session")
@@ -22,20 +24,46 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compile_prog(tmp_path_factory.mktemp("programs"))
 
 
-@pytest.fixture
-def box(executable: Executable, program: Path) -> Iterator[Box]:
-    """A fresh box without control groups."""
-    with fresh_box(executable, program=program) as fresh:
-        yield fresh
+@pytest.fixture(scope="session")
+def lasting_box(executable: Executable) -> Iterator[Box]:
+    """The box that `box` resets after each test."""
+    with fresh_box(executable) as lasting:
+        yield lasting
 
 
-@pytest.fixture
-def grouped_box(executable: Executable, program: Path) -> Iterator[Box]:
-    """A fresh box with control groups, where they work."""
+@pytest.fixture(scope="session")
+def lasting_grouped_box(executable: Executable) -> Iterator[Box]:
+    """The box that `grouped_box` resets after each test."""
     if reason := missing_groups(executable):
         pytest.skip(f"control groups do not work here for {executable.name}: {reason}")
-    with fresh_box(executable, "--cg", program=program) as fresh:
-        yield fresh
+    with fresh_box(executable, "--cg") as lasting:
+        yield lasting
+
+
+@pytest.fixture
+def box(lasting_box: Box, program: Path) -> Iterator[Box]:
+    """A clean box without control groups."""
+    with reset_afterwards(lasting_box, program) as clean:
+        yield clean
+
+
+@pytest.fixture
+def grouped_box(lasting_grouped_box: Box, program: Path) -> Iterator[Box]:
+    """A clean box with control groups, where they work."""
+    with reset_afterwards(lasting_grouped_box, program) as clean:
+        yield clean
+
+
+@contextmanager
+def reset_afterwards(box: Box, program: Path) -> Iterator[Box]:
+    """Yield a box with the test program in it; a reset costs less than a box that is made and removed."""
+    shutil.copy(program, box.files / "prog")
+    try:
+        yield box
+    finally:
+        with open_files(MANY_OPEN_FILES):
+            reset = box.call("--init")
+    assert (0, b"") == (reset.returncode, reset.stderr)
 
 
 @cache

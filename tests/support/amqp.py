@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
@@ -68,10 +67,6 @@ async def peer(url: str) -> AsyncIterator[Peer]:
 def broker_settings(url: str, **changes: Any) -> BrokerSettings:
     """Settings that reconnect fast."""
     return BrokerSettings.model_validate({"url": url, "reconnect_max_s": 1} | changes)
-
-
-def vhost(url: str) -> str:
-    return urlsplit(url).path.removeprefix("/") or "/"
 
 
 async def declare(url: str) -> None:

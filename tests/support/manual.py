@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from support.rabbitmq import HOST, SCRIPTS, PrivateBroker, free_ports
+from support.broker import HOST, SCRIPTS, Broker
+from support.rabbitmq import PrivateBroker, free_ports
 
 TEXT = (Path(__file__).parents[2] / "systemd" / "README.md").read_text()
 PASSWORD = "as-it-was-typed"
@@ -54,16 +55,11 @@ def is_whole(command: str) -> bool:
 
 
 class Operator:
-    """Operator of a private broker, whose plugins listen on the loopback address."""
+    """Operator of a broker, whose plugins listen on the loopback address."""
 
-    def __init__(self, broker: PrivateBroker) -> None:
+    def __init__(self, broker: Broker, *, management_port: int, prometheus_port: int) -> None:
         self.broker = broker
-        self.management_port, self.prometheus_port = free_ports(2)
-        (broker.folder / "plugins").write_text(f"[{','.join(PLUGINS)}].\n")
-        with (broker.folder / "rabbitmq.conf").open("a") as settings:
-            for plugin in ("management", "prometheus"):
-                port = getattr(self, f"{plugin}_port")
-                settings.write(f"{plugin}.tcp.ip = {HOST}\n{plugin}.tcp.port = {port}\n")
+        self.management_port, self.prometheus_port = management_port, prometheus_port
 
     def url(self, user: str) -> str:
         """Return the URL for a user that was added."""
@@ -93,10 +89,6 @@ class Operator:
         """Make a user, if there is none of this name, with these rights; faster than the printed commands."""
         self._api("PUT", f"users/{user}", {"password": PASSWORD, "tags": ""})
         self._api("PUT", f"permissions/%2F/{user}", {"configure": configure, "write": write, "read": read})
-
-    def remove_vhost(self, url: str) -> None:
-        """Delete a virtual host with all that is in it."""
-        self._api("DELETE", f"vhosts/{url.rpartition('/')[2]}")
 
     @property
     def shovels(self) -> list[str]:
@@ -134,10 +126,11 @@ class Operator:
 @contextmanager
 def operated() -> Iterator[Operator]:
     """Yield an operator at a new broker, which ends with the block."""
+    ports = dict(zip(("management", "prometheus"), free_ports(2), strict=True))
     broker = PrivateBroker()
-    try:
-        operator = Operator(broker)
-        with broker:
-            yield operator
-    finally:
-        broker.close()
+    (broker.folder / "plugins").write_text(f"[{','.join(PLUGINS)}].\n")
+    with (broker.folder / "rabbitmq.conf").open("a") as settings:
+        for plugin, port in ports.items():
+            settings.write(f"{plugin}.tcp.ip = {HOST}\n{plugin}.tcp.port = {port}\n")
+    with broker:
+        yield Operator(broker, management_port=ports["management"], prometheus_port=ports["prometheus"])

@@ -11,7 +11,8 @@ from typing import Any
 
 from standardwebhooks.webhooks import Webhook
 
-from support.rabbitmq import HOST, free_ports
+from support.broker import HOST
+from support.rabbitmq import free_ports
 from support.waiting import turns
 
 SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"

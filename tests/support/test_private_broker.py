@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.rabbitmq import PrivateBroker
+from support.broker import Broker
 
 pytestmark = pytest.mark.broker
 
@@ -25,7 +25,7 @@ LISTENING = "0A"
 LOOPBACK = {"0100007F", "00000000000000000000000001000000"}  # 127.0.0.1 and ::1, as /proc/net writes them
 
 
-def test_broker_listens_on_loopback_only(broker: PrivateBroker) -> None:
+def test_broker_listens_on_loopback_only(broker: Broker) -> None:
     """Nobody outside of this machine can reach it, nor its Erlang channel and port mapper."""
     addresses = listening_addresses(processes_of(broker.folder))
 

@@ -355,22 +355,22 @@ async def test_queue_that_was_deleted_is_broker_unavailable(submitter: Requests,
 
 
 async def test_bound_of_rabbitmq_is_named_where_it_is_less_than_ours(
-    broker: PrivateBroker, amqp_url: str, tmp_path: Path
+    rabbitmq: PrivateBroker, tmp_path: Path
 ) -> None:
     """It takes 16 MiB by default from version 4 on, whatever the daemon's settings say."""
 
     def bounded(size_bytes: int) -> None:
-        broker.ctl("eval", f"application:set_env(rabbit, max_message_size, {size_bytes}).")
+        rabbitmq.evaluate(f"application:set_env(rabbit, max_message_size, {size_bytes})")
 
     large = {"language": "bash", "source_code": "", "stdin": "x" * 100_000}
-    await asyncio.to_thread(bounded, 50_000)
+    bounded(50_000)
     try:
-        async with site(tmp_path / "daemon.log", broker__url=amqp_url) as served:
+        async with site(tmp_path / "daemon.log", broker__url=rabbitmq.fresh_vhost()) as served:
             refused = await served.post(large)
             await served.ready()
             taken = await served.post(large | {"stdin": ""}, wait=True)
     finally:
-        await asyncio.to_thread(bounded, 128 * 1024 * 1024)
+        bounded(128 * 1024 * 1024)
 
     assert (413, "A submission may have at most 50000 bytes.") == (refused[0], refused[1]["message"])
     assert 200 == taken[0]

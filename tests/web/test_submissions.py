@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from support.amqp import RESULTS, Peer, peer
-from support.rabbitmq import PrivateBroker
+from support.broker import Broker
 from support.submissions import UUID
 from support.waiting import LIMIT_S
 from support.web import Site, site, until_counted, until_in_box
@@ -28,7 +28,7 @@ BOUNDS = {"limits__message_bytes": "200000", "limits__source_code_bytes": "10000
 
 
 @pytest.fixture(scope="module")
-def url(broker: PrivateBroker) -> str:
+def url(broker: Broker) -> str:
     """The virtual host that the tests of this module share."""
     return broker.fresh_vhost()
 

@@ -22,8 +22,9 @@ from harness.chaos.rig import MOST_BOXES, Rig
 from harness.chaos.row import Row, Skipped
 from harness.chaos.scenarios import SCENARIOS, Lane, Scenario
 from support.boxes import boxes
+from support.broker import BrokerFailed
 from support.daemon import sandbox_setting
-from support.rabbitmq import BrokerFailed, PrivateBroker
+from support.rabbitmq import PrivateBroker
 
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 150)
 

@@ -11,7 +11,8 @@ from harness.chaos.ledger import Ledger
 from harness.chaos.mixture import sleepers
 from harness.chaos.rig import BOXES, Rig, elapsed
 from harness.chaos.row import Row
-from support.amqp import SUBMISSIONS, broker_settings, peer, vhost
+from support.amqp import SUBMISSIONS, broker_settings, peer
+from support.broker import vhost
 from support.daemon import Daemon
 from support.proxy import Proxy
 from support.waiting import wait_until

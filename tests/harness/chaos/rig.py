@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import pytest
 
+from support.broker import Broker
 from support.daemon import Daemon, daemon, launched
 from support.rabbitmq import PrivateBroker
 from support.waiting import wait_until
@@ -32,7 +33,7 @@ class Rig:
     def __init__(
         self,
         *,
-        broker: PrivateBroker,
+        broker: Broker,
         folder: Path,
         random: Random,
         sandbox: str,

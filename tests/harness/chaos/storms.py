@@ -17,7 +17,8 @@ HEARTBEAT_S = 2
 
 
 async def storm(rig: Rig, row: Row) -> None:
-    """Every fault at any moment, over 120 submissions."""
+    """Every fault at any moment, over 60 submissions, or twice as many."""
+    count = 120 if rig.full else 60
     faults = {"kill": 2, "restart": 1, "cut": 1, "stall": 1, "hold": 1, "strike": 4}
     order = [fault for fault, count in faults.items() for _ in range(count)]
     rig.random.shuffle(order)
@@ -31,9 +32,9 @@ async def storm(rig: Rig, row: Row) -> None:
             partial(rig.daemon, proxy.url, broker__heartbeat_s=str(HEARTBEAT_S), sandbox__retire_s="1")
         ) as daemon,
     ):
-        tasks.create_task(ledger.publish_all(mixture(120, rig.random), pause_s=0.3))
+        tasks.create_task(ledger.publish_all(mixture(count, rig.random), pause_s=0.3))
         for fault in order:
-            await ledger.more_answers(rig.random.randint(1, 15), within_s=60)
+            await ledger.more_answers(rig.random.randint(1, count // 8), within_s=60)
             match fault:
                 case "kill":
                     await daemon.kill()

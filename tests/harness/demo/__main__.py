@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.demo.submissions import SUBMISSIONS, Case
+from support.broker import BrokerFailed
 from support.daemon import Daemon, launched
-from support.rabbitmq import BrokerFailed, PrivateBroker
+from support.rabbitmq import PrivateBroker
 from verdictd.contract.result import Result
 
 LIMIT_S = 100
