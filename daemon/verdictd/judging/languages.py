@@ -19,7 +19,7 @@ from verdictd.files import check_name
 from verdictd.sandbox.etc import HOME
 
 PACKAGED = Path(__file__).with_name("languages.toml")
-VERSION_TIMEOUT_S = 10
+VERSION_TIMEOUT_S = 30
 
 _SEARCHED = ("/usr/local/bin", "/usr/bin", "/bin")
 _VISIBLE = ("/usr", "/bin", "/lib", "/lib64")
