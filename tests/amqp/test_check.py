@@ -12,7 +12,7 @@ import pytest
 
 from support.amqp import SUBMISSIONS, peer
 from support.certificates import make_certificate, needs_openssl
-from verdictd.cli.check import Check, check, too_large_words
+from verdictd.cli.check import Check, check_broker, too_large_words
 from verdictd.contract.limits import MIB, Limits
 from verdictd.settings import BrokerSettings, Settings
 
@@ -21,10 +21,7 @@ pytestmark = pytest.mark.anyio
 
 async def broker_check(url: str, **broker: Any) -> Check:
     settings = Settings(broker=BrokerSettings.model_validate({"url": url, "connect_timeout_s": 20} | broker))
-    async for checked in check(settings, broker=True):
-        if checked.name == "broker":
-            return checked
-    raise ValueError("the broker was not checked")
+    return await check_broker(settings)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from support.amqp import DEAD, RESULTS, SUBMISSIONS, Peer, peer
+from support.amqp import RESULTS, SUBMISSIONS, Peer, peer
 from support.callbacks import CALLBACKS, DEAD_CALLBACKS
 from support.certificates import make_certificate, needs_openssl
 from support.daemon import Daemon, daemon
@@ -88,33 +88,6 @@ async def test_callback_has_the_bytes_of_the_reply(start: Start, client: Peer) -
     assert 0 == code
 
 
-REFUSED = {
-    "http://10.0.0.1/": "10.0.0.1 is not an address that may be reached",
-    "http://[::1]/": "[::1] is an address that may not be reached",
-    "http://2130706433/": "2130706433 is not an address that may be reached",
-    "http://user@example.org/": "a URL with a user name or a password is not accepted",
-    "http://example.org:22/": "port 22 is not allowed; allowed: 80",
-}
-
-
-async def test_refused_url_makes_the_submission_invalid(start: Start, client: Peer) -> None:
-    """The error names the field, and nothing is judged or connected to."""
-    async with start() as running:
-        await asyncio.gather(*(send(client, "true", url, correlation_id=url) for url in REFUSED))
-        answers = [await client.take(RESULTS) for _ in REFUSED]
-        for _ in REFUSED:
-            await client.take(DEAD)
-        code = await running.end()
-        tried = [line["event"] for line in running.logged() if line["event"].startswith("callback.")]
-    said = {answer.correlation_id: json.loads(answer.body) for answer in answers}
-
-    assert {"invalid_submission"} == {answer["status"] for answer in said.values()}
-    assert {url: [{"path": "/callback_url", "message": reason}] for url, reason in REFUSED.items()} == {
-        url: answer["errors"] for url, answer in said.items()
-    }
-    assert (0, []) == (code, tried)
-
-
 async def test_callback_is_refused_where_callbacks_are_not_enabled(start: Start, client: Peer) -> None:
     """Callbacks are off by default: a submission that asks for one is invalid."""
     async with start(callbacks__enabled="false"):
@@ -122,26 +95,6 @@ async def test_callback_is_refused_where_callbacks_are_not_enabled(start: Start,
         answer = json.loads((await client.take(RESULTS)).body)
 
     assert ["/callback_url"] == [error["path"] for error in answer["errors"]]
-
-
-async def test_name_of_a_refused_address_ends_the_callback_and_not_the_verdict(
-    start: Start, client: Peer
-) -> None:
-    """An address that is found only by DNS is refused after the reply; the callback is on the dead queue."""
-    receiver = Receiver()
-    async with (
-        receiver.up(),
-        start("daemon", receiver, callbacks__allow_networks="127.0.0.2") as running,
-    ):
-        await send(client, "true", f"http://localhost:{receiver.port}/")
-        answer = json.loads((await client.take(RESULTS)).body)
-        kept = await client.take(DEAD_CALLBACKS)
-        await wait_until(lambda: running.logged("callback.given_up"))
-        (line,) = running.logged("callback.given_up")
-
-    assert ("accepted", 0) == (answer["status"], receiver.connections)
-    assert "refused: the host has an address that may not be reached" == kept.headers["reason"]
-    assert (answer["id"], "refused", "error") == (line["id"], line["outcome"], line["level"])
 
 
 async def test_callback_of_a_killed_daemon_is_delivered_by_the_next(start: Start, client: Peer) -> None:

@@ -1,9 +1,12 @@
 """The commands, as a person types them."""
 
+import asyncio
 import json
 import os
 import re
+import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
@@ -12,8 +15,10 @@ import pytest
 
 from support import commands
 from support.amqp import declare
+from support.boxes import own_boxes
 from support.commands import Ended
-from support.daemon import daemon
+from support.daemon import daemon, environment
+from support.forkserver import Process
 from verdictd.contract.result import Result
 from verdictd.judging.languages import Registry
 
@@ -335,3 +340,28 @@ async def test_unknown_command_is_a_usage_error() -> None:
 def test_command_is_installed() -> None:
     """`pip install .` gives the command beside the interpreter."""
     assert os.access(Path(sys.executable).parent / "verdictd", os.X_OK)
+
+
+READ = {
+    "check": ("check", "--no-broker"),
+    "languages": ("languages",),
+    "run": ("run", str(PROGRAMS / "hello.c")),
+    "help": ("--help",),
+    "systemd": ("systemd",),
+}
+
+
+@pytest.mark.parametrize("arguments", READ.values(), ids=READ.keys())
+async def test_command_ends_quietly_when_nobody_reads_its_output(arguments: tuple[str, ...]) -> None:
+    """As other tools in a pipe with `head`: by SIGPIPE, without a traceback, and its boxes are closed."""
+    reader, writer = os.pipe()
+    with own_boxes(OWN_BOXES) as own, tempfile.TemporaryFile() as err, os.fdopen(writer, "wb") as out:
+        process = await Process.fork([*arguments], environment(**own), out=out, err=err)
+        if arguments[0] == "check":
+            await asyncio.to_thread(os.read, reader, 1)  # the rest comes while boxes are open
+        os.close(reader)
+        out.close()
+        code = await process.wait()
+        err.seek(0)
+
+        assert (-signal.SIGPIPE, b"") == (code, err.read())

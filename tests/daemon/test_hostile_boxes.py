@@ -1,8 +1,11 @@
 """Programs that would cost a daemon its boxes, where it is an ordinary user: it loses none, and goes on."""
 
+import asyncio
+import itertools
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
@@ -23,17 +26,17 @@ OPEN_FILES = 2_048
 NEST = """
 import os
 os.chdir('{}')
-for n in range(3_000):
-    os.mkdir('d', {})
+for n in range({levels}):
+    os.mkdir('d', {mode})
     os.chdir('d')
 """
 DEEP = {"isolate": "output_limit_exceeded", "embedded": "accepted"}
 """Isolate needs a descriptor for each level; the embedded sandbox needs one for all."""
 
 PROGRAMS = [
-    NEST.format("/box", "0o700"),
-    NEST.format("/tmp", "0o700"),  # noqa: S108 - in a box
-    NEST.format("/dev/shm", "0o300"),  # noqa: S108
+    NEST.format("/box", levels=3_000, mode="0o700"),
+    NEST.format("/tmp", levels=3_000, mode="0o700"),  # noqa: S108 - in a box
+    NEST.format("/dev/shm", levels=3_000, mode="0o300"),  # noqa: S108
 ]
 
 
@@ -45,8 +48,8 @@ def sandbox(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def settings(sandbox: str, amqp_url: str) -> Iterator[dict[str, str]]:
+@contextmanager
+def two_boxes(sandbox: str, url: str) -> Iterator[dict[str, str]]:
     """The settings of a daemon with two boxes."""
     isolate = sandbox_setting(sandbox) or ""
     with boxes(2) as numbers:
@@ -55,12 +58,19 @@ def settings(sandbox: str, amqp_url: str) -> Iterator[dict[str, str]]:
         ):  # what root has left there only root can remove
             subprocess.run([isolate, f"--box-id={number}", "--cleanup"], check=True)
         yield {
-            "broker__url": amqp_url,
+            "broker__url": url,
             "sandbox__isolate": isolate,
             "sandbox__boxes": "2",
             "sandbox__first_box": str(numbers.start),
             "sandbox__retire_s": "1",
         }
+
+
+@pytest.fixture
+def settings(sandbox: str, amqp_url: str) -> Iterator[dict[str, str]]:
+    """The settings of a daemon."""
+    with two_boxes(sandbox, amqp_url) as settings:
+        yield settings
 
 
 @pytest.fixture
@@ -82,10 +92,12 @@ async def send(client: Peer, name: str, source: str) -> None:
     await client.publish(SUBMISSIONS, orjson.dumps(fields | {"cpu_time_limit": 30, "wall_time_limit": 60}))
 
 
+async def results(client: Peer, count: int) -> list[Result]:
+    return [Result.model_validate_json((await client.take(RESULTS, 120)).body) for _ in range(count)]
+
+
 async def statuses(client: Peer, count: int) -> dict[str, str]:
-    taken = [await client.take(RESULTS, 120) for _ in range(count)]
-    results = [Result.model_validate_json(message.body) for message in taken]
-    return {result.id: str(result.status) for result in results}
+    return {result.id: str(result.status) for result in await results(client, count)}
 
 
 def deep(first: int) -> bool:
@@ -131,3 +143,38 @@ async def test_no_box_is_lost_with_the_daemon(
 
         assert {"deep-0": DEEP[sandbox], "deep-1": DEEP[sandbox], "ordinary": "accepted"} == found
         assert [] == lost(running)
+
+
+async def test_no_daemon_of_two_is_lost_to_a_message(
+    sandbox: str, settings: dict[str, str], user: list[str], client: Peer, tmp_path: Path
+) -> None:
+    """20,000 levels, where only the box's user can remove them: one answer, and both daemons judge on."""
+    tree = NEST.format("/tmp", levels=20_000, mode="0o700")  # noqa: S108 - in a box
+    with two_boxes(sandbox, settings["broker__url"]) as others:
+        async with (
+            daemon(tmp_path / "one", within=user, **settings) as one,
+            daemon(tmp_path / "two", within=user, **others) as two,
+        ):
+            await send(client, "deep", tree)
+            deep = await statuses(client, 1)
+            ordinary = await judged_by_each(client, settings, others)
+            left = await client.count(RESULTS), await client.count(DEAD)
+
+            assert {"deep": "output_limit_exceeded"} == deep
+            assert {"accepted"} == ordinary
+            assert ((0, 0), []) == (left, lost(one) + lost(two))
+
+
+async def judged_by_each(client: Peer, *daemons: dict[str, str]) -> set[str]:
+    """Publish ordinary submissions until each daemon has judged one; return their statuses."""
+    numbers = itertools.count()
+    waiting = {int(settings["sandbox__first_box"]) for settings in daemons}
+    found: set[str] = set()
+    async with asyncio.timeout(120):
+        while waiting:
+            for _ in range(4):
+                await send(client, f"ordinary-{next(numbers)}", "import time; time.sleep(0.2)")
+            for result in await results(client, 4):
+                found.add(str(result.status))
+                waiting -= {first for first in waiting if result.worker.box in {first, first + 1}}
+    return found

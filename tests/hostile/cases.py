@@ -178,8 +178,6 @@ OPTIONS = [
     Case("options", "a file in place of the source", "bash", "true", INVALID, files(**{"main.sh": "x"})),
     Case("options", "a name with NUL", "bash", "true", INVALID, files(**{"a\0b": "x"})),
     Case("options", "a name too long", "bash", "true", INVALID, files(**{"x" * 300: "x"})),
-    Case("options", "an id that is a path", "bash", "true", INVALID, {"id": "../x"}),
-    Case("options", "a number beyond all", "bash", "true", INVALID, {"wall_time_limit": 3e9}),
     Case("options", "a language that is not there", "nothing", "true", INVALID),
 ]  # fmt: skip
 

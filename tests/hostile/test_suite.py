@@ -4,17 +4,22 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hostile.cases import CANARY_WORDS, CASES, Case
+from hostile.messages import ALL, DECOY, RECEIVERS, Message
 from judging.conftest import OWN_LANGUAGES
-from support.amqp import RESULTS, SUBMISSIONS, Peer, peer
+from support.amqp import DEAD, RESULTS, SUBMISSIONS, Peer, peer
 from support.processes import alive
+from support.receiver import Receiver, answers, never_answers
+from support.waiting import wait_until
 from support.web import Site, site
+from verdictd.contract.result import Status
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 
@@ -31,20 +36,63 @@ def canary(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.fixture
+async def decoys() -> AsyncIterator[list[Receiver]]:
+    """Receivers of callbacks on one port; the first at an address that callbacks may not reach."""
+
+    async def never_ends(writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 3_000)
+            await writer.drain()
+
+    decoy = Receiver(host=DECOY)
+    behaviours = {
+        "redirects": answers(302, f"Location: {decoy.url}"),
+        "never answers": never_answers,
+        "answers forever": never_ends,
+        "answers 500": answers(500),
+    }
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(receiver.up())
+            for receiver in (
+                decoy,
+                *(Receiver(behaviours[name], host=host, port=decoy.port) for name, host in RECEIVERS.items()),
+            )
+        ]
+
+
 @pytest.fixture(params=["always", "never"])
-async def served(
-    request: pytest.FixtureRequest, isolate: str, amqp_url: str, tmp_path: Path
-) -> AsyncIterator[Site]:
-    """A daemon with two boxes of each sandbox, with control groups and without."""
+def groups(request: pytest.FixtureRequest, isolate: str) -> str:
+    """The setting `sandbox.control_groups`."""
     if request.param == "always" and isolate != "embedded":
         pytest.skip("isolate has control groups in the virtual machine only")
+    return str(request.param)
+
+
+@pytest.fixture
+def messages(groups: str, isolate: str) -> list[Message]:
+    """Messages once: to them it makes no difference in which sandbox others run."""
+    return ALL if (groups, isolate) == ("never", "embedded") else []
+
+
+@pytest.fixture
+async def served(
+    groups: str, isolate: str, decoys: list[Receiver], amqp_url: str, tmp_path: Path
+) -> AsyncIterator[Site]:
+    """A daemon with two boxes of each sandbox, with control groups and without."""
     (tmp_path / "languages.toml").write_text(OWN_LANGUAGES)
     settings = {
         "broker__url": amqp_url,
         "sandbox__isolate": isolate,
         "sandbox__boxes": "2",
-        "sandbox__control_groups": request.param,
+        "sandbox__control_groups": groups,
         "sandbox__retire_s": "1",
+        "callbacks__enabled": "true",
+        "callbacks__allow_ports": f"80 {decoys[0].port}",
+        "callbacks__allow_networks": " ".join(RECEIVERS.values()),
+        "callbacks__retry_delays_s": "0.2 0.4",
+        "callbacks__timeout_s": "2",
         "judge__languages_file": str(tmp_path / "languages.toml"),
     }
     async with site(tmp_path / "log", **settings) as served:
@@ -52,16 +100,27 @@ async def served(
 
 
 async def test_no_submission_harms_the_host_or_its_neighbours(
-    served: Site, amqp_url: str, canary: Path, record_property: Callable[[str, object], None]
+    served: Site,
+    amqp_url: str,
+    canary: Path,
+    *,
+    messages: list[Message],
+    decoys: list[Receiver],
+    record_property: Callable[[str, object], None],
 ) -> None:
     """Each gets a verdict that fits, ordinary ones after them get theirs, and all boxes are in use."""
     own = str(os.getpid())  # tells the processes of this test from those of others
     replaced = {"{canary}": str(canary), "98761": f"98761{own}"}
+    port = str(decoys[0].port).encode()
     async with peer(amqp_url) as client:
         began_s = time.monotonic()
-        results = await judged(client, [submission(case, replaced) for case in CASES])
+        results = await judged(client, [(submission(case, replaced), {}) for case in CASES])
+        answers = await judged(
+            client, [(one.body.replace(b"{port}", port), one.properties) for one in messages]
+        )
         took_s = time.monotonic() - began_s
-        ordinary = await judged(client, [ordinary_submission(number) for number in range(ORDINARY)])
+        ordinary = await judged(client, [(ordinary_submission(number), {}) for number in range(ORDINARY)])
+        kept = await dead_letters(client, [*results, *answers])
     states = await settled(served)
     times = (canary.stat().st_atime, canary.stat().st_mtime)
     wrong = [
@@ -70,43 +129,65 @@ async def test_no_submission_harms_the_host_or_its_neighbours(
         if result["status"] not in case.verdicts
         or not case.check(result)
         or CANARY_WORDS in json.dumps(result)
+    ] + [
+        f"{one.group}: {one.name}: {answer['status']} {answer['errors'] or answer['message']}"
+        for one, answer in zip(messages, answers, strict=True)
+        if not one.fits(answer)
     ]
-    for case, result in zip(CASES, results, strict=True):
-        record_property("hostile", (case.group, case.name, result["status"], result["wall_time"]))
-    record_property("hostile", ("all", f"{len(CASES)} cases", "", took_s))
+    names = [(case.group, case.name) for case in CASES] + [(one.group, one.name) for one in messages]
+    for name, result in zip(names, [*results, *answers], strict=True):
+        record_property("hostile", (*name, result["status"], result["wall_time"]))
+    record_property("hostile", ("all", f"{len(names)} cases", "", took_s))
 
     assert [] == wrong
     assert ["accepted", "wrong_answer"] * (ORDINARY // 2) == [result["status"] for result in ordinary]
     assert {"free"} == states
     assert (CANARY_WORDS, 1_000, 2_000) == (canary.read_text(), *times)
     assert [] == alive(["sleep", f"98761{own}"])
+    assert kept >= {one.body.replace(b"{port}", port) for one in messages if one.path is not None}
+    assert await given_up(served, messages, answers)
+    assert 0 == decoys[0].connections
 
 
-def submission(case: Case, replaced: dict[str, str]) -> dict[str, Any]:
+def submission(case: Case, replaced: dict[str, str]) -> bytes:
     """Return the submission of a case, with what differs from run to run."""
     source = case.source
     for old, new in replaced.items():
         source = source.replace(old, new)
-    return {"language": case.language, "source_code": source} | case.fields
+    return json.dumps({"language": case.language, "source_code": source} | case.fields).encode()
 
 
-def ordinary_submission(number: int) -> dict[str, Any]:
+def ordinary_submission(number: int) -> bytes:
     """Return one that is accepted, or every other time one that is wrong."""
     source = f"echo {number}" if number % 2 == 0 else "echo wrong"
-    return {"language": "bash", "source_code": source, "expected_output": f"{number}"}
+    return json.dumps({"language": "bash", "source_code": source, "expected_output": f"{number}"}).encode()
 
 
-async def judged(client: Peer, submissions: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Publish submissions and return their results in the same order."""
-    bodies = [json.dumps(one | {"metadata": {"number": n}}).encode() for n, one in enumerate(submissions)]
-    for number, body in enumerate(bodies):
-        await client.publish(SUBMISSIONS, body, correlation_id=str(number))
+async def judged(client: Peer, sent: Sequence[tuple[bytes, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Publish bodies with their properties, and return the results in the same order."""
+    for number, (body, properties) in enumerate(sent):
+        await client.publish(SUBMISSIONS, body, correlation_id=str(number), **properties)
     found: dict[int, dict[str, Any]] = {}
     async with asyncio.timeout(500):
-        while len(found) < len(submissions):
+        while len(found) < len(sent):
             message = await client.take(RESULTS, 120)
             found[int(message.correlation_id or "")] = json.loads(message.body)
-    return [found[number] for number in range(len(submissions))]
+    return [found[number] for number in range(len(sent))]
+
+
+async def dead_letters(client: Peer, results: list[dict[str, Any]]) -> set[bytes]:
+    """Return the bodies on the dead queue, one for each invalid submission."""
+    count = sum(result["status"] == Status.INVALID_SUBMISSION for result in results)
+    return {(await client.take(DEAD)).body for _ in range(count)}
+
+
+async def given_up(served: Site, messages: list[Message], answers: list[dict[str, Any]]) -> bool:
+    """Wait until all callbacks have come to their end; return whether it is the one that is expected."""
+    expected = {
+        answer["id"]: one.given_up for one, answer in zip(messages, answers, strict=True) if one.given_up
+    }
+    await wait_until(lambda: len(served.daemon.logged("callback.given_up")) >= len(expected))
+    return expected == {line["id"]: line["outcome"] for line in served.daemon.logged("callback.given_up")}
 
 
 async def settled(served: Site) -> set[str]:

@@ -9,8 +9,8 @@ import pytest
 
 from judging.conftest import Judge, judge_on
 from support.boxes import boxes
+from support.broker import HOST
 from support.data import DataServer
-from support.rabbitmq import HOST
 from verdictd.contract.result import Status
 from verdictd.judging.judgehost import Judgehost, open_judgehost
 from verdictd.settings import DataSettings, SandboxSettings, Settings

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from support.rabbitmq import HOST, free_ports
+from support.broker import HOST, free_ports
 
 
 class DataServer:

@@ -2,15 +2,15 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.text import Text
 
 from verdictd.amqp import topology
 from verdictd.amqp.connection import connect, version_of
 from verdictd.cli.remedies import broker_remedy
+from verdictd.cli.standard_output import StandardOutput
 from verdictd.cli.words import memory_words, printable, status_words
 from verdictd.contract.limits import MIB, Limits
 from verdictd.contract.result import Status
@@ -25,6 +25,7 @@ from verdictd.sandbox.pool import BoxState, BoxTaken
 from verdictd.settings import CallbackSettings, DataSettings, Settings
 
 _ANOTHER_BOX = "VERDICTD_SANDBOX__FIRST_BOX=900 VERDICTD_SANDBOX__BOXES=1"
+_NO_SANDBOX = "install isolate 2.6 or newer, or run verdictd as root; see README.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,20 @@ class Check:
         return self.remedy is None
 
 
+Tell = Callable[[Check], None]
+
+
 async def check_and_print(settings: Settings, *, broker: bool) -> bool:
     """Print a line for each thing as it is tried, and a remedy if it fails; return True if nothing fails."""
-    console = Console(soft_wrap=True)
+    output = StandardOutput()
     passed = True
-    async for checked in check(settings, broker=broker):
+
+    def tell(checked: Check) -> None:
+        nonlocal passed
         passed = passed and checked.passed
-        console.print(_line(checked))
+        output.print(_line(checked))
+
+    await check(settings, broker=broker, tell=tell)
     return passed
 
 
@@ -57,39 +65,37 @@ def _line(checked: Check) -> Text:
     return Text.assemble(mark, f" {checked.name}: {printable(checked.found)}{remedy}")
 
 
-async def check(settings: Settings, *, broker: bool) -> AsyncIterator[Check]:
-    """Try settings, broker, sandbox, boxes and each installed language; yield each once it was tried."""
-    yield Check("settings", "valid")
+async def check(settings: Settings, *, broker: bool, tell: Tell) -> None:
+    """Try settings, broker, sandbox, boxes and each installed language; tell of each once it was tried."""
+    tell(Check("settings", "valid"))
     if settings.callbacks.enabled:
-        yield _callbacks(settings.callbacks)
+        tell(check_callbacks(settings.callbacks))
     if settings.data.enabled:
-        data = await asyncio.to_thread(_data, settings.data)
-        yield data
+        data = await asyncio.to_thread(check_data, settings.data)
+        tell(data)
         if not data.passed:
             settings = settings.model_copy(update={"data": DataSettings()})
     if broker:
-        yield await _broker(settings)
+        tell(await check_broker(settings))
     try:
         # Each language is to be compiled now, and not to be found where it was compiled before.
         judge = settings.judge.model_copy(update={"cache_kib": 0})
         async with open_judgehost(settings.model_copy(update={"judge": judge})) as host:
-            async for checked in _host(settings, host):
-                yield checked
+            await _host(settings, host, tell)
     except BoxTaken as error:
-        yield Check("boxes", str(error), f"stop that daemon, or check with another box: {_ANOTHER_BOX}")
+        tell(Check("boxes", str(error), f"stop that daemon, or check with another box: {_ANOTHER_BOX}"))
     except NoSandbox as error:
-        yield Check(
-            "sandbox", str(error), "install isolate 2.6 or newer, or run verdictd as root; see README.md"
-        )
+        tell(Check("sandbox", str(error), _NO_SANDBOX))
 
 
-def _callbacks(settings: CallbackSettings) -> Check:
+def check_callbacks(settings: CallbackSettings) -> Check:
+    """Say how callbacks are signed."""
     count = len(settings.secrets)
     signed = f"signed, with {count} secret{'s' if count > 1 else ''}"
     return Check("callbacks", signed if count else "NOT signed: callbacks.secrets is empty")
 
 
-def _data(settings: DataSettings) -> Check:
+def check_data(settings: DataSettings) -> Check:
     """Look into the directory of test data, and prepare the cache."""
     sources = []
     try:
@@ -106,7 +112,8 @@ def _data(settings: DataSettings) -> Check:
     return Check("test data", f"{' and '.join(sources)}; {cache}")
 
 
-async def _broker(settings: Settings) -> Check:
+async def check_broker(settings: Settings) -> Check:
+    """Connect to RabbitMQ, and declare the queues."""
     wanted = topology.queues(settings.broker, settings.callbacks)
     try:
         async with connect(settings.broker, "verdictd check") as connection:
@@ -131,28 +138,28 @@ def too_large_words(version: str, limits: Limits) -> str:
     )
 
 
-async def _host(settings: Settings, host: Judgehost) -> AsyncIterator[Check]:
+async def _host(settings: Settings, host: Judgehost, tell: Tell) -> None:
     sandbox = host.sandbox
     groups = "with control groups" if sandbox.control_groups else "without control groups"
-    yield Check("sandbox", f"{sandbox.name} {sandbox.version}, {groups}")
+    tell(Check("sandbox", f"{sandbox.name} {sandbox.version}, {groups}"))
     held = exactness(sandbox)
     ways = [f"{hold}: {', '.join(limits)}" for hold, limits in by_hold(held).items()]
-    yield Check("limits", "; ".join([*ways, *remedies(held)]))
+    tell(Check("limits", "; ".join([*ways, *remedies(held)])))
     states = host.pool.states
     retired = [str(number) for number, state in states.items() if state is BoxState.RETIRED]
     if retired:
         remedy = (
             "run isolate --box-id=N --cleanup as the user who created the box; see box.retired in the log"
         )
-        yield Check("boxes", f"cannot be cleaned: {', '.join(retired)}", remedy)
+        tell(Check("boxes", f"cannot be cleaned: {', '.join(retired)}", remedy))
     else:
-        yield Check("boxes", f"{len(states)} clean: {min(states)} to {max(states)}")
-    yield await _artifact_cache(settings, host)
+        tell(Check("boxes", f"{len(states)} clean: {min(states)} to {max(states)}"))
+    tell(await _artifact_cache(settings, host))
     languages = [language for language in host.registry.available if language.reference is not None]
     checks = [asyncio.create_task(_language(settings, host, language)) for language in languages]
     try:
         for started in checks:
-            yield await started
+            tell(await started)
     finally:
         for started in checks:
             started.cancel()

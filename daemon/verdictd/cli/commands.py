@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from verdictd import __version__
+from verdictd.cli.broken_pipe import end_if_unread
 from verdictd.cli.options import Config, Expected, Files, Format, Language, Output, Stdin
 
 if TYPE_CHECKING:
@@ -29,9 +30,14 @@ def main() -> None:
     """Run a command. Exit with 78 if a setting is wrong, with 1 if something is missing on this host."""
     try:
         app()
+    except SystemExit as error:
+        if error.code:
+            end_if_unread(error)
+        raise
     except Exception as error:
         from verdictd.cli.failures import exit_with
 
+        end_if_unread(error)
         exit_with(error)
         raise
 

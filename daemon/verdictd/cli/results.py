@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from verdictd.cli.batch import Entry, Results
+from verdictd.cli.standard_output import StandardOutput
 from verdictd.cli.tables import Column, status_colour, table
 from verdictd.cli.words import memory_words, printable, printable_lines, status_words
 from verdictd.contract.result import Cause, Encoding, Result, Status
@@ -58,7 +59,7 @@ def show(entries: Sequence[Entry], results: Results, *, as_json: bool) -> bool:
 
 
 def _print(results: Sequence[NamedResult], files: int) -> None:
-    console = Console(soft_wrap=True)
+    console = StandardOutput()
     if files == 1:
         for named in results:
             console.print(card(*named))

@@ -5,7 +5,8 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from verdictd.files import File, check_name
 
@@ -41,27 +42,37 @@ def check_files(files: Iterable[File], *, max_files: int, max_bytes: int) -> tup
 
 def unpack(archive: bytes, *, max_files: int, max_bytes: int) -> tuple[File, ...]:
     """Return the files of a ZIP archive; raise ValueError if it is damaged, too large or has links."""
+    with opened(archive, max_files=max_files) as found:
+        _check_names(found.infolist())
+        entries = [entry for entry in found.infolist() if not _name(entry).endswith("/")]
+        if len(entries) > max_files:
+            raise ValueError(f"the archive has {len(entries)} files; at most {max_files} are allowed")
+        _check_entries(entries)
+        _check_layout(archive, found.infolist(), found.start_dir)
+        left = max_bytes
+        files = []
+        for entry in entries:
+            with found.open(entry) as stream:
+                content = stream.read(left + 1)
+            left -= len(content)
+            if left < 0:
+                raise ValueError(f"the archive unpacks to more than {max_bytes} bytes")
+            files.append(File(check_name(_name(entry)), content, _is_executable(entry)))
+    return check_files(files, max_files=max_files, max_bytes=max_bytes)
+
+
+@contextmanager
+def opened(archive: bytes, *, max_files: int) -> Iterator[zipfile.ZipFile]:
+    """Open a ZIP archive with one directory of about `max_files` at most.
+
+    Raises ValueError if it cannot be read, then or while the block reads its entries.
+    """
     _check_directory(archive, max_files)
     try:
-        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-            _check_names(opened.infolist())
-            entries = [entry for entry in opened.infolist() if not _name(entry).endswith("/")]
-            if len(entries) > max_files:
-                raise ValueError(f"the archive has {len(entries)} files; at most {max_files} are allowed")
-            _check_entries(entries)
-            _check_layout(archive, opened.infolist(), opened.start_dir)
-            left = max_bytes
-            files = []
-            for entry in entries:
-                with opened.open(entry) as stream:
-                    content = stream.read(left + 1)
-                left -= len(content)
-                if left < 0:
-                    raise ValueError(f"the archive unpacks to more than {max_bytes} bytes")
-                files.append(File(check_name(_name(entry)), content, _is_executable(entry)))
+        with zipfile.ZipFile(io.BytesIO(archive)) as found:
+            yield found
     except _DAMAGED as error:
         raise ValueError(f"the archive is not a readable ZIP file: {error}") from error
-    return check_files(files, max_files=max_files, max_bytes=max_bytes)
 
 
 def _name(entry: zipfile.ZipInfo) -> str:

@@ -3,13 +3,15 @@
 The files come out of a box: nothing in them is trusted, and one that makes no sense has no main method.
 """
 
+import contextlib
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import PurePosixPath
 
+from verdictd.contract.archives import opened
 from verdictd.files import File
 
 _MAGIC = 0xCAFEBABE
@@ -26,6 +28,9 @@ _CONSTANT_BYTES = (
 )
 _TEXT, _LONG, _DOUBLE = 1, 5, 6  # a long or a double takes two places
 _WORD = re.compile(r"[\w$]+")
+# Of a jar; the runtime that kotlinc adds has two thousand classes.
+_JAR_FILES, _JAR_BYTES = 20_000, 64 * 1024 * 1024
+_RUNTIME = ("META-INF/", "kotlin/")
 
 
 class Main(IntEnum):
@@ -43,6 +48,7 @@ def find_main_class(files: Iterable[File], *, source: str, declarations: str) ->
     text of that source.
     """
     stem = PurePosixPath(source).stem
+    names = {stem, f"{stem[:1].upper()}{stem[1:]}Kt"}  # kotlinc puts the functions of main.kt into MainKt
     positions: dict[str, int] = {}
     for word in _WORD.finditer(declarations):
         positions.setdefault(word[0], word.start())
@@ -50,9 +56,9 @@ def find_main_class(files: Iterable[File], *, source: str, declarations: str) ->
     def rank(candidate: tuple[Main, str]) -> tuple[Main, bool, int, str]:
         main, name = candidate
         simple_name = name.rpartition("/")[2]
-        return main, simple_name != stem, positions.get(simple_name, len(declarations)), name
+        return main, simple_name not in names, positions.get(simple_name, len(declarations)), name
 
-    candidates = ((main_method(file.content), file.name.removesuffix(".class")) for file in files)
+    candidates = ((main_method(file.content), file.name.removesuffix(".class")) for file in _unpacked(files))
     usable = [(main, name) for main, name in candidates if main is not Main.NONE and _is_operand(name)]
     return min(usable, key=rank)[1].replace("/", ".") if usable else None
 
@@ -61,6 +67,28 @@ def has_main_method(files: Iterable[File], class_name: str) -> bool:
     """Return whether the file of this class has a main method."""
     file_name = f"{class_name.replace('.', '/')}.class"
     return any(file.name == file_name and main_method(file.content) is not Main.NONE for file in files)
+
+
+def _unpacked(files: Iterable[File]) -> Iterator[File]:
+    """Yield the files, and the classes in jars."""
+    for file in files:
+        if file.name.endswith(".jar"):
+            with contextlib.suppress(ValueError):
+                yield from _classes(file.content)
+        else:
+            yield file
+
+
+def _classes(jar: bytes) -> Iterator[File]:
+    """Yield the class files of a jar, but for those of the runtime."""
+    left = _JAR_BYTES
+    with opened(jar, max_files=_JAR_FILES) as found:
+        for entry in found.infolist():
+            if entry.filename.endswith(".class") and not entry.filename.startswith(_RUNTIME):
+                with found.open(entry) as stream:
+                    content = stream.read(left)
+                left -= len(content)
+                yield File(entry.filename, content)
 
 
 def main_method(content: bytes) -> Main:

@@ -7,7 +7,7 @@ import signal
 
 from verdictd.judging.languages import Language
 
-_TIMEOUT_S = 10
+_TIMEOUT_S = 30  # kotlinc on a busy host
 
 
 class Versions:

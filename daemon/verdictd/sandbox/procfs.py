@@ -61,6 +61,7 @@ class Figures(NamedTuple):
     resident_kib: int = 0
     mapped_kib: int = 0
     system_ticks: int = 0
+    session: int = 0
 
 
 class Memory(NamedTuple):
@@ -166,6 +167,7 @@ def _figures(fields: list[bytes]) -> Figures:
         int(fields[21]) * PAGE_KIB,
         int(fields[20]) // 1024,
         int(fields[12]) + int(fields[14]),
+        int(fields[3]),
     )
 
 

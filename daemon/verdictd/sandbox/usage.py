@@ -45,6 +45,9 @@ class ProcessTree:
     def __len__(self) -> int:
         return len(self._alive)
 
+    def __iter__(self) -> Iterator[Process]:
+        return iter(self._alive.values())
+
     def close(self) -> None:
         """Close the files in /proc."""
         for process in self._alive.values():

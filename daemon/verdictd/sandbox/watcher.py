@@ -1,10 +1,14 @@
-"""Watch a run that no control group limits: end it when its processes together use too much."""
+"""Watch a run that no control group limits: end it when its processes together use too much.
+
+Their sessions together get the share of the processors that one has.
+"""
 
 import time
 
 from verdictd.concurrency import tick
 from verdictd.sandbox.model import Constraints, Ending, Watched
 from verdictd.sandbox.procfs import HostMemory
+from verdictd.sandbox.sessions import Sessions
 from verdictd.sandbox.usage import ProcessTree
 
 # A program that takes memory at full speed, in huge pages, is to be found before it has 256 MiB more than its
@@ -48,6 +52,7 @@ class Watcher:
     async def watch(self, keeper: int) -> Ending:
         """Return the limit that the processes below this keeper exceeded, as soon as they do."""
         read_at = 0.0
+        sessions = Sessions()
         with ProcessTree(keeper) as tree, HostMemory() as host:
             while True:
                 await tick(self._pause_s(host.added_kib))
@@ -57,6 +62,7 @@ class Watcher:
                 began_s = time.thread_time()
                 host.added_kib = 0
                 tree.refresh()
+                sessions.share(tree)
                 self._take(tree, host)
                 if self._memory_kib is not None and self._used_kib > self._memory_kib:
                     return Ending.OUT_OF_MEMORY

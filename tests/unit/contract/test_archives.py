@@ -3,7 +3,6 @@
 import io
 import stat
 import struct
-import warnings
 import zipfile
 from collections.abc import Callable, Iterable
 
@@ -11,38 +10,22 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from support import archives
+from support.archives import (
+    archive,
+    commented,
+    directory_entry,
+    encrypted,
+    end_of_directory,
+    linked,
+    lying,
+    overlapping,
+)
 from verdictd.contract.archives import check_files, unpack
 from verdictd.files import File, check_name
 
 MAX_FILES = 4
 MAX_BYTES = 1_000
-
-
-def archive(*entries: tuple[str | zipfile.ZipInfo, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", method) as opened, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a name that is written twice
-        for name, content in entries:
-            opened.writestr(name, content, compress_type=method)
-    return buffer.getvalue()
-
-
-def linked(target: str, *, kind: int = stat.S_IFLNK) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo("link")
-    entry.create_system = 3
-    entry.external_attr = (kind | 0o777) << 16
-    entry.comment = target.encode()
-    return entry
-
-
-def directory_entry(name: bytes = b"a", *, offset: int = 0, extra: bytes = b"") -> bytes:
-    """One record of a ZIP directory, written by hand."""
-    fields = struct.pack("<6H3I5H2I", 20, 45, 0, 0, 0, 0, 0, 0, 0, len(name), len(extra), 0, 0, 0, 0, offset)
-    return b"PK\1\2" + fields + name + extra
-
-
-def end_of_directory(size: int, *, offset: int = 0) -> bytes:
-    return b"PK\5\6" + struct.pack("<4H2IH", 0, 0, 1, 1, size, offset, 0)
 
 
 def refusal(check: Callable[..., object], *arguments: object, **bounds: int) -> str:
@@ -206,37 +189,22 @@ def test_bound_holds_for_all_files_together() -> None:
 
 def test_declared_size_that_lies_is_refused() -> None:
     """The size in the directory proves nothing: a smaller one leaves the checksum wrong."""
-    packed = archive(("a", bytes(500)))
-    directory = packed.rindex(b"PK\1\2")
-    lying = packed[: directory + 24] + struct.pack("<I", 10) + packed[directory + 28 :]
-
-    assert unpack_refusal(lying).startswith("the archive is not a readable ZIP file: Bad CRC-32")
+    assert unpack_refusal(lying()).startswith("the archive is not a readable ZIP file: Bad CRC-32")
 
 
 def test_bad_checksum_is_refused() -> None:
     """A damaged file is not judged with."""
-    packed = archive(("a", b"content"), method=zipfile.ZIP_STORED).replace(b"content", b"c0ntent")
-
-    assert unpack_refusal(packed).startswith("the archive is not a readable ZIP file: Bad CRC-32")
+    assert unpack_refusal(archives.damaged()).startswith("the archive is not a readable ZIP file: Bad CRC-32")
 
 
 def test_overlapping_entries_are_refused() -> None:
     """One compressed part cannot be unpacked many times over."""
-    packed = archive(("a", b"content"))
-    directory = packed.rindex(b"PK\1\2")
-    first = packed[directory : packed.rindex(b"PK\5\6")]
-    twice = packed[:directory] + first + first.replace(b"a", b"b")
-    twice += end_of_directory(2 * len(first), offset=directory)
-
-    assert "'b' overlaps another entry" == unpack_refusal(twice)
+    assert "'b' overlaps another entry" == unpack_refusal(overlapping())
 
 
 def test_encrypted_entries_are_refused() -> None:
     """No password can be asked for."""
-    packed = bytearray(archive(("a", b"content")))
-    packed[packed.rindex(b"PK\1\2") + 8] |= 1
-
-    assert "'a' is encrypted" == unpack_refusal(bytes(packed))
+    assert "'a' is encrypted" == unpack_refusal(encrypted())
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -279,11 +247,6 @@ def test_what_is_no_archive_is_refused(packed: bytes) -> None:
     """Without its end a directory cannot be found."""
     reason = "the archive is not a readable ZIP file: the end of its directory is missing"
     assert reason == unpack_refusal(packed)
-
-
-def commented(packed: bytes, comment: bytes) -> bytes:
-    """The same archive with a comment."""
-    return packed[:-2] + struct.pack("<H", len(comment)) + comment
 
 
 @pytest.mark.parametrize("comment", [archive(("b", b"2")), b"PK\5\6" + bytes(18), b"PK\5\6" + bytes(40)])

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.archives import archive, encrypted, overlapping
 from verdictd.files import File
 from verdictd.judging.class_files import Main, find_main_class, main_method
 
@@ -96,3 +97,30 @@ def test_usual_main_method_comes_before_an_unusual_one() -> None:
     files = [File("Main.class", class_file((1, "main", "()V"))), File("Z.class", class_file(USUAL))]
 
     assert "Z" == find_main_class(files, source="Main.java", declarations="")
+
+
+def jar(*names: str) -> File:
+    """A jar of classes with a main method."""
+    return File("main.jar", archive(*((name, class_file(USUAL)) for name in names)))
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["kotlin/Runtime.class", "org/example/MainKt.class"], "org.example.MainKt"),
+        (["AnotherKt.class", "MainKt.class"], "MainKt"),
+        (["AnotherKt.class", "Solution.class"], "Solution"),
+        (["META-INF/versions/9/Main.class", "MainKt.txt"], None),
+    ],
+)
+def test_main_class_is_found_in_a_jar(names: list[str], found: str | None) -> None:
+    """kotlinc puts the functions of main.kt into MainKt, and a runtime beside it."""
+    assert found == find_main_class([jar(*names)], source="main.kt", declarations="class Solution")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK", jar("MainKt.class").content[:-1], overlapping(), encrypted()]
+)
+def test_damaged_jar_has_no_main_class(content: bytes) -> None:
+    """It comes out of a box."""
+    assert find_main_class([File("main.jar", content)], source="main.kt", declarations="") is None

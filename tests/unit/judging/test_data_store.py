@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from support.broker import HOST
 from support.data import DataServer, sha256
-from support.rabbitmq import HOST
 from verdictd.contract.content import Reference, decode_data
 from verdictd.errors import DataUnavailable, InvalidSubmission, Problem
 from verdictd.judging import test_data
