@@ -1,9 +1,14 @@
-"""Pressure on the processors of this host, which tells whose fault a long wall time is."""
+"""Processors of this host: pressure on them, which tells whose fault a long wall time is, and shares."""
 
 import os
 import time
+from pathlib import Path
 
+from verdictd.sandbox.model import Sandbox
 from verdictd.sandbox.procfs import read
+
+_ISOLATE_GROUP = Path("/run/isolate/cgroup")
+"""Where isolate names the control group above those of its boxes."""
 
 
 class CpuPressure:
@@ -26,3 +31,17 @@ def _waited_for_cpu_s() -> float | None:
     some = read("/proc/pressure/cpu").partition(b"\n")[0]
     total_us = some.rpartition(b"total=")[2]
     return int(total_us) / 1e6 if total_us else None
+
+
+def boxes_have_equal_shares(sandbox: Sandbox) -> bool:
+    """Return False if all programs in control groups of isolate are one group for the scheduler.
+
+    Then one with many processes delays those in other boxes. Isolate does not enable the controller itself.
+    """
+    if sandbox.name == "embedded" or not sandbox.control_groups:
+        return True
+    try:
+        group = Path(_ISOLATE_GROUP.read_text().strip())
+        return "cpu" in (group / "cgroup.subtree_control").read_text().split()
+    except OSError:
+        return True  # the group is named elsewhere, in isolate's configuration
