@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from support.broker import HOST, free_ports
+from support.broker import HOST
+from support.rabbitmq import free_ports
 
 
 class DataServer:

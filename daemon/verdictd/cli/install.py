@@ -21,6 +21,7 @@ _AS_ROOT = (f"{_UNITS}/verdictd.service.d/root.conf", f"{_UNITS}/verdictd@.servi
 NEXT_STEPS = """
 Next, as root:
     systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload
+    systemctl restart isolate           # where isolate is used
     install -m 600 /dev/stdin /etc/verdictd/credentials/broker__url <<< 'amqp://user:password@host'
     systemctl enable --now verdictd     # after an upgrade: systemctl start verdictd
 Settings are in /etc/verdictd/verdictd.toml."""

@@ -24,6 +24,7 @@ from verdictd.sandbox.exactness import by_hold, exactness, remedies
 from verdictd.sandbox.model import DISK_FILES, BoxId, Sandbox
 from verdictd.sandbox.pool import BoxPool, lock_boxes, open_pool
 from verdictd.sandbox.recovery import guarded
+from verdictd.sandbox.shares import boxes_have_equal_shares
 from verdictd.settings import CallbackSettings, JudgeSettings, Settings
 
 _STACK_BYTES = 64 * 1024 * 1024
@@ -128,6 +129,12 @@ def _log_limits(sandbox: Sandbox) -> None:
             "sandbox.keys_are_kept",
             effect="a program can leave kernel keys to the next one in its box",
             remedy="sysctl kernel.keys.maxkeys=1; see SECURITY.md",
+        )
+    if not boxes_have_equal_shares(sandbox):
+        log.warning(
+            "sandbox.processors_not_shared",
+            effect="a program with many processes delays those in other boxes",
+            remedy="verdictd systemd --write && systemctl daemon-reload && systemctl restart isolate",
         )
 
 

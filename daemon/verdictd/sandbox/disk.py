@@ -10,6 +10,7 @@ from pathlib import Path
 
 from verdictd.concurrency import tick
 from verdictd.errors import FaultKind, SandboxBroken
+from verdictd.sandbox.leftovers import trees
 from verdictd.sandbox.model import PROBE_LIMITS, Captured, Command, Constraints, Ending, Sandbox
 from verdictd.sandbox.usage import ProcessTree
 from verdictd.sandbox.walk import BLOCK_BYTES, DiskUsage, measure
@@ -189,7 +190,13 @@ class DiskWatch:
         limits = self._constraints
         least_kib = min(limits.disk_kib, limits.memory_kib or limits.disk_kib)
         lost_kib, lost_files = self._lost_in_all
-        return self._hidden and (self.on_suspicion or lost_kib > least_kib or lost_files > self._disk_files)
+        lost_much = lost_kib > least_kib or lost_files > self._disk_files
+        return self._hidden and (self.on_suspicion or lost_much or self._hides_directories)
+
+    @property
+    def _hides_directories(self) -> bool:
+        """True if there may be a tree that no loss shows, since neighbours freed as many files meanwhile."""
+        return any(not os.access(place, os.R_OK) for place in trees(self._root))
 
     def listed(self, listed: Captured) -> Ending | None:
         """Return the limit that the files exceed together with those that `LIST` has printed."""

@@ -24,7 +24,7 @@ _OPEN = f"/usr/bin/find {_FILES} -type d ! -perm -700 -execdir /bin/chmod 700 {{
 REMOVE = Command(
     argv=("/bin/sh", "-c", f"{_ALL} 2> /dev/null || {{ {_OPEN}; {_ALL}; }}"),
     constraints=replace(
-        PROBE_LIMITS, cpu_time_s=50, wall_time_s=50, memory_kib=262_144, file_size_kib=1, processes=16
+        PROBE_LIMITS, cpu_time_s=240, wall_time_s=240, memory_kib=262_144, file_size_kib=1, processes=16
     ),
 )
 """Removes, as the user of the box, what an isolate that is set-uid hides from its caller."""

@@ -20,8 +20,9 @@ import orjson
 from aiohttp import web
 
 from support.amqp import RESULTS, SUBMISSIONS, Peer, peer
-from support.broker import HOST, PrivateBroker, free_ports
+from support.broker import HOST
 from support.daemon import daemon
+from support.rabbitmq import PrivateBroker, free_ports
 from verdictd.contract.limits import MIB
 
 COUNT = {"language": "bash", "source_code": "wc -c", "cpu_time_limit": 30, "wall_time_limit": 120}

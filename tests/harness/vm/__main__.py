@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from harness.vm import faults, starting
+from harness.vm import faults, hostile, starting
 from harness.vm.image import BuildFailed, image
 from harness.vm.judge_box import CheckFailed, JudgeBox, Skipped
 from harness.vm.machine import MachineFailed, machine
@@ -50,6 +50,10 @@ CHECKS: tuple[Check, ...] = (
     faults.deleted_queue_comes_back,
     faults.reboot_loses_nothing,
     starting.ready_means_consuming,
+    hostile.busy_box_has_its_share_in_isolate,
+    hostile.busy_box_has_its_share_in_embedded,
+    hostile.two_daemons_bear_hostile_programs,
+    hostile.two_daemons_bear_them_without_groups,
 )
 
 console = Console(highlight=False, soft_wrap=True)
@@ -76,7 +80,7 @@ def main() -> int:
             say(began_s, "starting the machine; it is emulated, and slow")
             with machine(made, FOLDER / "run") as running:
                 box = JudgeBox(running, has_isolate=made.has_isolate)
-                running.run("systemctl start rabbitmq-server && rabbitmqctl -q await_startup", 600)
+                running.run("systemctl start rabbitmq-server && rabbitmqctl -q await_startup")
                 say(began_s, "installing the service as systemd/README.md says")
                 box.install(Path(folder))
                 failed = [check for check in wanted if not show(began_s, check, box)]

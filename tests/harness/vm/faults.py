@@ -4,21 +4,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.vm.judge_box import JudgeBox, Skipped, brief, require
+from harness.vm.judge_box import EMBEDDED, JudgeBox, brief, require, require_isolate
 from harness.vm.submissions import CHILDREN_TAKE_MEMORY, HELLO, SLEEP, TAKES_MEMORY
-
-_EMBEDDED = ("Environment=VERDICTD_SANDBOX__ISOLATE=embedded",)
 
 
 def isolate_judges_with_control_groups(box: JudgeBox) -> str:
     """The set-uid isolate, started by the unprivileged daemon."""
-    _require_isolate(box)
+    require_isolate(box)
     return _judges(box, "isolate")
 
 
 def embedded_judges_with_control_groups(box: JudgeBox) -> str:
     """The embedded sandbox, as the unprivileged user, in the groups that are delegated to the service."""
-    with box.drop_in(*_EMBEDDED):
+    with box.drop_in(EMBEDDED):
         box.start()
         found = _judges(box, "embedded")
     box.start()
@@ -27,20 +25,15 @@ def embedded_judges_with_control_groups(box: JudgeBox) -> str:
 
 def isolate_judges_as_root(box: JudgeBox) -> str:
     """The variant for root."""
-    _require_isolate(box)
+    require_isolate(box)
     with _as_root(box):
         return _judges(box, "isolate")
 
 
 def embedded_judges_as_root(box: JudgeBox) -> str:
     """The variant for root, where each box has a user of its own."""
-    with _as_root(box, *_EMBEDDED):
+    with _as_root(box, EMBEDDED):
         return _judges(box, "embedded")
-
-
-def _require_isolate(box: JudgeBox) -> None:
-    if not box.has_isolate:
-        raise Skipped("no isolate was given: make systemd-test ISOLATE_DIR=...")
 
 
 @contextmanager
@@ -90,14 +83,14 @@ def stop_drains(box: JudgeBox) -> str:
         ids = box.publish(SLEEP | {"source_code": "sleep 15; echo done"}, 6)
         box.machine.wait_until("busy boxes", lambda: "2 of 2 boxes busy" in box.show("StatusText"))
         cursor, began_s = box.cursor(), time.monotonic()
-        box.machine.run("systemctl stop verdictd", 120)
+        box.machine.run("systemctl stop verdictd")
         took_s = time.monotonic() - began_s
         require(box.show("Result") == "success", box.show("Result"))
         answered = box.events(cursor, "submission.answered")
         require(len(answered) == 2, f"{len(answered)} answered while it drained")
         require(box.machine.try_("pgrep -x sleep").code != 0, "a program runs on")
         box.start()
-        results = box.collect(ids, 180)
+        results = box.collect(ids)
     box.start()
     require(len(results) == len(ids), f"{len(results)} results of {len(ids)}")
     return f"2 finished in {took_s:.0f} s with TimeoutStopSec=4; the others after the start"
@@ -127,7 +120,7 @@ def killed_daemon_loses_nothing(box: JudgeBox) -> str:
 
 def keeper_of_groups_comes_back(box: JudgeBox) -> str:
     """isolate-cg-keeper is killed, and with it all that runs: no verdict comes of that."""
-    _require_isolate(box)
+    require_isolate(box)
     ids = box.publish(SLEEP | {"source_code": "sleep 15; echo done"}, 2)
     box.machine.wait_until("busy boxes", lambda: "2 of 2 boxes busy" in box.show("StatusText"))
     before = box.show("MainPID")
@@ -139,8 +132,8 @@ def keeper_of_groups_comes_back(box: JudgeBox) -> str:
 
 def stopped_keeper_stops_the_service_and_starts_it(box: JudgeBox) -> str:
     """Who stops isolate.service, to upgrade it say, stops the daemon too; both come back together."""
-    _require_isolate(box)
-    box.machine.run("systemctl stop isolate", 120)
+    require_isolate(box)
+    box.machine.run("systemctl stop isolate")
     require(box.show("ActiveState") == "inactive", box.show("ActiveState"))
     ids = box.publish(HELLO, 2)
     box.machine.run("systemctl start isolate")
@@ -150,7 +143,7 @@ def stopped_keeper_stops_the_service_and_starts_it(box: JudgeBox) -> str:
 
 def missing_isolate_costs_no_submission(box: JudgeBox) -> str:
     """While isolate is gone submissions wait; the status says so, and they are judged when it is back."""
-    _require_isolate(box)
+    require_isolate(box)
     cursor = box.cursor()
     box.machine.run("mv /usr/local/bin/isolate /usr/local/bin/isolate.gone")
     try:
@@ -176,12 +169,12 @@ def reboot_loses_nothing(box: JudgeBox) -> str:
     """What was published before a reboot is judged after it, by a service that starts by itself."""
     ids = box.publish(SLEEP, 8)
     took_s = box.machine.reboot()
-    box.wait_for("active", within_s=400)
+    box.wait_for("active")
     return f"up after {took_s:.0f} s; {_all_answered(box, ids)}"
 
 
 def _all_answered(box: JudgeBox, ids: list[str]) -> str:
-    results = box.collect(ids, 300)
+    results = box.collect(ids)
     wrong = [result for result in results if result["status"] != "accepted"]
     require(not wrong, [brief(result) for result in wrong])
     more = len(results) - len(ids)

@@ -172,7 +172,8 @@ def _configuration(public_key: bytes) -> dict[str, File]:
             "PermitRootLogin prohibit-password\nPasswordAuthentication no\nUsePAM no\nUseDNS no\n"
         ),
         # An emulated processor is slow, and idle schedulers of Erlang would keep the real one busy.
-        "etc/systemd/system.conf.d/slow.conf": "[Manager]\nDefaultTimeoutStartSec=300s\n",
+        "etc/systemd/system.conf.d/slow.conf": "[Manager]\nDefaultTimeoutStartSec=900s\n",
+        "etc/systemd/system/rabbitmq-server.service.d/slow.conf": "[Service]\nTimeoutStartSec=infinity\n",
         "etc/rabbitmq/rabbitmq-env.conf": (
             "NODENAME=rabbit@localhost\n"
             'RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+sbwt none +sbwtdcpu none +sbwtdio none"\n'

@@ -57,3 +57,27 @@ int main(void)
     "cpu_time_limit": 20,
 }
 """40 MiB, which fit."""
+
+BUSY = {
+    "language": "bash",
+    "source_code": "for i in $(seq 16); do setsid bash -c 'while :; do :; done' & done; wait",
+    "cpu_time_limit": 60,
+    "wall_time_limit": 200,
+}
+"""16 processes that never wait, each with a session of its own."""
+
+MEASURES_ITS_SHARE = {
+    "language": "python",
+    "source_code": """
+import time
+
+time.sleep(6)
+began_s = time.monotonic(), time.process_time()
+while time.process_time() < began_s[1] + 2:
+    pass
+print((time.monotonic() - began_s[0]) / (time.process_time() - began_s[1]))
+""",
+    "cpu_time_limit": 20,
+    "wall_time_limit": 200,
+}
+"""Prints how many times longer than its CPU time it takes, once others have had the time to begin."""

@@ -9,6 +9,7 @@ import pytest
 from verdictd.sandbox.disk import DiskWatch
 from verdictd.sandbox.embedded.trees import empty
 from verdictd.sandbox.model import PROBE_LIMITS, Captured, Constraints, Ending
+from verdictd.sandbox.walk import Walk
 
 pytestmark = pytest.mark.anyio
 
@@ -111,3 +112,20 @@ async def test_files_that_are_hidden_are_counted_from_a_list(
 ) -> None:
     """A set-uid isolate gives /tmp to the box's user: there, find prints blocks and places."""
     assert exceeded == DiskWatch(root, BOUND).listed(listed)
+
+
+@pytest.mark.parametrize("makes", [True, False])
+async def test_hidden_directories_are_listed_whatever_the_disk_has_lost(
+    root: Path, monkeypatch: pytest.MonkeyPatch, makes: bool
+) -> None:
+    """Neighbours that free as many files as a tree takes do not hide it."""
+    walk = Walk(None)
+    walk.hidden = True
+    monkeypatch.setattr("verdictd.sandbox.disk.measure", lambda *_: walk)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    watch = DiskWatch(root, replace(BOUND, disk_kib=2**40, disk_files=2**40, memory_kib=None))
+    if makes:
+        (root / "tmp/tmp/d").mkdir()
+    await watch.exceeded()
+
+    assert makes == watch.unseen
