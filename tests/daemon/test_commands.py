@@ -104,6 +104,49 @@ async def test_run_takes_input_and_expected_output_from_files(expected: str, sta
     assert (code, status) == (ended.code, json.loads(ended.out)["status"])
 
 
+async def test_run_judges_a_directory_of_tests(tmp_path: Path) -> None:
+    """Each pair of files is a test with a line of its own; the card of the submission stands below."""
+    for name, content in {
+        "1.in": "1 2",
+        "1.out": "3",
+        "2.in": "2 2",
+        "2.ans": "5",
+        "10.in": "",
+        "10.out": "0",
+    }.items():
+        (tmp_path / name).write_text(content)
+    ended = await command("run", PROGRAMS / "sum.py", "--tests", tmp_path)
+    table, card, _output = ended.out.split("\n\n")
+
+    assert (1, "") == (ended.code, ended.err)
+    assert [["test", "status"], ["1", "Accepted"], ["2", "Wrong answer"], ["10", "Skipped"]] == [
+        re.split(r"\s{2,}", line)[:2] for line in table.splitlines()
+    ]
+    assert card.startswith("Wrong answer  sum.py\n")
+    assert "\nTests      1 of 3 accepted\n" in card
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--tests", "."], 1, "verdictd: .: no tests"),
+        (["--tests", ".", "--stdin", "sum.in"], 2, "not possible together with --stdin or --expected"),
+    ],
+)
+async def test_run_says_why_there_are_no_tests(
+    options: list[str], code: int, said: str, tmp_path: Path
+) -> None:
+    """Nothing is judged without the tests that were asked for."""
+    words = [
+        str(tmp_path) if word == "." else str(PROGRAMS / word) if word == "sum.in" else word
+        for word in options
+    ]
+    ended = await command("run", PROGRAMS / "sum.py", *words)
+
+    assert (code, "") == (ended.code, ended.out)
+    assert said.replace(" .", f" {tmp_path}") in ended.err
+
+
 async def test_run_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
     """An invalid submission is shown with its reasons, and terminal escapes in it do nothing."""
     file = tmp_path / "bad.json"

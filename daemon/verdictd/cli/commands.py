@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from verdictd import __version__
-from verdictd.cli.options import Config, Expected, Files, Format, Language, Output, Stdin
+from verdictd.cli.options import Config, Expected, Files, Format, Language, Output, Stdin, Tests
 
 if TYPE_CHECKING:
     from yarl import URL
 
+    from verdictd.cli.batch import Extras
     from verdictd.settings import Settings
 
 T = TypeVar("T")
@@ -73,6 +74,7 @@ def run(  # noqa: PLR0917 - each is an option of the command
     language: Language = None,
     stdin: Stdin = None,
     expected: Expected = None,
+    tests: Tests = None,
     output: Output = Format.TABLE,
     config: Config = None,
 ) -> None:
@@ -80,11 +82,12 @@ def run(  # noqa: PLR0917 - each is an option of the command
 
     Exits with 0 if all are accepted, else with 1.
     """
-    from verdictd.cli.batch import Extras, judge, read_entries
+    from verdictd.cli.batch import judge, read_entries
     from verdictd.cli.results import counting, show
 
     settings = _quiet(config)
-    entries = read_entries(files, Extras(language, stdin, expected))
+    extras = _extras(settings, language, stdin, expected, tests=tests)
+    entries = read_entries(files, extras, max_bytes=settings.limits.message_bytes)
     with counting(len(entries)) as on_result:
         results = _run(judge(settings, entries, on_result=on_result))
     sys.exit(0 if show(entries, results, as_json=output is Format.JSON) else 1)
@@ -96,6 +99,7 @@ def submit(  # noqa: PLR0917 - each is an option of the command
     language: Language = None,
     stdin: Stdin = None,
     expected: Expected = None,
+    tests: Tests = None,
     output: Output = Format.TABLE,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the results.")] = 300,
     config: Config = None,
@@ -108,7 +112,8 @@ def submit(  # noqa: PLR0917 - each is an option of the command
     from verdictd.cli.results import counting, show
 
     settings = _quiet(config)
-    entries = batch.read_entries(files, batch.Extras(language, stdin, expected))
+    extras = _extras(settings, language, stdin, expected, tests=tests)
+    entries = batch.read_entries(files, extras, max_bytes=settings.limits.message_bytes)
     with counting(len(entries)) as on_result:
         results = _run(batch.submit(settings, entries, timeout_s=timeout, on_result=on_result))
     sys.exit(0 if show(entries, results, as_json=output is Format.JSON) else 1)
@@ -228,6 +233,25 @@ def install(
         if write:
             file.write()
     typer.echo(NEXT_STEPS if write else "Nothing was written. Add --write to write the files.")
+
+
+def _extras(
+    settings: "Settings",
+    language: str | None,
+    stdin: Path | None,
+    expected: Path | None,
+    *,
+    tests: Path | None,
+) -> "Extras":
+    """Return what the options add to each source file."""
+    from verdictd.cli.batch import Extras
+    from verdictd.cli.pairs import read_pairs
+
+    if tests is None:
+        return Extras(language, stdin, expected)
+    if stdin is not None or expected is not None:
+        raise typer.BadParameter("not possible together with --stdin or --expected", param_hint="--tests")
+    return Extras(language, fields={"tests": read_pairs(tests, max_bytes=settings.limits.message_bytes)})
 
 
 def _quiet(config: Path | None) -> "Settings":

@@ -43,6 +43,16 @@ Expected = Annotated[
     Path | None,
     typer.Option(exists=True, dir_okay=False, help="File with the expected output of the source files."),
 ]
+Tests = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        file_okay=False,
+        metavar="DIR",
+        help="Tests of the source files: a directory of *.in with *.out or *.ans, in place of --stdin and "
+        "--expected.",
+    ),
+]
 Output = Annotated[
     Format, typer.Option("--output", "-o", help="table for people, or json: one object per line.")
 ]
