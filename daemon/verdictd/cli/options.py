@@ -32,6 +32,23 @@ Files = Annotated[
         help="Submissions (.json) or source files (main.c, hello.py, ...).",
     ),
 ]
+FilesOrPackage = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE",
+        exists=True,
+        help="Submissions (.json) or source files (main.c, hello.py, ...), or one problem package.",
+    ),
+]
+Package = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        help="Problem package in the ICPC/Kattis format: problem.yaml, data, submissions, ...",
+    ),
+]
 Language = Annotated[
     str | None, typer.Option(help="Language of the source files (default: from the file extension).")
 ]
@@ -49,8 +66,8 @@ Tests = Annotated[
         exists=True,
         file_okay=False,
         metavar="DIR",
-        help="Tests of the source files: a directory of *.in with *.out or *.ans, in place of --stdin and "
-        "--expected.",
+        help="Tests of the source files, in place of --stdin and --expected: a directory of *.in with *.out "
+        "or *.ans, or a problem package with its limits and checker.",
     ),
 ]
 Output = Annotated[

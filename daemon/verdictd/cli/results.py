@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from verdictd.cli.batch import Entry, Results
+from verdictd.cli.contents import listed
 from verdictd.cli.outcomes import points_words, tables
 from verdictd.cli.tables import Column, status_colour, table
 from verdictd.cli.words import memory_words, printable, printable_lines, status_words
@@ -21,7 +22,6 @@ from verdictd.logs import printable_json
 NamedResult = tuple[str, Result]
 """The name of a file, and the result of its submission."""
 
-_NAMED = 10  # of the files without a result
 _SHOWN_LINES = 100
 _SHOWN_CHARACTERS = 8_000
 _COLUMNS = (
@@ -50,12 +50,17 @@ def show(entries: Sequence[Entry], results: Results, *, as_json: bool) -> bool:
             typer.echo(printable_json(orjson.dumps(result.model_dump(mode="json"))))
     else:
         _print([(entry.name, results[at]) for at, entry in enumerate(entries) if at in results], len(entries))
+    return name_missing(entries, results) and all(
+        result.status is Status.ACCEPTED for result in results.values()
+    )
+
+
+def name_missing(entries: Sequence[Entry], results: Results) -> bool:
+    """Print the names of files without a result; return True if there are none."""
     missing = [entry.name for at, entry in enumerate(entries) if at not in results]
     if missing:
-        names = printable(", ".join(missing[:_NAMED]))
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        typer.echo(f"verdictd: no result in time for {names}{more}", err=True)
-    return not missing and all(result.status is Status.ACCEPTED for result in results.values())
+        typer.echo(f"verdictd: no result in time for {printable(listed(missing))}", err=True)
+    return not missing
 
 
 def _print(results: Sequence[NamedResult], files: int) -> None:
