@@ -109,6 +109,135 @@ async def test_run_takes_input_and_expected_output_from_files(expected: str, sta
     assert (code, status) == (ended.code, json.loads(ended.out)["status"])
 
 
+async def test_run_judges_a_directory_of_tests(tmp_path: Path) -> None:
+    """Each pair of files is a test with a line of its own; the card of the submission stands below."""
+    for name, content in {
+        "1.in": "1 2",
+        "1.out": "3",
+        "2.in": "2 2",
+        "2.ans": "5",
+        "10.in": "",
+        "10.out": "0",
+    }.items():
+        (tmp_path / name).write_text(content)
+    ended = await command("run", PROGRAMS / "sum.py", "--tests", tmp_path)
+    table, card, _output = ended.out.split("\n\n")
+
+    assert (1, "") == (ended.code, ended.err)
+    assert [["test", "status"], ["1", "Accepted"], ["2", "Wrong answer"], ["10", "Skipped"]] == [
+        re.split(r"\s{2,}", line)[:2] for line in table.splitlines()
+    ]
+    assert card.startswith("Wrong answer  sum.py\n")
+    assert "\nTests      1 of 3 accepted\n" in card
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--tests", "."], 1, "verdictd: .: no tests"),
+        (["--tests", ".", "--stdin", "sum.in"], 2, "not possible together with --stdin or --expected"),
+    ],
+)
+async def test_run_says_why_there_are_no_tests(
+    options: list[str], code: int, said: str, tmp_path: Path
+) -> None:
+    """Nothing is judged without the tests that were asked for."""
+    words = [
+        str(tmp_path) if word == "." else str(PROGRAMS / word) if word == "sum.in" else word
+        for word in options
+    ]
+    ended = await command("run", PROGRAMS / "sum.py", *words)
+
+    assert (code, "") == (ended.code, ended.out)
+    assert said.replace(" .", f" {tmp_path}") in ended.err
+
+
+@pytest.fixture
+def problem(tmp_path: Path) -> Path:
+    """A problem package, one of whose submissions gets another verdict than that of its folder."""
+    sum_of_two = (PROGRAMS / "sum.py").read_text()
+    files = {
+        "problem.yaml": "name: Sum\nlicense: cc0\nlimits: {time_limit: 2, code: 128}\n",
+        "data/sample/1.in": "1 2",
+        "data/sample/1.ans": "3",
+        "data/secret/large/1.in": "20 22",
+        "data/secret/large/1.ans": "42",
+        "submissions/accepted/sum.py": sum_of_two,
+        "submissions/wrong_answer/correct.py": sum_of_two,
+        "submissions/wrong_answer/sample_only.py": "print(3)",
+        "submissions/run_time_error/exit.py": "raise SystemExit(1)",
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    return tmp_path
+
+
+VERIFIED = [
+    ["as expected", "submission", "verdict", "test"],
+    ["yes", "accepted/sum.py", "Accepted"],
+    ["yes", "run_time_error/exit.py", "Runtime error (NZEC)", "sample-1"],
+    ["no", "wrong_answer/correct.py", "Accepted"],
+    ["yes", "wrong_answer/sample_only.py", "Wrong answer", "secret-large-1"],
+    [],
+    ["3 of 4 as expected"],
+]
+
+
+def without_times(out: str) -> list[list[str]]:
+    """Return the words of each line, without figures of time."""
+    lines = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines()]
+    return [[word for word in line if not re.fullmatch(r"CPU time|[0-9.]+ s|", word)] for line in lines]
+
+
+async def test_verify_says_which_submissions_got_the_verdict_of_their_folder(problem: Path) -> None:
+    """Exit code 1 if one did not; parts of the package that are not used are named."""
+    ended = await command("verify", problem)
+
+    assert (1, "verdictd: problem.yaml: limits.code is not used\n") == (ended.code, ended.err)
+    assert VERIFIED == without_times(ended.out)
+
+
+async def test_verify_ends_well_when_all_are_as_expected(problem: Path) -> None:
+    """A script gets the whole results, each with the folder of its submission, and exit code 0."""
+    (problem / "submissions/wrong_answer/correct.py").unlink()
+    ended = await command("verify", problem, "-o", "json")
+    results = [json.loads(line) for line in ended.out.splitlines()]
+
+    assert 0 == ended.code
+    assert ["accepted", "run_time_error", "wrong_answer"] == [
+        result["metadata"]["expected"] for result in results
+    ]
+
+
+async def test_submit_of_a_package_is_verified_by_the_daemons(served: str, problem: Path) -> None:
+    """The same table, of submissions that went through the queue."""
+    ended = await command("submit", problem, broker__url=served)
+
+    assert 1 == ended.code
+    assert VERIFIED == without_times(ended.out)
+
+
+async def test_source_is_run_against_a_package(problem: Path) -> None:
+    """`--tests` takes the package's limits and checker too."""
+    ended = await command("run", PROGRAMS / "sum.py", "--tests", problem, "-o", "json")
+    result = json.loads(ended.out)
+
+    assert (0, 2, ["sample", "secret-large"]) == (
+        ended.code,
+        result["limits"]["cpu_time_limit"],
+        [group["name"] for group in result["groups"]],
+    )
+
+
+async def test_submit_takes_a_package_alone(problem: Path) -> None:
+    """Another file, or an option for source files, would not be used."""
+    ended = await command("submit", problem, PROGRAMS / "hello.c")
+
+    assert 2 == ended.code
+    assert "a problem package is submitted alone" in ended.err
+
+
 async def test_run_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
     """An invalid submission is shown with its reasons, and terminal escapes in it do nothing."""
     file = tmp_path / "bad.json"
@@ -286,7 +415,7 @@ async def test_old_isolate_is_refused_unless_allowed(tmp_path: Path) -> None:
         ["--help"],
         *(
             [name, "--help"]
-            for name in ("serve", "run", "submit", "check", "top", "languages", "schema", "systemd")
+            for name in ("serve", "run", "verify", "submit", "check", "top", "languages", "schema", "systemd")
         ),
     ],
 )

@@ -1,15 +1,15 @@
 """Files named on the command line: read as submissions, judged here or by the daemons behind the queue."""
 
 import asyncio
-import base64
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
 
 from verdictd.amqp.requests import submit_all
+from verdictd.cli.contents import check_size, read, text_or_base64
 from verdictd.contract.codec import decode, peek_id
 from verdictd.contract.result import Cause, Result
 from verdictd.contract.submission import submission_model
@@ -29,6 +29,8 @@ class Extras:
     language: str | None = None
     stdin: Path | None = None
     expected_output: Path | None = None
+    fields: Mapping[str, object] = field(default_factory=dict)
+    """Fields as they are in a message: tests, limits, a checker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +43,17 @@ class Entry:
     body: bytes
 
 
-def read_entries(files: Sequence[Path], extras: Extras) -> list[Entry]:
-    """Read files; raise OSError for one that cannot be read.
+def read_entries(files: Sequence[Path], extras: Extras, *, max_bytes: int) -> list[Entry]:
+    """Read files; raise OSError for one that cannot be read, and UnusableFiles for one
+    that has more than `max_bytes` with its tests.
 
     Files are named without their folders where that tells them apart.
     """
     short = len({file.name for file in files}) == len(files)
-    return [_read(file, file.name if short else str(file), extras) for file in files]
+    entries = [_read(file, file.name if short else str(file), extras) for file in files]
+    for entry in entries if extras.fields else ():
+        check_size(entry.name, len(entry.body), max_bytes)
+    return entries
 
 
 def _read(file: Path, name: str, extras: Extras) -> Entry:
@@ -55,31 +61,26 @@ def _read(file: Path, name: str, extras: Extras) -> Entry:
 
     The extension of a source file names its language.
     """
-    submission_id = re.sub(r"[^A-Za-z0-9._:-]", "-", file.name)[:128]
+    submission_id = id_of(file.name)
     content = file.read_bytes()
     if file.suffix == ".json" and extras.language is None:
         return Entry(name, submission_id, content)
     submission: dict[str, object] = {
         "id": submission_id,
         "language": extras.language or file.suffix.removeprefix(".") or file.name,
-        "source_code": _text_or_base64(content),
+        "source_code": text_or_base64(content),
+        **extras.fields,
     }
     if extras.stdin is not None:
-        submission["stdin"] = _base64(extras.stdin.read_bytes())
+        submission["stdin"] = read(extras.stdin)
     if extras.expected_output is not None:
-        submission["expected_output"] = _base64(extras.expected_output.read_bytes())
+        submission["expected_output"] = read(extras.expected_output)
     return Entry(name, submission_id, orjson.dumps(submission))
 
 
-def _text_or_base64(content: bytes) -> str | dict[str, str]:
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        return _base64(content)
-
-
-def _base64(content: bytes) -> dict[str, str]:
-    return {"base64": base64.b64encode(content).decode("ascii")}
+def id_of(name: str) -> str:
+    """Return a name as the id of a submission."""
+    return re.sub(r"[^A-Za-z0-9._:-]", "-", name)[:128]
 
 
 async def judge(settings: Settings, entries: Sequence[Entry], *, on_result: Callable[[], None]) -> Results:

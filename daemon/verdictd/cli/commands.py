@@ -1,7 +1,8 @@
 """The command line: commands and their options. Each command imports its room when it runs."""
 
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -9,12 +10,26 @@ import typer
 
 from verdictd import __version__
 from verdictd.cli.broken_pipe import end_if_unread
-from verdictd.cli.options import Config, Expected, Files, Format, Language, Output, Stdin
+from verdictd.cli.options import (
+    Config,
+    Expected,
+    Files,
+    FilesOrPackage,
+    Format,
+    Language,
+    Output,
+    Package,
+    Stdin,
+    Tests,
+)
 
 if TYPE_CHECKING:
     from yarl import URL
 
+    from verdictd.cli.batch import Extras, Results
     from verdictd.settings import Settings
+
+    Judge = Callable[..., Coroutine[Any, Any, Results]]
 
 T = TypeVar("T")
 
@@ -79,6 +94,7 @@ def run(  # noqa: PLR0917 - each is an option of the command
     language: Language = None,
     stdin: Stdin = None,
     expected: Expected = None,
+    tests: Tests = None,
     output: Output = Format.TABLE,
     config: Config = None,
 ) -> None:
@@ -86,35 +102,56 @@ def run(  # noqa: PLR0917 - each is an option of the command
 
     Exits with 0 if all are accepted, else with 1.
     """
-    from verdictd.cli.batch import Extras, judge, read_entries
+    from verdictd.cli.batch import judge, read_entries
     from verdictd.cli.results import counting, show
 
     settings = _quiet(config)
-    entries = read_entries(files, Extras(language, stdin, expected))
+    extras = _extras(settings, language, stdin, expected, tests=tests)
+    entries = read_entries(files, extras, max_bytes=settings.limits.message_bytes)
     with counting(len(entries)) as on_result:
         results = _run(judge(settings, entries, on_result=on_result))
     sys.exit(0 if show(entries, results, as_json=output is Format.JSON) else 1)
 
 
 @app.command()
+def verify(package: Package, output: Output = Format.TABLE, config: Config = None) -> None:
+    """Judge all submissions of a problem package on this host, without a broker.
+
+    Says for each if it got the verdict that its folder in submissions/ is named after.
+    Exits with 0 if all did, else with 1.
+    """
+    from verdictd.cli.batch import judge
+
+    settings = _quiet(config)
+    sys.exit(0 if _verified(settings, package, output, partial(judge, settings)) else 1)
+
+
+@app.command()
 def submit(  # noqa: PLR0917 - each is an option of the command
-    files: Files,
+    files: FilesOrPackage,
     language: Language = None,
     stdin: Stdin = None,
     expected: Expected = None,
+    tests: Tests = None,
     output: Output = Format.TABLE,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the results.")] = 300,
     config: Config = None,
 ) -> None:
     """Publish files to the submissions queue and show the results.
 
-    Exits with 0 if all are accepted, else with 1.
+    Exits with 0 if all are accepted, else with 1. A problem package is published with all of its
+    submissions, which are shown as by verify.
     """
     from verdictd.cli import batch
     from verdictd.cli.results import counting, show
 
     settings = _quiet(config)
-    entries = batch.read_entries(files, batch.Extras(language, stdin, expected))
+    if any(file.is_dir() for file in files):
+        package = _only_package(files, (language, stdin, expected, tests))
+        publish = partial(batch.submit, settings, timeout_s=timeout)
+        sys.exit(0 if _verified(settings, package, output, publish) else 1)
+    extras = _extras(settings, language, stdin, expected, tests=tests)
+    entries = batch.read_entries(files, extras, max_bytes=settings.limits.message_bytes)
     with counting(len(entries)) as on_result:
         results = _run(batch.submit(settings, entries, timeout_s=timeout, on_result=on_result))
     sys.exit(0 if show(entries, results, as_json=output is Format.JSON) else 1)
@@ -234,6 +271,62 @@ def install(
         if write:
             file.write()
     typer.echo(NEXT_STEPS if write else "Nothing was written. Add --write to write the files.")
+
+
+def _extras(
+    settings: "Settings",
+    language: str | None,
+    stdin: Path | None,
+    expected: Path | None,
+    *,
+    tests: Path | None,
+) -> "Extras":
+    """Return what the options add to each source file."""
+    from verdictd.cli.batch import Extras
+
+    if tests is None:
+        return Extras(language, stdin, expected)
+    if stdin is not None or expected is not None:
+        raise typer.BadParameter("not possible together with --stdin or --expected", param_hint="--tests")
+    return Extras(language, fields=_fields(settings, tests))
+
+
+def _fields(settings: "Settings", tests: Path) -> "Mapping[str, object]":
+    """Return the tests in a directory; those of a problem package with its limits and its checker."""
+    from verdictd.cli.pairs import read_pairs
+
+    max_bytes = settings.limits.message_bytes
+    if not (tests / "problem.yaml").is_file():
+        return {"tests": read_pairs(tests, max_bytes=max_bytes)}
+    from verdictd.cli.package import read_package
+    from verdictd.cli.verify import warn
+    from verdictd.judging.languages import Registry
+
+    package = read_package(tests, Registry.load(settings.judge.languages_file), max_bytes=max_bytes)
+    warn(package.warnings)
+    return package.fields
+
+
+def _only_package(files: list[Path], options: Iterable[object]) -> Path:
+    if len(files) > 1 or any(option is not None for option in options):
+        raise typer.BadParameter("a problem package is submitted alone, without options for source files")
+    return files[0]
+
+
+def _verified(settings: "Settings", directory: Path, output: Format, judge: "Judge") -> bool:
+    """Judge the submissions of a package, and show them; return True if all got their verdicts."""
+    from verdictd.cli import verify
+    from verdictd.cli.package import read_package
+    from verdictd.cli.results import counting
+    from verdictd.judging.languages import Registry
+
+    registry, max_bytes = Registry.load(settings.judge.languages_file), settings.limits.message_bytes
+    package = read_package(directory, registry, max_bytes=max_bytes)
+    expected, warnings = verify.submissions(package, registry, max_bytes=max_bytes)
+    verify.warn([*package.warnings, *warnings])
+    with counting(len(expected)) as on_result:
+        results = _run(judge([one.entry for one in expected], on_result=on_result))
+    return verify.show(expected, results, as_json=output is Format.JSON)
 
 
 def _quiet(config: Path | None) -> "Settings":

@@ -6,6 +6,7 @@ import typer
 
 from verdictd import logs
 from verdictd.cli.configuration import SettingsError
+from verdictd.cli.contents import UnusableFiles
 from verdictd.cli.words import printable
 from verdictd.errors import BrokerUnavailable, file_error
 from verdictd.judging.languages import LanguagesError
@@ -41,6 +42,6 @@ def _exit_code(error: Exception) -> int | None:
     match error:
         case SettingsError() | LanguagesError() | BoxTaken():
             return EXIT_SETTINGS
-        case NoSandbox() | BrokerUnavailable() | OSError():
+        case NoSandbox() | BrokerUnavailable() | UnusableFiles() | OSError():
             return 1
     return None

@@ -32,6 +32,23 @@ Files = Annotated[
         help="Submissions (.json) or source files (main.c, hello.py, ...).",
     ),
 ]
+FilesOrPackage = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE",
+        exists=True,
+        help="Submissions (.json) or source files (main.c, hello.py, ...), or one problem package.",
+    ),
+]
+Package = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        help="Problem package in the ICPC/Kattis format: problem.yaml, data, submissions, ...",
+    ),
+]
 Language = Annotated[
     str | None, typer.Option(help="Language of the source files (default: from the file extension).")
 ]
@@ -42,6 +59,16 @@ Stdin = Annotated[
 Expected = Annotated[
     Path | None,
     typer.Option(exists=True, dir_okay=False, help="File with the expected output of the source files."),
+]
+Tests = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        file_okay=False,
+        metavar="DIR",
+        help="Tests of the source files, in place of --stdin and --expected: a directory of *.in with *.out "
+        "or *.ans, or a problem package with its limits and checker.",
+    ),
 ]
 Output = Annotated[
     Format, typer.Option("--output", "-o", help="table for people, or json: one object per line.")

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 
 import orjson
 import typer
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from verdictd.cli.batch import Entry, Results
+from verdictd.cli.contents import listed
+from verdictd.cli.outcomes import points_words, tables
 from verdictd.cli.standard_output import StandardOutput
 from verdictd.cli.tables import Column, status_colour, table
 from verdictd.cli.words import memory_words, printable, printable_lines, status_words
@@ -21,7 +23,6 @@ from verdictd.logs import printable_json
 NamedResult = tuple[str, Result]
 """The name of a file, and the result of its submission."""
 
-_NAMED = 10  # of the files without a result
 _SHOWN_LINES = 100
 _SHOWN_CHARACTERS = 8_000
 _COLUMNS = (
@@ -50,24 +51,35 @@ def show(entries: Sequence[Entry], results: Results, *, as_json: bool) -> bool:
             typer.echo(printable_json(orjson.dumps(result.model_dump(mode="json"))))
     else:
         _print([(entry.name, results[at]) for at, entry in enumerate(entries) if at in results], len(entries))
+    return name_missing(entries, results) and all(
+        result.status is Status.ACCEPTED for result in results.values()
+    )
+
+
+def name_missing(entries: Sequence[Entry], results: Results) -> bool:
+    """Print the names of files without a result; return True if there are none."""
     missing = [entry.name for at, entry in enumerate(entries) if at not in results]
     if missing:
-        names = printable(", ".join(missing[:_NAMED]))
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        typer.echo(f"verdictd: no result in time for {names}{more}", err=True)
-    return not missing and all(result.status is Status.ACCEPTED for result in results.values())
+        typer.echo(f"verdictd: no result in time for {printable(listed(missing))}", err=True)
+    return not missing
 
 
 def _print(results: Sequence[NamedResult], files: int) -> None:
     console = StandardOutput()
     if files == 1:
         for named in results:
-            console.print(card(*named))
+            console.print(whole(*named, console.width))
         return
     accepted = sum(result.status is Status.ACCEPTED for _, result in results)
     if results:
         console.print(lines(results, console.width))
         console.print(Text(f"\n{accepted} of {files} accepted"))
+
+
+def whole(name: str, result: Result, width: int) -> Group:
+    """Return the tables of a result that has tests, and its card below them."""
+    parts: list[RenderableType] = [part for found in tables(result, width) for part in (found, Text(""))]
+    return Group(*parts, card(name, result))
 
 
 def card(name: str, result: Result) -> Text:
@@ -77,13 +89,21 @@ def card(name: str, result: Result) -> Text:
     found.append(f"  {printable(name)}\n{printable(result.message)}\n")
     for problem in result.errors:
         found.append(f"  {_problem(problem.path, problem.message)}\n")
-    for label, value in _figures(name, result):
+    for label, value in (*_counts(result), *_figures(name, result)):
         found.append(f"{label:<11}{printable(value)}\n")
     for heading, content in _streams(result):
         found.append(f"\n{heading}\n", "bold")
         found.append(content)
     found.rstrip()
     return found
+
+
+def _counts(result: Result) -> Iterator[tuple[str, str]]:
+    if result.tests:
+        accepted = sum(test.status is Status.ACCEPTED for test in result.tests)
+        yield "Tests", f"{accepted} of {len(result.tests)} accepted"
+    if result.points is not None:
+        yield "Points", points_words(result.points, result.max_points)
 
 
 def _figures(name: str, result: Result) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import aio_pika
@@ -16,7 +16,7 @@ from harness.demo.submissions import SUBMISSIONS, Case
 from support.broker import BrokerFailed
 from support.daemon import Daemon, launched
 from support.rabbitmq import PrivateBroker
-from verdictd.contract.result import Result
+from verdictd.contract.result import Result, Status
 
 LIMIT_S = 100
 SUBMISSIONS_QUEUE = "verdictd.submissions"
@@ -48,9 +48,11 @@ def main() -> int:
 async def demo(broker: PrivateBroker) -> int:
     """Judge all submissions through this broker; 0 if every verdict is the expected one."""
     log = broker.folder / "daemon.log"
+    cache = {"judge__cache_directory": str(broker.folder / "cache"), "judge__cache_kib": "65536"}
+    settings = {"broker__url": broker.url} | cache
     console.print("Starting verdictd ...")
     try:
-        async with asyncio.timeout(LIMIT_S), launched(log, broker__url=broker.url) as judge:
+        async with asyncio.timeout(LIMIT_S), launched(log, **settings) as judge:
             await consuming(judge)
             results = await judged(broker.url)
             exit_code = await judge.end()
@@ -72,20 +74,20 @@ async def consuming(judge: Daemon) -> None:
 
 
 async def judged(url: str) -> list[tuple[Case, Result]]:
-    """Publish every submission, and show each result as it comes."""
+    """Publish every submission, those after another one when that is judged; show each result as it comes."""
     missing = {case.id: case for case in SUBMISSIONS}
     results = []
     async with replies(url) as (channel, arriving):
         began_s = time.monotonic()
-        for case in SUBMISSIONS:
-            await publish(channel, case)
-        console.print(f"Sent {len(SUBMISSIONS)} submissions; these are the results as they come.\n")
+        await publish(channel, after=None)
+        console.print(f"Sending {len(SUBMISSIONS)} submissions; these are the results as they come.\n")
         console.print(Text(HEADING, "bold"))
         while missing:
             result = Result.model_validate_json((await arriving.get()).body)
             case = missing.pop(result.id)
             show(case, result)
             results.append((case, result))
+            await publish(channel, after=case.id)
         console.print(f"\nAll were judged in {time.monotonic() - began_s:.1f} s.")
     return results
 
@@ -101,17 +103,20 @@ async def replies(url: str) -> AsyncIterator[tuple[AbstractChannel, asyncio.Queu
         yield channel, arriving
 
 
-async def publish(channel: AbstractChannel, case: Case) -> None:
-    """Send one submission, as a publisher in any language would."""
-    message = aio_pika.Message(
-        case.body,
-        content_type="application/json",
-        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-        message_id=case.id,
-        reply_to=REPLY_QUEUE,
-        timestamp=time.time(),
-    )
-    await channel.default_exchange.publish(message, SUBMISSIONS_QUEUE)
+async def publish(channel: AbstractChannel, *, after: str | None) -> None:
+    """Send the submissions that come after this one, as a publisher in any language would."""
+    for case in SUBMISSIONS:
+        if case.after != after:
+            continue
+        message = aio_pika.Message(
+            case.body,
+            content_type="application/json",
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            message_id=case.id,
+            reply_to=REPLY_QUEUE,
+            timestamp=time.time(),
+        )
+        await channel.default_exchange.publish(message, SUBMISSIONS_QUEUE)
 
 
 def show(case: Case, result: Result) -> None:
@@ -119,7 +124,20 @@ def show(case: Case, result: Result) -> None:
     time_s = "" if result.time is None else f"{result.time:.3f} s"
     memory_kib = "" if result.memory is None else f"{result.memory:,} KiB"
     row = ROW.format(case.id, case.language, result.status, case.expected, time_s, memory_kib)
-    console.print(Text(row, "green" if result.status == case.expected else "bold red"))
+    console.print(
+        Text("  ".join((row, *notes(result))), "green" if result.status == case.expected else "bold red")
+    )
+
+
+def notes(result: Result) -> Iterator[str]:
+    """Yield what only some submissions have: tests, points, a program that was there already."""
+    if result.tests:
+        accepted = sum(test.status == Status.ACCEPTED for test in result.tests)
+        yield f"{accepted} of {len(result.tests)} tests"
+    if result.points is not None:
+        yield f"{result.points:g} of {result.max_points:g} points"
+    if result.compile_cached:
+        yield "compiled before"
 
 
 def summary(results: list[tuple[Case, Result]]) -> int:

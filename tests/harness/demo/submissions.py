@@ -16,12 +16,16 @@ class Case:
     language: str
     body: bytes
     expected: Status
+    after: str | None = None
+    """Id of the submission whose result is waited for first."""
 
 
-def case(id_: str, language: str, source: str, expected: Status, **fields: Any) -> Case:
+def case(
+    id_: str, language: str, source: str, expected: Status, *, after: str | None = None, **fields: Any
+) -> Case:
     """Return a submission with the fields of the wire contract."""
     body = {"language": language, "source_code": source, **fields}
-    return Case(id_, language, orjson.dumps(body), expected)
+    return Case(id_, language, orjson.dumps(body), expected, after)
 
 
 PYTHON_SUM: Final = """\
@@ -93,6 +97,22 @@ int main()
 
 CPP_THROW: Final = '#include <stdexcept>\nint main() { throw std::runtime_error("nobody catches this"); }'
 
+C_SQUARE: Final = """\
+#include <stdio.h>
+
+int main(void)
+{
+    unsigned n;
+    if (scanf("%u", &n) != 1) return 1;
+    printf("%d\\n", (int)(n * n));
+    return 0;
+}
+"""
+
+SQUARES: Final = tuple((n, "small") for n in range(1, 11)) + tuple(
+    (n, "large") for n in range(40_000, 50_000, 1_000)
+)
+
 BASH_SUM: Final = """\
 total=0
 while read -r number; do total=$((total + number)); done
@@ -135,6 +155,25 @@ SUBMISSIONS: Final = (
     case("c-division", "c", C_DIVISION, Status.RUNTIME_ERROR_SIGFPE),
     case("c-big-file", "c", C_BIG_FILE, Status.RUNTIME_ERROR_SIGXFSZ, max_file_size=1_024),
     case(
+        "c-twenty-tests",
+        "c",
+        C_SQUARE,
+        Status.WRONG_ANSWER,
+        tests=[{"stdin": f"{n}", "expected_output": f"{n * n}", "group": group} for n, group in SQUARES],
+        groups=[
+            {"name": "small", "points": 40, "scoring": "all_or_nothing"},
+            {"name": "large", "points": 60, "requires": ["small"]},
+        ],
+    ),
+    case(
+        "python-third",
+        "python",
+        "print(1 / 3)",
+        Status.ACCEPTED,
+        expected_output="0.333333",
+        checker={"type": "floats", "absolute": 1e-6},
+    ),
+    case(
         "cpp-sort",
         "cpp",
         CPP_SORT,
@@ -142,6 +181,16 @@ SUBMISSIONS: Final = (
         compiler_options="-std=c++20 -O2",
         stdin="3 1 2",
         expected_output="1 2 3",
+    ),
+    case(
+        "cpp-sort-again",
+        "cpp",
+        CPP_SORT,
+        Status.ACCEPTED,
+        compiler_options="-std=c++20 -O2",
+        after="cpp-sort",
+        stdin="42 7",
+        expected_output="7 42",
     ),
     case("cpp-exception", "cpp", CPP_THROW, Status.RUNTIME_ERROR_SIGABRT),
     case("bash-sum", "bash", BASH_SUM, Status.ACCEPTED, stdin="40\n2\n", expected_output="42"),

@@ -9,17 +9,19 @@ import pytest
 from rich.console import Console, RenderableType
 
 from verdictd.cli.batch import Entry
-from verdictd.cli.results import card, lines, show
+from verdictd.cli.results import card, lines, show, whole
 from verdictd.contract.limits import Limits
 from verdictd.contract.result import (
     STATUS_IDS,
     Cause,
+    GroupResult,
     LanguageUsed,
     Result,
     ReturnedFile,
     Runs,
     Spread,
     Status,
+    TestResult,
     WorkerIdentity,
 )
 from verdictd.contract.submission import EffectiveLimits, submission_model
@@ -288,6 +290,75 @@ Invalid submission       bad.json                      The output is as expecteâ
 bad.json
   /x: unknown field
 """ == drawn(lines([(result.id, result) for result in results], 80))
+
+
+def with_tests(**fields: Any) -> Result:
+    """The result of a submission whose tests are in groups."""
+    tests = [
+        ("sample", Status.ACCEPTED, 0.001, 640, 10.0),
+        ("1-two-are-not-enough", Status.RUNTIME_ERROR_SIGSEGV, 0.25, 1_536, 0.0),
+        ("2", Status.SKIPPED, None, None, 0.0),
+    ]
+    given: dict[str, Any] = {
+        "tests": tuple(
+            TestResult(
+                name=name,
+                status=status,
+                status_id=STATUS_IDS[status],
+                message="Killed by signal 11 (Segmentation fault).",
+                time=time_s,
+                memory=memory,
+                points=points,
+            )
+            for name, status, time_s, memory, points in tests
+        ),
+        "groups": (
+            GroupResult(name="small", status=Status.ACCEPTED, points=10, max_points=10),
+            GroupResult(name="large", status=Status.RUNTIME_ERROR_SIGSEGV, points=0, max_points=32.5),
+        ),
+        "points": 10,
+        "max_points": 42.5,
+    }
+    return judged(status=Status.RUNTIME_ERROR_SIGSEGV, message="Killed.", **(given | fields))
+
+
+def test_result_with_tests_is_a_line_each_above_the_card() -> None:
+    """Messages are those of tests that failed, and are cut before anything else."""
+    assert f"""\
+test                  status                   CPU time   memory  points
+sample                Accepted                  0.001 s  640 KiB      10
+1-two-are-not-enough  Runtime error (SIGSEGV)   0.250 s  1.5 MiB       0
+2                     Skipped                                          0
+
+group  status                      points
+small  Accepted                  10 of 10
+large  Runtime error (SIGSEGV)  0 of 32.5
+
+Runtime error (SIGSEGV)  hello.c
+Killed.
+Tests      1 of 3 accepted
+Points     10 of 42.5
+{FIGURES}{LANGUAGE}""" == drawn(whole("hello.c", with_tests(), 80))
+
+
+def test_tests_that_were_all_skipped_are_not_listed() -> None:
+    """A program that cannot be built has one thing to say."""
+    skipped = tuple(test.model_copy(update={"status": Status.SKIPPED}) for test in with_tests().tests)
+    text = drawn(whole("hello.c", with_tests(tests=skipped, groups=(), points=None), 80))
+
+    assert text.startswith("Runtime error (SIGSEGV)  hello.c\n")
+    assert "\nTests      0 of 3 accepted\n" in text
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_names_of_tests_are_cut_last(width: int) -> None:
+    """The status stays, and every test has one line."""
+    text = drawn(whole("hello.c", with_tests(), width))
+    table = text.split("\n\n")[0].splitlines()
+
+    assert 4 == len(table)
+    assert max(map(len, table)) <= width
+    assert "Runtime error (SIGSEGV)" in table[2]
 
 
 @pytest.mark.parametrize("length", [1, 20, 36, 50, 128])

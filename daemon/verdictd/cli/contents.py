@@ -1,0 +1,63 @@
+"""Content of files as a message holds it, with errors for files that make no submission."""
+
+import base64
+import re
+from collections.abc import Iterable, Sequence
+from itertools import islice, zip_longest
+from pathlib import Path
+
+from verdictd.cli.words import memory_words
+from verdictd.errors import VerdictdError
+
+_NAMED = 10  # of the files in a message
+
+
+class UnusableFiles(VerdictdError):
+    """Files on the command line that make no submission: say why, and exit with 1."""
+
+
+def text_or_base64(content: bytes) -> str | dict[str, str]:
+    """Return UTF-8 text as it is, and other bytes in base64."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(content).decode("ascii")}
+
+
+def read(file: Path) -> str | dict[str, str]:
+    """Return the content of a file; raises OSError."""
+    return text_or_base64(file.read_bytes())
+
+
+def check_size(name: str, size: int, bound: int) -> None:
+    """Raise UnusableFiles if a message of this size would be refused; `name` says what would be in it."""
+    if size > bound:
+        found, most = memory_words(-(-size // 1_024)), memory_words(bound // 1_024)
+        raise UnusableFiles(f"{name}: {found} together; a message may have {most} (limits.message_bytes)")
+
+
+def total_bytes(files: Iterable[Path]) -> int:
+    """Return the size of all files, without reading them."""
+    return sum(file.stat().st_size for file in files)
+
+
+def in_natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Return a key that sorts names as people count: 2 before 10."""
+    parts = re.split(r"([0-9]+)", name)
+    numbers = [(len(part), part) for part in (digits.lstrip("0") for digits in parts[1::2])]
+    texts = [(0, part) for part in parts[::2]]
+    return [part for pair in zip_longest(texts, numbers) for part in pair if part is not None], name
+
+
+def names_of_tests(names: Sequence[str]) -> list[str]:
+    """Return a name for each test: the characters that names may have, 64 at most, each name once."""
+    plain = [re.sub(r"[^A-Za-z0-9 ._-]", "-", name) for name in names]
+    if len({name[:64] for name in plain}) == len(plain):
+        return [name[:64] for name in plain]
+    return [f"{number}-{name}"[:64] for number, name in enumerate(plain, start=1)]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first names, and the number of the others."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(islice(names, _NAMED)) + more

@@ -1,0 +1,65 @@
+"""A directory of input and answer files, read as the tests of a submission."""
+
+import re
+from pathlib import Path
+
+from verdictd.cli.contents import (
+    UnusableFiles,
+    check_size,
+    in_natural_order,
+    listed,
+    names_of_tests,
+    read,
+    total_bytes,
+)
+
+_KINDS = "*.in with *.out or *.ans, or input*.txt with output*.txt"
+_ANSWER_ENDINGS = (".out", ".ans")
+_ANSWER = re.compile(r".*\.(out|ans)|output.*\.txt", re.DOTALL)
+
+
+def read_pairs(directory: Path, *, max_bytes: int) -> list[dict[str, object]]:
+    """Return a test for each pair of files, in the order in which people count.
+
+    Raises UnusableFiles for a file without its other half, and for more than `max_bytes` together.
+    """
+    found = {file.name: file for file in directory.iterdir() if file.is_file()}
+    inputs = sorted(filter(_answer_names, found), key=in_natural_order)
+    if not inputs:
+        raise UnusableFiles(f"{directory}: no tests: {_KINDS}")
+    pairs = [(found[name], found[_answer(directory, name, found)]) for name in inputs]
+    _refuse_answers_alone(directory, found, {answer.name for _, answer in pairs})
+    check_size(str(directory), sum(total_bytes(pair) for pair in pairs), max_bytes)
+    names = names_of_tests([_test_name(name) for name in inputs])
+    return [
+        {"name": name, "stdin": read(given), "expected_output": read(answer)}
+        for name, (given, answer) in zip(names, pairs, strict=True)
+    ]
+
+
+def _answer_names(name: str) -> tuple[str, ...]:
+    """Return the names that the answer to an input may have; none if the file is not an input."""
+    if name.endswith(".in"):
+        return tuple(name.removesuffix(".in") + ending for ending in _ANSWER_ENDINGS)
+    numbered = re.fullmatch(r"input(.*\.txt)", name)
+    return (f"output{numbered[1]}",) if numbered else ()
+
+
+def _answer(directory: Path, name: str, found: dict[str, Path]) -> str:
+    wanted = _answer_names(name)
+    answers = [answer for answer in wanted if answer in found]
+    if not answers:
+        raise UnusableFiles(f"{directory / name}: no answer beside it: {' or '.join(wanted)}")
+    if len(answers) > 1:
+        raise UnusableFiles(f"{directory / name}: two answers beside it: {' and '.join(answers)}")
+    return answers[0]
+
+
+def _refuse_answers_alone(directory: Path, found: dict[str, Path], used: set[str]) -> None:
+    alone = sorted(filter(_ANSWER.fullmatch, found.keys() - used), key=in_natural_order)
+    if alone:
+        raise UnusableFiles(f"{directory}: answers without an input: {listed(alone)}")
+
+
+def _test_name(name: str) -> str:
+    return name.removesuffix(".in") if name.endswith(".in") else name.removesuffix(".txt")

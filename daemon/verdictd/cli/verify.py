@@ -1,0 +1,117 @@
+"""The submissions of a problem package: each with the verdicts that its folder stands for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from verdictd.cli import results as shown
+from verdictd.cli.batch import Entry, Results, id_of
+from verdictd.cli.contents import UnusableFiles, check_size, in_natural_order
+from verdictd.cli.package import Package, read_program
+from verdictd.cli.tables import Column, table
+from verdictd.cli.words import printable, status_words
+from verdictd.contract.result import Result, Status
+from verdictd.judging.languages import Registry
+
+_RUNTIME_ERRORS = frozenset(
+    {status for status in Status if status.startswith("runtime_error_")}
+    | {Status.EXEC_FORMAT_ERROR, Status.MEMORY_LIMIT_EXCEEDED}
+)
+VERDICTS: dict[str, frozenset[Status]] = {
+    "accepted": frozenset({Status.ACCEPTED}),
+    "wrong_answer": frozenset({Status.WRONG_ANSWER}),
+    "time_limit_exceeded": frozenset({Status.TIME_LIMIT_EXCEEDED}),
+    "run_time_error": _RUNTIME_ERRORS,
+    "memory_limit_exceeded": frozenset({Status.MEMORY_LIMIT_EXCEEDED}),
+    "output_limit_exceeded": frozenset({Status.OUTPUT_LIMIT_EXCEEDED}),
+    "compiler_error": frozenset({Status.COMPILATION_ERROR}),
+    "rejected": frozenset(
+        {Status.WRONG_ANSWER, Status.TIME_LIMIT_EXCEEDED, Status.OUTPUT_LIMIT_EXCEEDED} | _RUNTIME_ERRORS
+    ),
+}
+"""Verdicts by the folder in `submissions` that stands for them."""
+_COLUMNS = (
+    Column("as expected"),
+    Column("submission", cut=4),
+    Column("verdict", cut=3),
+    Column("test", cut=2),
+    Column("CPU time", cut=1, number=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A submission of a package, and the verdicts that are as expected."""
+
+    entry: Entry
+    verdicts: frozenset[Status]
+
+
+def submissions(package: Package, registry: Registry, *, max_bytes: int) -> tuple[list[Expected], list[str]]:
+    """Return the submissions of a package, and warnings about folders that stand for no verdict.
+
+    Raises UnusableFiles if there are none.
+    """
+    root = package.directory / "submissions"
+    found, warnings = [], []
+    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+        if folder.name not in VERDICTS or not folder.is_dir():
+            warnings.append(f"submissions/{folder.name} is not used: it stands for no verdict")
+            continue
+        for path in sorted(folder.iterdir(), key=lambda path: in_natural_order(path.name)):
+            entry = _entry(package, path, registry)
+            check_size(entry.name, len(entry.body), max_bytes)
+            found.append(Expected(entry, VERDICTS[folder.name]))
+    if not found:
+        raise UnusableFiles(f"{root}: no submissions in folders named after a verdict")
+    return found, warnings
+
+
+def _entry(package: Package, path: Path, registry: Registry) -> Entry:
+    name = f"{path.parent.name}/{path.name}"
+    body = {
+        "id": id_of(name.replace("/", "-")),
+        **read_program(path, registry).fields,
+        **package.fields,
+        "metadata": {"expected": path.parent.name},
+    }
+    return Entry(name, id_of(name), orjson.dumps(body))
+
+
+def warn(warnings: Sequence[str]) -> None:
+    """Print a line for each part of a package that is not used."""
+    for warning in warnings:
+        typer.echo(f"verdictd: {printable(warning)}", err=True)
+
+
+def show(expected: Sequence[Expected], results: Results, *, as_json: bool) -> bool:
+    """Print if each submission got a verdict of its folder; return True if all did."""
+    entries = [one.entry for one in expected]
+    if as_json:
+        shown.show(entries, results, as_json=True)
+    else:
+        console = Console(soft_wrap=True)
+        rows = [_row(one, results[at]) for at, one in enumerate(expected) if at in results]
+        console.print(table(_COLUMNS, rows, console.width))
+        shown.name_missing(entries, results)
+    agreeing = sum(at in results and results[at].status in one.verdicts for at, one in enumerate(expected))
+    if not as_json:
+        typer.echo(f"\n{agreeing} of {len(expected)} as expected")
+    return agreeing == len(expected)
+
+
+def _row(expected: Expected, result: Result) -> list[str | Text]:
+    agrees = result.status in expected.verdicts
+    deciding = next((test.name for test in result.tests if test.status is result.status), "")
+    return [
+        Text("yes", "green") if agrees else Text("no", "bold red"),
+        printable(expected.entry.name),
+        status_words(result.status),
+        "" if result.status is Status.ACCEPTED else printable(deciding),
+        "" if result.time is None else f"{result.time:.3f} s",
+    ]
