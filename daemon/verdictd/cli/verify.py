@@ -35,6 +35,7 @@ VERDICTS: dict[str, frozenset[Status]] = {
     ),
 }
 """Verdicts by the folder in `submissions` that stands for them."""
+_EXPLAINED = 10  # of the verdicts that were not expected
 _COLUMNS = (
     Column("as expected"),
     Column("submission", cut=4),
@@ -92,17 +93,30 @@ def warn(warnings: Sequence[str]) -> None:
 def show(expected: Sequence[Expected], results: Results, *, as_json: bool) -> bool:
     """Print if each submission got a verdict of its folder; return True if all did."""
     entries = [one.entry for one in expected]
+    differing = [
+        (one, results[at])
+        for at, one in enumerate(expected)
+        if at in results and results[at].status not in one.verdicts
+    ]
     if as_json:
         shown.show(entries, results, as_json=True)
     else:
         console = Console(soft_wrap=True)
         rows = [_row(one, results[at]) for at, one in enumerate(expected) if at in results]
         console.print(table(_COLUMNS, rows, console.width))
+        for one, result in differing[:_EXPLAINED]:
+            console.print(_reasons(one, result))
         shown.name_missing(entries, results)
-    agreeing = sum(at in results and results[at].status in one.verdicts for at, one in enumerate(expected))
-    if not as_json:
-        typer.echo(f"\n{agreeing} of {len(expected)} as expected")
-    return agreeing == len(expected)
+        console.print(Text(f"\n{len(results) - len(differing)} of {len(expected)} as expected"))
+    return not differing and len(results) == len(expected)
+
+
+def _reasons(expected: Expected, result: Result) -> Text:
+    """Return the message of a verdict that was not expected, and what is wrong with the submission."""
+    found = Text(f"\n{printable(expected.entry.name)}: {printable(result.message)}")
+    for problem in result.errors:
+        found.append(f"\n  {printable(problem.path)}: {printable(problem.message)}")
+    return found
 
 
 def _row(expected: Expected, result: Result) -> list[str | Text]:
