@@ -1,6 +1,6 @@
-"""The submissions of a problem package: each with the verdicts that its folder stands for."""
+"""Tests and submissions of a directory that is named on the command line, and the verdicts that are expected."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,13 @@ from rich.text import Text
 from verdictd.cli import results as shown
 from verdictd.cli.batch import Entry, Results, id_of
 from verdictd.cli.contents import UnusableFiles, check_size, in_natural_order
-from verdictd.cli.package import Package, read_program
+from verdictd.cli.package import Package, is_package, read_package, read_program
+from verdictd.cli.pairs import read_pairs
 from verdictd.cli.tables import Column, table
 from verdictd.cli.words import printable, status_words
 from verdictd.contract.result import Result, Status
 from verdictd.judging.languages import Registry
+from verdictd.settings import Settings
 
 _RUNTIME_ERRORS = frozenset(
     {status for status in Status if status.startswith("runtime_error_")}
@@ -53,6 +55,25 @@ class Expected:
     verdicts: frozenset[Status]
 
 
+def fields_of(settings: Settings, directory: Path) -> Mapping[str, object]:
+    """Return the tests in a directory as fields; those of a problem package with its limits and checker."""
+    max_bytes = settings.limits.message_bytes
+    if not is_package(directory):
+        return {"tests": read_pairs(directory, max_bytes=max_bytes)}
+    package = read_package(directory, Registry.load(settings.judge.languages_file), max_bytes=max_bytes)
+    _warn(package.warnings)
+    return package.fields
+
+
+def read_submissions(settings: Settings, directory: Path) -> list[Expected]:
+    """Return the submissions of a problem package; name the parts of it that are not used."""
+    registry, max_bytes = Registry.load(settings.judge.languages_file), settings.limits.message_bytes
+    package = read_package(directory, registry, max_bytes=max_bytes)
+    expected, warnings = submissions(package, registry, max_bytes=max_bytes)
+    _warn([*package.warnings, *warnings])
+    return expected
+
+
 def submissions(package: Package, registry: Registry, *, max_bytes: int) -> tuple[list[Expected], list[str]]:
     """Return the submissions of a package, and warnings about folders that stand for no verdict.
 
@@ -84,7 +105,7 @@ def _entry(package: Package, path: Path, registry: Registry) -> Entry:
     return Entry(name, id_of(name), orjson.dumps(body))
 
 
-def warn(warnings: Sequence[str]) -> None:
+def _warn(warnings: Sequence[str]) -> None:
     """Print a line for each part of a package that is not used."""
     for warning in warnings:
         typer.echo(f"verdictd: {printable(warning)}", err=True)
