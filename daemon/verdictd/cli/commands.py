@@ -277,10 +277,11 @@ def _extras(
 ) -> "Extras":
     """Return what the options add to each source file."""
     from verdictd.cli.batch import Extras
-    from verdictd.cli.verify import fields_of
 
     if tests is None:
         return Extras(language, stdin, expected)
+    from verdictd.cli.verify import fields_of
+
     if stdin is not None or expected is not None:
         raise typer.BadParameter("not possible together with --stdin or --expected", param_hint="--tests")
     return Extras(language, fields=fields_of(settings, tests))

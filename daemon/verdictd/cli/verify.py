@@ -1,4 +1,4 @@
-"""Tests and submissions of a directory that is named on the command line, and the verdicts that are expected."""
+"""Tests and submissions in a directory named on the command line, and the verdicts that are expected."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
