@@ -180,6 +180,8 @@ VERIFIED = [
     ["no", "wrong_answer/correct.py", "Accepted"],
     ["yes", "wrong_answer/sample_only.py", "Wrong answer", "secret-large-1"],
     [],
+    ["wrong_answer/correct.py: The output matches the expected output."],
+    [],
     ["3 of 4 as expected"],
 ]
 

@@ -1,7 +1,7 @@
 """The command line: commands and their options. Each command imports its room when it runs."""
 
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -286,25 +286,11 @@ def _extras(
 
     if tests is None:
         return Extras(language, stdin, expected)
+    from verdictd.cli.verify import fields_of
+
     if stdin is not None or expected is not None:
         raise typer.BadParameter("not possible together with --stdin or --expected", param_hint="--tests")
-    return Extras(language, fields=_fields(settings, tests))
-
-
-def _fields(settings: "Settings", tests: Path) -> "Mapping[str, object]":
-    """Return the tests in a directory; those of a problem package with its limits and its checker."""
-    from verdictd.cli.pairs import read_pairs
-
-    max_bytes = settings.limits.message_bytes
-    if not (tests / "problem.yaml").is_file():
-        return {"tests": read_pairs(tests, max_bytes=max_bytes)}
-    from verdictd.cli.package import read_package
-    from verdictd.cli.verify import warn
-    from verdictd.judging.languages import Registry
-
-    package = read_package(tests, Registry.load(settings.judge.languages_file), max_bytes=max_bytes)
-    warn(package.warnings)
-    return package.fields
+    return Extras(language, fields=fields_of(settings, tests))
 
 
 def _only_package(files: list[Path], options: Iterable[object]) -> Path:
@@ -316,14 +302,9 @@ def _only_package(files: list[Path], options: Iterable[object]) -> Path:
 def _verified(settings: "Settings", directory: Path, output: Format, judge: "Judge") -> bool:
     """Judge the submissions of a package, and show them; return True if all got their verdicts."""
     from verdictd.cli import verify
-    from verdictd.cli.package import read_package
     from verdictd.cli.results import counting
-    from verdictd.judging.languages import Registry
 
-    registry, max_bytes = Registry.load(settings.judge.languages_file), settings.limits.message_bytes
-    package = read_package(directory, registry, max_bytes=max_bytes)
-    expected, warnings = verify.submissions(package, registry, max_bytes=max_bytes)
-    verify.warn([*package.warnings, *warnings])
+    expected = verify.read_submissions(settings, directory)
     with counting(len(expected)) as on_result:
         results = _run(judge([one.entry for one in expected], on_result=on_result))
     return verify.show(expected, results, as_json=output is Format.JSON)

@@ -19,7 +19,7 @@ from verdictd.judging.languages import Registry
 from verdictd.judging.sources import is_source
 
 _SILENT = {
-    ".timelimit", "README.md", "attachments", "data", "domjudge-problem.ini", "generators", "problem.yaml",
+    ".timelimit", "README.md", "attachments", "data", "generators", "problem.yaml",
     "problem_statement", "solution", "statement", "submissions",
 }  # fmt: skip
 _VALIDATORS = ("output_validator", "output_validators")
@@ -66,6 +66,10 @@ def _unused_parts(directory: Path) -> Iterator[str]:
     for name in sorted(entry.name for entry in directory.iterdir()):
         if name not in _SILENT and name not in _VALIDATORS:
             yield f"{name} is not used"
+    data = directory / "data"
+    for name in sorted(entry.name for entry in data.iterdir()) if data.is_dir() else ():
+        if name not in {"sample", "secret"}:
+            yield f"data/{name} is not used"
 
 
 def _time_limit(file: Path, warnings: list[str]) -> dict[str, object]:

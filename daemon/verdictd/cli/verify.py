@@ -1,6 +1,6 @@
-"""The submissions of a problem package: each with the verdicts that its folder stands for."""
+"""Tests and submissions in a directory named on the command line, and the verdicts that are expected."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,13 @@ from rich.text import Text
 from verdictd.cli import results as shown
 from verdictd.cli.batch import Entry, Results, id_of
 from verdictd.cli.contents import UnusableFiles, check_size, in_natural_order
-from verdictd.cli.package import Package, read_program
+from verdictd.cli.package import Package, is_package, read_package, read_program
+from verdictd.cli.pairs import read_pairs
 from verdictd.cli.tables import Column, table
 from verdictd.cli.words import printable, status_words
 from verdictd.contract.result import Result, Status
 from verdictd.judging.languages import Registry
+from verdictd.settings import Settings
 
 _RUNTIME_ERRORS = frozenset(
     {status for status in Status if status.startswith("runtime_error_")}
@@ -35,6 +37,7 @@ VERDICTS: dict[str, frozenset[Status]] = {
     ),
 }
 """Verdicts by the folder in `submissions` that stands for them."""
+_EXPLAINED = 10  # of the verdicts that were not expected
 _COLUMNS = (
     Column("as expected"),
     Column("submission", cut=4),
@@ -50,6 +53,25 @@ class Expected:
 
     entry: Entry
     verdicts: frozenset[Status]
+
+
+def fields_of(settings: Settings, directory: Path) -> Mapping[str, object]:
+    """Return the tests in a directory as fields; those of a problem package with its limits and checker."""
+    max_bytes = settings.limits.message_bytes
+    if not is_package(directory):
+        return {"tests": read_pairs(directory, max_bytes=max_bytes)}
+    package = read_package(directory, Registry.load(settings.judge.languages_file), max_bytes=max_bytes)
+    _warn(package.warnings)
+    return package.fields
+
+
+def read_submissions(settings: Settings, directory: Path) -> list[Expected]:
+    """Return the submissions of a problem package; name the parts of it that are not used."""
+    registry, max_bytes = Registry.load(settings.judge.languages_file), settings.limits.message_bytes
+    package = read_package(directory, registry, max_bytes=max_bytes)
+    expected, warnings = submissions(package, registry, max_bytes=max_bytes)
+    _warn([*package.warnings, *warnings])
+    return expected
 
 
 def submissions(package: Package, registry: Registry, *, max_bytes: int) -> tuple[list[Expected], list[str]]:
@@ -83,7 +105,7 @@ def _entry(package: Package, path: Path, registry: Registry) -> Entry:
     return Entry(name, id_of(name), orjson.dumps(body))
 
 
-def warn(warnings: Sequence[str]) -> None:
+def _warn(warnings: Sequence[str]) -> None:
     """Print a line for each part of a package that is not used."""
     for warning in warnings:
         typer.echo(f"verdictd: {printable(warning)}", err=True)
@@ -92,17 +114,30 @@ def warn(warnings: Sequence[str]) -> None:
 def show(expected: Sequence[Expected], results: Results, *, as_json: bool) -> bool:
     """Print if each submission got a verdict of its folder; return True if all did."""
     entries = [one.entry for one in expected]
+    differing = [
+        (one, results[at])
+        for at, one in enumerate(expected)
+        if at in results and results[at].status not in one.verdicts
+    ]
     if as_json:
         shown.show(entries, results, as_json=True)
     else:
         console = Console(soft_wrap=True)
         rows = [_row(one, results[at]) for at, one in enumerate(expected) if at in results]
         console.print(table(_COLUMNS, rows, console.width))
+        for one, result in differing[:_EXPLAINED]:
+            console.print(_reasons(one, result))
         shown.name_missing(entries, results)
-    agreeing = sum(at in results and results[at].status in one.verdicts for at, one in enumerate(expected))
-    if not as_json:
-        typer.echo(f"\n{agreeing} of {len(expected)} as expected")
-    return agreeing == len(expected)
+        console.print(Text(f"\n{len(results) - len(differing)} of {len(expected)} as expected"))
+    return not differing and len(results) == len(expected)
+
+
+def _reasons(expected: Expected, result: Result) -> Text:
+    """Return the message of a verdict that was not expected, and what is wrong with the submission."""
+    found = Text(f"\n{printable(expected.entry.name)}: {printable(result.message)}")
+    for problem in result.errors:
+        found.append(f"\n  {printable(problem.path)}: {printable(problem.message)}")
+    return found
 
 
 def _row(expected: Expected, result: Result) -> list[str | Text]:

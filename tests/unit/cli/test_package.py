@@ -83,6 +83,9 @@ def test_parts_that_change_nothing_are_named(tmp_path: Path) -> None:
         "output_validators/v.py": "x",
         "data/sample/1.desc": "x",
         "data/secret/testdata.yaml": "x",
+        "data/testdata.yaml": "x",
+        "data/invalid_input/1.in": "x",
+        "domjudge-problem.ini": "timelimit = 5",
         "submissions/slow/a.py": "x",
     }
     found = package(tmp_path, change)
@@ -92,7 +95,10 @@ def test_parts_that_change_nothing_are_named(tmp_path: Path) -> None:
         "problem.yaml: languages is not used",
         "problem.yaml: limits.time_multiplier is not used",
         "problem.yaml: scoring: verdicts are compared, points are not counted",
+        "domjudge-problem.ini is not used",
         "input_validators is not used",
+        "data/invalid_input is not used",
+        "data/testdata.yaml is not used",
         "data/secret/testdata.yaml is not used",
         NO_TIME_LIMIT,
         "output_validators is not used: validation is not custom",

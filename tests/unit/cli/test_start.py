@@ -36,6 +36,8 @@ def test_first_look_loads_nothing_slow(line: str) -> None:
     "line",
     [
         "run --help",
+        "verify --help",
+        "verify /missing",
         "top --help",
         "judge",
         "run",
