@@ -157,7 +157,7 @@ async def test_check_beside_a_daemon_that_runs_takes_another_box(amqp_url: str, 
 
 async def test_language_of_the_manual_can_be_added(tmp_path: Path) -> None:
     """The operator's own language is judged like any other."""
-    (table,) = (block for block in blocks("toml", manual.TEXT) if "[[language]]" in block)
+    (table,) = (block for block in blocks("toml", manual.TEXT) if "run_cmd" in block)
     assert tomllib.loads(table)
     (tmp_path / "own.toml").write_text(table)
     (tmp_path / "hello.awk").write_text('BEGIN { print "hello" }')

@@ -143,7 +143,7 @@ def to(url: str, told: str = "", *, given_up: str | None = None, what: str = "")
 
 CALLBACKS: Final = [
     *(
-        to(f"http://{host}/", "may reach" if host[0] != "[" else "may not reach", what=host)
+        to(f"http://{host}/", "may be reached" if host[0] != "[" else "may not be reached", what=host)
         for host in (
             "127.0.0.1:{port}", "0.0.0.0:{port}", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "2130706433:{port}",
             "017700000001:{port}", "0x7f000001:{port}", "0177.0.0.1:{port}", "127.1:{port}", "[::1]:{port}",

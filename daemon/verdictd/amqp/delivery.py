@@ -45,7 +45,7 @@ class Delivery:
     headers: Mapping[str, object]
     redelivered: bool
     attempt: int
-    received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    received_at: datetime = field(default_factory=lambda: datetime.now(UTC), compare=False)
 
 
 class Settlement(StrEnum):

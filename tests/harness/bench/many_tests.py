@@ -17,9 +17,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from support.boxes import boxes
+from support.waiting import wait_until
 from verdictd.contract.result import Result
 from verdictd.contract.submission import submission_model
 from verdictd.judging.judgehost import Judgehost, open_judgehost
+from verdictd.sandbox.pool import BoxState
 from verdictd.settings import JudgeSettings, SandboxSettings, Settings
 
 CPP = '#include <bits/stdc++.h>\nint main() { std::map<int, int> m{{1, 42}}; std::cout << m[1] << "\\n"; }\n'
@@ -65,6 +67,7 @@ async def main() -> None:
             print(f"{host.sandbox.name} {host.sandbox.version} {groups} control groups")
             ratios = []
             for _ in range(arguments.rounds):
+                await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
                 bare_s = await asyncio.to_thread(loop, host, numbers.start, arguments.tests)
                 began_s = time.monotonic()
                 tests = [{"expected_output": "42"}] * arguments.tests

@@ -140,6 +140,16 @@ public class Main {
 }
 """
 
+SUM_CHECKER = """\
+import sys
+
+wanted, given = (list(map(int, open(name).read().split())) for name in sys.argv[1:3])
+right = len(given) == 2 and sum(given) == wanted[0]
+print("ok" if right else "wrong answer", "two numbers with this sum", file=sys.stderr)
+sys.exit(0 if right else 1)
+"""
+"""Any two numbers with the sum are right; it speaks the protocol of testlib.h."""
+
 SUBMISSIONS: Final = (
     case("python-hello", "py", 'print("hello world")', Status.ACCEPTED, expected_output="hello world"),
     case("python-sum", "python", PYTHON_SUM, Status.ACCEPTED, stdin="1 2 3\n4\n", expected_output="10"),
@@ -172,6 +182,14 @@ SUBMISSIONS: Final = (
         Status.ACCEPTED,
         expected_output="0.333333",
         checker={"type": "floats", "absolute": 1e-6},
+    ),
+    case(
+        "python-any-sum",
+        "python",
+        "print(40, 2)",
+        Status.ACCEPTED,
+        stdin="42",
+        checker={"type": "program", "language": "python", "source_code": SUM_CHECKER, "protocol": "testlib"},
     ),
     case(
         "cpp-sort",
