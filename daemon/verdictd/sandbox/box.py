@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from verdictd.concurrency import finish
+from verdictd.concurrency import finish, offload
 from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.files import File
 from verdictd.sandbox import devices, keyrings
@@ -137,20 +137,23 @@ class Box:
 
     async def place(self, files: Sequence[File], *, mode: int = 0o644) -> None:
         """Write files into the working directory of a box in which no program has run."""
-        await self._write(partial(place, files=files, mode=mode))
+        if files:
+            size_bytes = sum(len(file.content) for file in files)
+            await self._write(partial(place, files=files, mode=mode), size_bytes)
 
     async def place_input(self, name: str, content: bytes | Descriptor) -> None:
         """Write a file that the program may only read into the working directory."""
-        await self._write(partial(place_input, name=name, content=content))
+        size_bytes = len(content) if isinstance(content, bytes) else os.fstat(content).st_size
+        await self._write(partial(place_input, name=name, content=content), size_bytes)
 
-    async def _write(self, write: Callable[[int], None]) -> None:
+    async def _write(self, write: Callable[[int], None], size_bytes: int) -> None:
         if self.used:
             raise RuntimeError(f"box {self.number} was not reset after a program ran in it")
         with self._directory() as directory:
             try:
                 # A thread cannot be cancelled: it would write through a closed descriptor, whose number may
                 # belong to another box by then.
-                await finish(asyncio.to_thread(write, directory))
+                await finish(offload(partial(write, directory), size_bytes))
             except OSError as error:
                 raise await self._not_written(f"cannot write into box {self.number}", error) from error
 

@@ -20,7 +20,7 @@ from support.boxes import boxes
 from support.waiting import wait_until
 from verdictd.contract.result import Result
 from verdictd.contract.submission import submission_model
-from verdictd.judging.judgehost import Judgehost, open_judgehost
+from verdictd.judging.judgehost import Judgehost, open_judgehost, use_pidfd_watcher
 from verdictd.sandbox.pool import BoxState
 from verdictd.settings import JudgeSettings, SandboxSettings, Settings
 
@@ -83,4 +83,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    use_pidfd_watcher()  # as the daemon does
     asyncio.run(main())
