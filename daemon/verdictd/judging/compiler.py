@@ -24,7 +24,7 @@ class Compiler:
     def __init__(
         self, cache: ArtifactCache | None, *, versions: Versions, sandbox: Sandbox, artifact_bytes: int
     ) -> None:
-        self.cache = cache
+        self._cache = cache
         self._versions = versions
         self._sandbox = sandbox
         self._artifact_bytes = artifact_bytes
@@ -36,16 +36,19 @@ class Compiler:
         `box` is clean, and stays clean if the compiler has run before. If an equal program is being compiled
         now, wait for that; if nothing comes of it that holds for others, compile here.
         """
-        if self.cache is None or not program.language.compile_cmd:
+        if self._cache is None or not program.language.compile_cmd:
             return await self._compile(box, program)
         key = await self._key(program)
         first = self._under_way.get(key)
         if first is not None:
             compilation = await asyncio.shield(first)
-            return await self._compile(box, program) if compilation is None else _found(compilation)
+            if compilation is not None:
+                return _found(compilation)
+            metrics.ARTIFACT_CACHE.labels(metrics.ArtifactLookup.MISS).inc()
+            return await self._compile(box, program)
         outcome = self._under_way[key] = asyncio.get_running_loop().create_future()
         try:
-            kept = await self._kept(self.cache, key, program)
+            kept = await self._kept(self._cache, key, program)
             if kept is not None:
                 outcome.set_result(kept)
                 return _found(kept)
@@ -53,7 +56,7 @@ class Compiler:
             compilation = await self._compile(box, program)
             if compilation.repeatable:
                 outcome.set_result(compilation)
-                await self.cache.put(key, await offload(partial(encode, compilation), _size(compilation)))
+                await self._cache.put(key, await offload(partial(encode, compilation), _size(compilation)))
             return compilation
         finally:
             del self._under_way[key]

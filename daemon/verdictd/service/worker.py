@@ -211,7 +211,8 @@ class Worker:
             }
         )
         size = sum(len(getattr(result, name)) for name in TEXTS)
-        size += sum(len(file.content) for file in result.files)
+        size += sum(len(file.content) for part in (result, *result.tests) for file in part.files)
+        size += sum(len(test.stdout) + len(test.stderr) for test in result.tests)
         body = await offload(partial(encode, result, self._model.limits.result_bytes), size)
         return result.model_copy(update=dict.fromkeys(TEXTS, "") | {"files": ()}), body
 

@@ -181,6 +181,15 @@ def test_anything_else_is_a_fault_of_the_sandbox(code: int, meta: str) -> None:
         report(code, meta, Captured(), Captured())
 
 
+@pytest.mark.parametrize(("more", "killed"), [("killed:1\n", True), ("", False)])
+def test_program_that_was_late_by_itself_is_told_from_one_that_was_killed(more: str, killed: bool) -> None:
+    """Both exceed the limit; only of the first one it is known how long it takes."""
+    meta = f"status:TO\nmessage:Time limit exceeded\n{more}{TIMES}"
+    found = report(1, meta, Captured(), Captured())
+
+    assert (Ending.CPU_TIME, killed) == (found.ending, found.killed)
+
+
 KILLED = "exitsig:9\nstatus:SG\nmessage:Caught fatal signal 9\n"
 
 
