@@ -51,7 +51,7 @@ def readme_commands(heading: str) -> list[str]:
     found = re.search(rf"^## {heading}$.*?^```sh$(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
     require(found, f"no commands under {heading!r} in {README}")
     assert found is not None
-    return [line for line in found[1].splitlines() if line]
+    return [line for line in found[1].replace("\\\n", "").splitlines() if line]
 
 
 class JudgeBox:
