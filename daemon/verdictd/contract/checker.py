@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, Field, TypeAdapter, ValidationInfo, create_model, field_validator
 
 from verdictd.contract.fields import Content, check_bytes, decode_files, decode_words
-from verdictd.contract.limits import Limits
+from verdictd.contract.limits import Limits, bounded_fields
 from verdictd.contract.validation import Received
 from verdictd.files import File
 
@@ -56,7 +56,7 @@ class ProgramLimits(Received):
 
     cpu_time_limit: float
     cpu_extra_time: float
-    wall_time_limit: float | None
+    wall_time_limit: float | None = None
     memory_limit: int
     stack_limit: int
     max_processes_and_or_threads: int
@@ -158,13 +158,9 @@ def _program_model(limits: Limits) -> type[ProgramChecker]:
 
 def program_limits_model(limits: Limits) -> type[ProgramLimits]:
     """Return `ProgramLimits` with the operator's bounds, and with defaults within them."""
-    fields: dict[str, Any] = {}
-    for name in ProgramLimits.model_fields:
+    fields = bounded_fields(ProgramLimits, limits)
+    for name, default in _DEFAULTS.items():
         bound = getattr(limits, name)
-        kind: Any = Annotated[type(bound.default), Field(ge=bound.min, le=bound.max)]
-        if name == "wall_time_limit":
-            fields[name] = (kind | None, None)
-        else:
-            default = _DEFAULTS.get(name, bound.default)
-            fields[name] = (kind, type(bound.default)(min(max(default, bound.min), bound.max)))
+        kind, _ = fields[name]
+        fields[name] = (kind, type(bound.default)(min(max(default, bound.min), bound.max)))
     return create_model("ProgramLimits", __base__=ProgramLimits, __doc__=ProgramLimits.__doc__, **fields)

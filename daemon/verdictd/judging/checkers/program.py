@@ -28,7 +28,7 @@ _FEEDBACK_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a checker is asked about: one output of the tested program, and the points of the test."""
+    """One output of the tested program for a checker to judge, and the points of the test."""
 
     stdin: OpenData
     output: bytes = field(repr=False)

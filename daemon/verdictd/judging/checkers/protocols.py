@@ -26,7 +26,7 @@ _KATTIS_ACCEPTED, _KATTIS_WRONG = 42, 43
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a checker program left: its exit code, its streams, and its files in the feedback directory."""
+    """The traces of a checker program: exit code, streams, and files in the feedback directory."""
 
     exit_code: int
     stdout: bytes
