@@ -51,7 +51,8 @@ async def storm(rig: Rig, row: Row) -> None:
         await ledger.complete(within_s=90)
         row.equal("exit code of the last daemon", 0, await daemon.running.end())
     row.note("faults", ", ".join(order))
-    row.books(ledger.account(rig.starts()), reruns=faults["kill"] * BOXES + hits.total())
+    # A kill costs what runs, and what has run since the connection was lost and waits to be answered.
+    row.books(ledger.account(rig.starts()), reruns=faults["kill"] * 2 * BOXES + hits.total())
 
 
 async def stall(rig: Rig, proxy: Proxy) -> None:
