@@ -19,7 +19,7 @@ Verdict = tuple[str, str | None]  # status and cause
 _ACCEPTED: Verdict = ("accepted", None)
 _ORDINARY: list[tuple[Result, Verdict]] = [
     (HELLO, _ACCEPTED),
-    (HELLO | {"expected_output": "41"}, ("wrong_answer", None)),
+    (HELLO | {"expected_output": "41"}, ("wrong_answer", "output")),
 ] * 5
 
 
