@@ -72,12 +72,34 @@ async def test_program_that_does_not_compile_has_all_tests_skipped(judge: Judge)
     assert "error" in result.compile_output
 
 
-async def test_tests_leave_nothing_to_each_other(judge: Judge) -> None:
-    """A file written in one test, in /box, /tmp or /dev/shm, is gone in the next."""
-    source = "for d in /box /tmp /dev/shm; do [ -e $d/mark ] && exit 9; echo x > $d/mark; done; exit 0"
-    result = await judge("bash", source, tests=[{}] * 3)
+LEAVES = """
+import contextlib, os, sys
+for place in ("/box", "/tmp", "/dev/shm"):
+    os.chdir(place)
+    assert {*os.listdir()} <= {"main.py"}, os.listdir()
+    assert oct(os.stat(".").st_mode) == "0o40700" and not os.listxattr("."), oct(os.stat(".").st_mode)
+    match sys.argv[1]:
+        case "files":
+            os.symlink("/etc/passwd", "link"), os.mkfifo("pipe"), open(".hidden", "w"), os.link(".hidden", "b")
+        case "directory":
+            os.makedirs("a/b")
+        case "many":
+            [open(f"{number}", "w") for number in range(200)]
+        case "modes":
+            open("locked", "w"), os.chmod("locked", 0), os.chmod(".", 0o1070)
+        case "attributes":
+            with contextlib.suppress(OSError):
+                os.setxattr(".", "user.mark", b"x")
+"""
 
-    assert [Status.ACCEPTED] * 3 == statuses(result)
+
+async def test_tests_leave_nothing_to_each_other(judge: Judge) -> None:
+    """Whatever a test has left in /box, /tmp and /dev/shm is gone in the next."""
+    left = ["files", "directory", "many", "modes", "attributes", "nothing"]
+    tests = [{"command_line_arguments": [what]} for what in left]
+    result = await judge("python", LEAVES, tests=tests)
+
+    assert [Status.ACCEPTED] * len(left) == statuses(result), result.stderr
 
 
 async def test_test_may_have_its_own_limits_and_arguments(judge: Judge) -> None:

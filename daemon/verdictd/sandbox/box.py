@@ -17,6 +17,7 @@ from verdictd.files import File
 from verdictd.sandbox import devices, keyrings
 from verdictd.sandbox.disk import LIST, DiskWatch, bearable_files, is_full, room
 from verdictd.sandbox.embedded.guest import HOST_NAME
+from verdictd.sandbox.emptying import emptied
 from verdictd.sandbox.etc import Etc
 from verdictd.sandbox.executables import can_execute
 from verdictd.sandbox.files import place, place_input, take
@@ -62,6 +63,7 @@ class Box:
         self._root: Path | None = None
         self._with_groups = sandbox.control_groups
         self.used = True
+        self._ended_well = False
 
     def __repr__(self) -> str:
         return f"Box({self.number}, used={self.used})"
@@ -69,6 +71,15 @@ class Box:
     async def reset(self, *, control_groups: bool = True) -> Path:
         """Remove every file, process and memory mark of earlier runs from the box; return its root."""
         with_groups = self.sandbox.control_groups and control_groups
+        little = self._ended_well and not (self._with_groups or with_groups)
+        if not (little and self._root and emptied(self._root)):
+            self._root = await self._initialise(with_groups)
+        self._with_groups, self.used = with_groups, False
+        if self.etc.ids is not None and self.sandbox.name != "embedded":
+            await keyrings.clear(*self.etc.ids)
+        return self._root
+
+    async def _initialise(self, with_groups: bool) -> Path:
         await self._remove_trees()
         if self._root is not None and with_groups != self._with_groups:
             await self.cleanup()
@@ -78,9 +89,6 @@ class Box:
             raise SandboxBroken(
                 f"--init of box {self.number} printed {output!r} instead of a directory", FaultKind.MANAGE
             )
-        self._root, self._with_groups, self.used = root, with_groups, False
-        if self.etc.ids is not None and self.sandbox.name != "embedded":
-            await keyrings.clear(*self.etc.ids)
         return root
 
     async def ready(self, *, control_groups: bool = True) -> None:
@@ -167,7 +175,7 @@ class Box:
         executable = not self.used and self._can_execute(command.argv[0])
         if command.input_file is not None:
             await self.place_input(command.input_file, command.stdin)
-        self.used = True
+        self.used, self._ended_well = True, False
         try:
             self._meta.unlink(missing_ok=True)
             rules = self.etc.rules(command)
@@ -193,6 +201,7 @@ class Box:
             watches=[*watches, disk.watch],
         )
         noise = meter.noise()
+        self._ended_well = ended.returncode in {0, 1}
         meta = self._read_meta()
         exceeded = await self._disk_exceeded(disk, command)
         if Ending.DISK not in {exceeded, ended.ended_for}:

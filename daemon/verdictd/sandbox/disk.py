@@ -23,6 +23,7 @@ _WALK_EVERY_S = 2.0
 _LEAST_FREE_BYTES = 16 * 1024 * 1024
 _LEAST_FREE_FILES = 1_000
 _ROOM_S = 3.0  # until a program that filled the disk is ended, and its box empty
+_FEW_FILES = 64  # that are looked at in less time than a thread needs to start
 _BEARABLE_FILES = 20_000  # that may appear where nobody sees whose they are: removing them takes seconds
 _SHARE_OF_DESCRIPTORS = 3
 _FASTEST_FILES_S = 400_000  # made by one program on a fast disk, each of which
@@ -126,7 +127,10 @@ class DiskWatch:
         """Walk through the files; return the limit that they exceed."""
         began = time.monotonic()
         self._lost = (0, 0)
-        walk = await asyncio.to_thread(measure, self._root, self._bound)
+        few = replace(self._bound, files=min(self._bound.files, _FEW_FILES))
+        walk = measure(self._root, few)
+        if few.exceeded_by(walk.used):  # then it may take long
+            walk = await asyncio.to_thread(measure, self._root, self._bound)
         self._used, self._hidden = walk.used, walk.hidden
         self._walked_at = time.monotonic()
         self._walk_s = self._walked_at - began
