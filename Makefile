@@ -10,7 +10,7 @@ QUICK := tests/unit tests/judging/test_statuses.py tests/judging/test_inputs.py
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test-quick test chaos fuzz systemd-test lint format clean setup
+.PHONY: help demo test-quick test bench chaos fuzz systemd-test lint format clean setup
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test-quick: lint ## in under a minute: check the code, then run unit tests, and 
 
 test: lint ## check the code, then run every test, in parallel: ARGS='tests/web -k limit'
 	$(BIN)/pytest $(PARALLEL) $(ARGS)
+
+bench: setup ## measure the daemon beside the bare sandbox, for a quarter of an hour on a quiet machine: SANDBOX=path PART=name
+	@cd tests && ../$(BIN)/python -m harness.bench $(if $(SANDBOX),--sandbox $(SANDBOX)) $(PART)
 
 chaos: setup ## break all that the daemon stands on, and balance the books: SCENARIO=name SEED=number FULL=1
 	@cd tests && ../$(BIN)/python -m harness.chaos $(SCENARIO) $(if $(SEED),--seed $(SEED)) $(if $(FULL),--full)

@@ -63,6 +63,12 @@ class PrivateBroker(Broker):
     def running(self) -> bool:
         return self._node is not None and self._node.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """The process of the node, which is running."""
+        assert self._node is not None
+        return self._node.pid
+
     def start(self) -> None:
         """Start the node, with the data it had if it ran before, and wait until it takes connections."""
         self._start_port_mapper()

@@ -1,87 +1,52 @@
-"""What a test costs: a submission of 100 tests beside a bare shell loop over the same sandbox, in turn.
+"""What a test of a submission with 100 costs beside a bare init and run; C++ from the cache of artifacts."""
 
-Run as `python tests/harness/bench/many_tests.py [--sandbox PATH] [--tests N] [--rounds N]`.
-The loop does init and run and nothing else. Then the same C++ program twice: the second time from the cache.
-"""
-
-import argparse
 import asyncio
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
+from harness.bench import bare
+from harness.bench.cost import require_accepted
+from harness.bench.figures import Figure
+from harness.bench.rig import body, rig
 from support.boxes import boxes
-from support.waiting import wait_until
-from verdictd.contract.result import Result
-from verdictd.contract.submission import submission_model
-from verdictd.judging.judgehost import Judgehost, open_judgehost, use_pidfd_watcher
-from verdictd.sandbox.pool import BoxState
-from verdictd.settings import JudgeSettings, SandboxSettings, Settings
 
-CPP = '#include <bits/stdc++.h>\nint main() { std::map<int, int> m{{1, 42}}; std::cout << m[1] << "\\n"; }\n'
+_CPP = '#include <bits/stdc++.h>\nint main() { std::map<int, int> m{{1, 42}}; std::cout << m[1] << "\\n"; }\n'
+_TESTS = 100
 
 
-def loop(host: Judgehost, number: int, count: int) -> float:
-    """Seconds of a bare run."""
-    sandbox = f"{' '.join(host.sandbox.executable)} --box-id={number}"
-    sandbox += " --cg" if host.sandbox.control_groups else ""
-    limits = "--time=2 --wall-time=6 --processes=60 --open-files=256 --silent"
-    with tempfile.TemporaryDirectory() as folder:
-        script = (
-            f"for n in $(seq {count}); do {sandbox} --init > /dev/null;"
-            f" {sandbox} {limits} --meta={folder}/meta --run -- /bin/bash -c 'echo 42' > /dev/null; done;"
-            f" {sandbox} --cleanup; {sandbox} --init > /dev/null"
-        )
-        began_s = time.monotonic()
-        subprocess.run(["/bin/sh", "-c", script], check=True)
-        return (time.monotonic() - began_s) / count
-
-
-async def judged(host: Judgehost, settings: Settings, **fields: Any) -> Result:
-    submission = submission_model(settings.limits).model_validate(fields)
-    result = await host.judge.judge(host.admission.admit(submission))
-    if result.status != "accepted":
-        raise SystemExit(f"not accepted: {result.message}\n{result.compile_output}")
-    return result
-
-
-async def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sandbox", default="auto", help="auto, embedded, or the path of isolate")
-    parser.add_argument("--tests", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
+async def many_tests(isolate: str, *, rounds: int) -> list[Figure]:
+    """Measure both, in turn with the bare loop."""
+    submission = body("perl", "print 42", tests=[{"expected_output": "42"}] * _TESTS)
+    ratios = []
     with boxes(1) as numbers, tempfile.TemporaryDirectory() as cache:
-        settings = Settings(
-            sandbox=SandboxSettings(isolate=arguments.sandbox, boxes=1, first_box=numbers.start),
-            judge=JudgeSettings(cache_directory=Path(cache)),
-        )
-        async with open_judgehost(settings) as host:
-            groups = "with" if host.sandbox.control_groups else "without"
-            print(f"{host.sandbox.name} {host.sandbox.version} {groups} control groups")
-            ratios = []
-            for _ in range(arguments.rounds):
-                await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
-                bare_s = await asyncio.to_thread(loop, host, numbers.start, arguments.tests)
-                began_s = time.monotonic()
-                tests = [{"expected_output": "42"}] * arguments.tests
-                await judged(host, settings, language="bash", source_code="echo 42", tests=tests)
-                test_s = (time.monotonic() - began_s) / arguments.tests
-                ratios.append(test_s / bare_s)
-                print(f"bare {1000 * bare_s:.2f} ms, test {1000 * test_s:.2f} ms: {ratios[-1]:.2f}")
-            print(f"median {statistics.median(ratios):.2f}")
-            for word in ("cold", "cached"):
-                result = await judged(host, settings, language="cpp", source_code=CPP, expected_output="42")
-                took_s = (result.finished_at - result.started_at).total_seconds() - (result.wall_time or 0)
-                print(f"C++ {word}: {1000 * took_s:.1f} ms beside the run")
+        sandbox = await bare.found(isolate, numbers)
+        kept = {"judge__cache_directory": cache, "judge__cache_kib": str(1024 * 1024)}
+        async with rig(isolate, numbers, **kept) as bench:
+            await bench.judge_all([submission])
+            compiled = []
+            for stdin in ("cold", "cached"):
+                cpp = body("cpp", _CPP, expected_output="42", stdin=stdin)
+                compiled += [_beside_the_run_s(result) for result in await bench.judge_all([cpp])]
+            taken_s = []
+            for _ in range(rounds):
+                before = bench.spent()
+                require_accepted(await bench.judge_all([submission]))
+                taken_s.append(bench.spent().since(before, _TESTS).at_s)
+        loops_s = [
+            (await asyncio.to_thread(bare.cycle, sandbox, numbers, _TESTS)).wall_s for _ in range(rounds)
+        ]
+    ratios = [test_s / loop_s for test_s, loop_s in zip(taken_s, loops_s, strict=True)]
+    return [
+        Figure("tests", "a test of 100", 1000 * statistics.median(taken_s), "ms"),
+        Figure("tests", "a test of 100 / bare init and run", statistics.median(ratios), at_most=1.15),
+        Figure("tests", "C++, cold: beside the run", compiled[0], "s"),
+        Figure("tests", "C++, cold / from the cache", compiled[0] / compiled[1], at_least=20),
+    ]
 
 
-if __name__ == "__main__":
-    use_pidfd_watcher()  # as the daemon does
-    asyncio.run(main())
+def _beside_the_run_s(result: dict[str, Any]) -> float:
+    require_accepted([result])
+    began, ended = (datetime.fromisoformat(result[name]) for name in ("started_at", "finished_at"))
+    return (ended - began).total_seconds() - float(result["wall_time"])

@@ -1,97 +1,96 @@
-"""Memory of the daemon while it judges with large test data by reference.
+"""Memory of the daemon: idle, with full outputs in 8 boxes, and with large test data by reference."""
 
-Run as `python tests/harness/bench/memory.py [--sandbox PATH] [--mib N]`.
-A program counts the bytes of a file that is fetched, then of the same file from the cache, then of one from
-the operator's directory, with which its output is compared too. The daemon's peak counts from before the
-first of them, after a small submission.
-"""
-
-import argparse
-import asyncio
 import hashlib
-import sys
 import tempfile
-import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
-import orjson
 from aiohttp import web
 
-from support.amqp import RESULTS, SUBMISSIONS, Peer, peer
+from harness.bench.cost import TRIVIAL, require_accepted
+from harness.bench.figures import Figure
+from harness.bench.rig import Rig, body, figure_kib, rig
+from support.boxes import boxes
 from support.broker import HOST
-from support.daemon import daemon
-from support.rabbitmq import PrivateBroker, free_ports
-from verdictd.contract.limits import MIB
+from support.rabbitmq import free_ports
 
-COUNT = {"language": "bash", "source_code": "wc -c", "cpu_time_limit": 30, "wall_time_limit": 120}
-
-
-def figure_kib(pid: int, name: str) -> int:
-    """Return a line of /proc/PID/status."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+_MIB = 1024 * 1024
+_BOXES = 8
+_FULL = body("perl", "print 'x' x 4194304; print STDERR 'y' x 4194304")
+_COUNT = "my $n = 0; $n += length while <>; print $n"
 
 
-async def judge(client: Peer, **fields: object) -> str:
-    """Return what came of a submission, and the seconds that it took."""
-    began_s = time.monotonic()
-    await client.publish(SUBMISSIONS, orjson.dumps(COUNT | fields))
-    result = orjson.loads((await client.take(RESULTS, 600)).body)
-    return f"{result['status']}, {result['stdout'].strip()} bytes, {time.monotonic() - began_s:.1f} s"
+async def memory(isolate: str, *, mib: int = 200) -> list[Figure]:
+    """Measure the resident set and its peaks."""
+    with (
+        boxes(_BOXES) as numbers,
+        tempfile.TemporaryDirectory(dir="/var/tmp", prefix="verdictd-bench-") as name,
+    ):
+        folder = Path(name)
+        (folder / "files").mkdir()
+        digest = _make(folder / "files" / "large.in", mib)
+        async with _served(folder / "files") as port, rig(isolate, numbers, **_data(folder, port)) as bench:
+            await bench.judge_all([TRIVIAL] * 4 * _BOXES)
+            idle = Figure("memory", "idle", _mib(bench, "VmRSS"), "MiB", at_most=60)
+            remote = {"sha256": digest, "url": f"http://{HOST}:{port}/large.in"}
+            provided = {"file": "large.in"}
+            before_mib = _mib(bench, "VmHWM")
+            for stdin in (remote, remote, provided):
+                counted = body(
+                    "perl", _COUNT, stdin=stdin, expected_output=f"{mib * _MIB}", cpu_time_limit=30
+                )
+                require_accepted(await bench.judge_all([counted]))
+            large = Figure(
+                "memory",
+                f"peak above that with {mib} MiB of input",
+                _mib(bench, "VmHWM") - before_mib,
+                "MiB",
+                at_most=16,
+            )
+            require_accepted(await bench.judge_all([_FULL] * 4 * _BOXES))
+            full = Figure(
+                "memory",
+                f"peak with full outputs in {_BOXES} boxes",
+                _mib(bench, "VmHWM"),
+                "MiB",
+                at_most=120,
+            )
+    return [idle, large, full]
 
 
-async def run(isolate: str, mib: int, folder: Path) -> None:
-    """Judge, and print the peaks of the daemon."""
-    (folder / "files").mkdir()
-    file = folder / "files" / "large.in"
-    lines = b"".join(b"%015d\n" % number for number in range(MIB // 16))
+def _mib(bench: Rig, name: str) -> float:
+    return figure_kib(bench.daemon.process.pid, name) / 1024
+
+
+def _make(file: Path, mib: int) -> str:
+    """Write a large file of lines; return its digest."""
     with file.open("wb") as opened:
-        opened.writelines([lines] * mib)
+        opened.writelines([b"%015d\n" % 7 * (_MIB // 16)] * mib)
     with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    app = web.Application()
-    app.router.add_static("/", folder / "files")
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    (port,) = free_ports(1)
-    await web.TCPSite(runner, HOST, port).start()
-    settings = {
-        "sandbox__isolate": isolate,
-        "sandbox__boxes": "1",
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _data(folder: Path, port: int) -> dict[str, str]:
+    return {
         "data__directory": str(folder / "files"),
         "data__cache_directory": str(folder / "cache"),
         "data__allow_urls": "true",
         "data__allow_hosts": HOST,
         "data__allow_ports": str(port),
     }
-    remote = {"sha256": digest, "url": f"http://{HOST}:{port}/large.in"}
-    provided = {"file": "large.in"}
-    with PrivateBroker() as broker:
-        url = broker.fresh_vhost()
-        async with daemon(folder / "log", broker__url=url, **settings) as running, peer(url) as client:
-            await judge(client, stdin="small", expected_output="5")
-            before_kib = figure_kib(running.process.pid, "VmHWM")
-            print(f"fetched:  {await judge(client, stdin=remote)}")
-            print(f"cached:   {await judge(client, stdin=remote)}")
-            print(f"provided: {await judge(client, stdin=provided, expected_output=provided)}")
-            peak_kib = figure_kib(running.process.pid, "VmHWM")
-            print(
-                f"peak of the daemon: {before_kib} KiB, and {peak_kib - before_kib} KiB more with {mib} MiB"
-            )
-    await runner.cleanup()
 
 
-def main() -> None:
-    """Parse the options, and run it in a folder on disk."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--sandbox", default="embedded", help="embedded, or the path of an isolate")
-    parser.add_argument("--mib", type=int, default=500, help="size of the file")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="verdictd-bench-") as folder:
-        asyncio.run(run(options.sandbox, options.mib, Path(folder)))
-
-
-if __name__ == "__main__":
-    main()
+@asynccontextmanager
+async def _served(folder: Path) -> AsyncIterator[int]:
+    """Serve the files of a folder over HTTP; yield the port."""
+    app = web.Application()
+    app.router.add_static("/", folder)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        (port,) = free_ports(1)
+        await web.TCPSite(runner, HOST, port).start()
+        yield port
+    finally:
+        await runner.cleanup()

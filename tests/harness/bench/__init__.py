@@ -1,0 +1,1 @@
+"""Benchmarks: the daemon beside the bare sandbox, in one run, as ratios."""

@@ -1,0 +1,71 @@
+"""Cost, throughput and latency of a trivial submission, beside the bare sandbox in the same run."""
+
+import asyncio
+import statistics
+from collections.abc import Iterator, Sequence
+
+from harness.bench import bare
+from harness.bench.figures import Figure
+from harness.bench.rig import Spent, body, rig
+from support.boxes import boxes
+
+TRIVIAL = body("perl", "print 42", expected_output="42")
+_LATENCIES = 200
+
+
+async def cost(isolate: str, *, count: int, box_counts: Sequence[int] = (1, 2, 4, 8)) -> list[Figure]:
+    """Measure CPU time and throughput with these numbers of boxes."""
+    return [figure for number in box_counts for figure in await _with_boxes(isolate, count, number)]
+
+
+async def _with_boxes(isolate: str, count: int, number: int) -> list[Figure]:
+    with boxes(number) as numbers:
+        sandbox = await bare.found(isolate, numbers)
+        async with rig(isolate, numbers) as bench:
+            await bench.judge_all([TRIVIAL] * 10 * number)  # until everything is imported and made
+            before = bench.spent()
+            results = await bench.judge_all([TRIVIAL] * count)
+            await asyncio.sleep(0.5)  # resets are part of it
+            spent = bench.spent().since(before, count)
+        require_accepted(results)
+        beside = await asyncio.to_thread(bare.cycle, sandbox, numbers, count)
+    return list(
+        _figures(f"{number} boxes" if number > 1 else "1 box", spent, beside, count, sandbox.control_groups)
+    )
+
+
+def _figures(part: str, spent: Spent, beside: bare.Cost, count: int, groups: bool) -> Iterator[Figure]:
+    wall_s = spent.at_s - 0.5 / count
+    whole_s = spent.own_s + spent.children_s
+    yield Figure(part, "bare init and run, CPU", 1000 * beside.cpu_s, "ms")
+    yield Figure(part, "daemon's own CPU", 1000 * spent.own_s, "ms")
+    yield Figure(part, "sandbox and program, CPU", 1000 * spent.children_s, "ms")
+    yield Figure(part, "broker, CPU", 1000 * spent.broker_s, "ms")
+    yield Figure(part, "CPU on the judge box / bare CPU", whole_s / beside.cpu_s, at_most=0.95)
+    yield Figure(part, "daemon's own CPU / bare CPU", spent.own_s / beside.cpu_s, at_most=0.20)
+    least = 0.90 if groups else 1.05
+    yield Figure(part, "submissions a second", 1 / wall_s, "1/s")
+    yield Figure(part, "throughput / bare loop", beside.wall_s / wall_s, at_least=least)
+
+
+async def latency(isolate: str, *, count: int = _LATENCIES) -> list[Figure]:
+    """Measure the time from publication to result on an idle daemon, beside a bare run."""
+    with boxes(1) as numbers:
+        sandbox = await bare.found(isolate, numbers)
+        async with rig(isolate, numbers) as bench:
+            await bench.latencies_s(TRIVIAL, 10)
+            taken_s = sorted(await bench.latencies_s(TRIVIAL, count))
+        beside = await asyncio.to_thread(bare.runs, sandbox, numbers, count)
+    above = [1000 * (one_s - beside.wall_s) for one_s in taken_s]
+    return [
+        Figure("latency", "bare run", 1000 * beside.wall_s, "ms"),
+        Figure("latency", "median above it", statistics.median(above), "ms", at_most=6),
+        Figure("latency", "99th percentile above it", above[int(0.99 * count)], "ms", at_most=20),
+    ]
+
+
+def require_accepted(results: Sequence[dict[str, object]]) -> None:
+    """End the benchmark if what it measured was not what it meant to measure."""
+    others = {(result["status"], result["message"]) for result in results if result["status"] != "accepted"}
+    if others:
+        raise SystemExit(f"not all were accepted: {others}")
