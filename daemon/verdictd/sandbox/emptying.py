@@ -25,7 +25,7 @@ def emptied(root: Path) -> bool:
             return False
         for place, names in found.items():
             _remove(place, names or ())
-        os.mkdir(root / "box", 0o700)
+        (root / "box").mkdir(0o700)
     except OSError:  # a file that must not be removed, say: the sandbox has more rights
         return False
     return True
@@ -54,4 +54,4 @@ def _remove(place: Path, names: Iterable[str]) -> None:
             os.unlink(name, dir_fd=directory)
     finally:
         os.close(directory)
-    os.rmdir(place)
+    place.rmdir()

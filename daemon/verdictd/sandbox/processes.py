@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from verdictd.concurrency import finish, offload
 from verdictd.errors import FaultKind, SandboxBroken
+from verdictd.sandbox.child import Child
 from verdictd.sandbox.model import Captured, Descriptor, Ending
 
 T = TypeVar("T")
@@ -91,17 +92,13 @@ async def _execute(
             _capture(room, overflow.set) as (stderr, err),
         ):
             try:
-                # In a session of its own: where the kernel shares the processors between sessions, many
-                # processes in a box starve neither the daemon nor other boxes.
-                process = await asyncio.create_subprocess_exec(
-                    *argv, stdin=stdin_fd, stdout=out, stderr=err, start_new_session=True
-                )
+                child = Child(argv, stdin=stdin_fd, stdout=out, stderr=err)
             finally:
                 out.close()
                 err.close()
-            reasons = [_overflowed(overflow), *(watch(process.pid) for watch in watches)]
-            ended_for = await _wait(process, reasons, deadline_s, grace_s)
-            returncode = _exit_code(process)
+            reasons = [_overflowed(overflow), *(watch(child.pid) for watch in watches)]
+            ended_for = await _wait(child, reasons, deadline_s, grace_s)
+            returncode = _exit_code(child)
             if overflow.is_set():
                 ended_for = ended_for or Ending.OUTPUT
             else:
@@ -115,55 +112,50 @@ async def _overflowed(overflow: asyncio.Event) -> Ending:
 
 
 async def _wait(
-    process: asyncio.subprocess.Process,
+    child: Child,
     reasons: list[Coroutine[Any, Any, Ending]],
     deadline_s: float,
     grace_s: float,
 ) -> Ending | None:
     """Wait for the child; terminate it if there is a reason to, which is returned, or the deadline passes."""
-    ended = asyncio.ensure_future(process.wait())
     ending = [asyncio.ensure_future(reason) for reason in reasons]
     try:
         done, _ = await asyncio.wait(
-            {ended, *ending}, timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED
+            {child.ended, *ending}, timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED
         )
     finally:
         for reason in ending:
             reason.cancel()
-        if not ended.done():
-            await finish(_end(process, ended, grace_s))
+        if not child.ended.done():
+            await finish(_end(child, grace_s))
     if not done:
         raise SandboxBroken(f"the sandbox did not end within {deadline_s:.1f} s", FaultKind.DEADLINE)
     return next((reason.result() for reason in ending if reason in done), None)
 
 
-def _exit_code(process: asyncio.subprocess.Process) -> int:
-    if process.returncode is None:
+def _exit_code(child: Child) -> int:
+    if not child.ended.done():
         raise SandboxBroken(
-            f"process {process.pid} of the sandbox does not end, even after SIGKILL", FaultKind.SURVIVORS
+            f"process {child.pid} of the sandbox does not end, even after SIGKILL", FaultKind.SURVIVORS
         )
-    return process.returncode
+    return child.ended.result()
 
 
-async def _end(process: asyncio.subprocess.Process, ended: "asyncio.Future[int]", grace_s: float) -> None:
+async def _end(child: Child, grace_s: float) -> None:
     """Terminate the child; if it does not end, kill it, its own children first.
 
     Killing isolate's keeper alone would free the program from its limits. The child of a keeper that does not
     respond is the first process of the sandbox: when that dies, the kernel kills everything inside.
     """
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    done, _ = await asyncio.wait({ended}, timeout=grace_s)
+    child.send(signal.SIGTERM)
+    done, _ = await asyncio.wait({child.ended}, timeout=grace_s)
     if done:
         return
-    for child in children(process.pid):
+    for grandchild in children(child.pid):
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(child, signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        process.kill()
-    done, _ = await asyncio.wait({ended}, timeout=_KILL_GRACE_S)
-    if not done:
-        ended.cancel()
+            os.kill(grandchild, signal.SIGKILL)
+    child.send(signal.SIGKILL)
+    await asyncio.wait({child.ended}, timeout=_KILL_GRACE_S)
 
 
 def children(pid: int) -> list[int]:
