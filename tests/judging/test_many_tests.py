@@ -80,7 +80,7 @@ for place in ("/box", "/tmp", "/dev/shm"):
     assert oct(os.stat(".").st_mode) == "0o40700" and not os.listxattr("."), oct(os.stat(".").st_mode)
     match sys.argv[1]:
         case "files":
-            os.symlink("/etc/passwd", "link"), os.mkfifo("pipe"), open(".hidden", "w"), os.link(".hidden", "b")
+            os.symlink("/etc/passwd", "link"), os.mkfifo("pipe"), open(".a", "w"), os.link(".a", "b")
         case "directory":
             os.makedirs("a/b")
         case "many":
