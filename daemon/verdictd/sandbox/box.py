@@ -68,6 +68,11 @@ class Box:
     def __repr__(self) -> str:
         return f"Box({self.number}, used={self.used})"
 
+    @property
+    def exists(self) -> bool:
+        """True if the sandbox has a directory for the box, perhaps from an earlier daemon."""
+        return os.path.lexists(self.sandbox.box_root / str(self.number))
+
     async def reset(self, *, control_groups: bool = True) -> Path:
         """Remove every file, process and memory mark of earlier runs from the box; return its root."""
         with_groups = self.sandbox.control_groups and control_groups
@@ -114,7 +119,7 @@ class Box:
 
         It is not an error if the sandbox runs no command: it may never have made the box.
         """
-        if not self.used:
+        if not self.used or self.sandbox.name == "embedded":  # which removes trees of any depth itself
             return
         root = self._root or self.sandbox.box_root / str(self.number)
         if root.is_absolute():  # else it is not known yet where the sandbox keeps its boxes

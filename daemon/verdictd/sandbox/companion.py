@@ -4,8 +4,6 @@ A place has both, so that they are leased together and nobody who has one waits 
 is made when a submission first asks for it, and from then on reset, recovered and removed with the first one.
 """
 
-import os
-
 from verdictd.sandbox import recovery
 from verdictd.sandbox.box import Box
 
@@ -28,7 +26,7 @@ async def recover(box: Box) -> int:
     """Recover the box, and the second one if it is needed, or was left by a killed daemon."""
     killed = await recovery.recover(box)
     second = box.companion
-    if second is not None and (second.needed or _is_left(second)):
+    if second is not None and (second.needed or second.exists):
         second.needed = True
         killed += await recovery.recover(second)
     return killed
@@ -46,7 +44,3 @@ async def cleanup(box: Box) -> None:
     await box.cleanup()
     if box.companion is not None and box.companion.needed:
         await box.companion.cleanup()
-
-
-def _is_left(box: Box) -> bool:
-    return os.path.lexists(box.sandbox.box_root / str(box.number))

@@ -105,11 +105,19 @@ async def _prove(sandbox: Sandbox, boxes: Sequence[BoxId]) -> Sandbox:
     raise NoSandbox(f"{sandbox.name} {sandbox.version} {groups} control groups: {failures[0]}")
 
 
+async def _made(box: Box) -> Path:
+    """Make the box, also if a killed daemon has left it in the other control group mode."""
+    try:
+        return await box.reset()
+    except SandboxBroken:
+        await box.cleanup()
+        return await box.reset()
+
+
 async def _try(box: Box) -> Path:
     """Run a program in a box, and return the directory of all boxes."""
     try:
-        await box.cleanup()  # a killed daemon may have left it in the other control group mode
-        root = await box.reset()
+        root = await _made(box)
         report = await box.run(Command(argv=("/bin/echo", "ready"), constraints=PROBE_LIMITS))
     finally:
         with contextlib.suppress(SandboxBroken):

@@ -119,10 +119,9 @@ async def _wait(
 ) -> Ending | None:
     """Wait for the child; terminate it if there is a reason to, which is returned, or the deadline passes."""
     ending = [asyncio.ensure_future(reason) for reason in reasons]
+    waiting: set[asyncio.Future[Any]] = {child.ended, *ending}
     try:
-        done, _ = await asyncio.wait(
-            {child.ended, *ending}, timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED
-        )
+        done, _ = await asyncio.wait(waiting, timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for reason in ending:
             reason.cancel()

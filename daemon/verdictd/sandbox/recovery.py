@@ -66,7 +66,8 @@ async def recover(box: Box) -> int:
     await end_keepers(box.sandbox.executable, [box.number])
     # Before files are removed: a program could make them as fast.
     killed = sum([await _kill_all(uid) for uid in _owners(box)])
-    await box.cleanup()
+    if box.exists:
+        await box.cleanup()
     await box.reset()
     uid = await _uid(box)
     killed += await _kill_all(uid) if os.geteuid() == 0 else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 
 from verdictd.sandbox.embedded import guest, kernel
 from verdictd.sandbox.embedded.boxes import FIRST_UID, BoxDirectory, enter
@@ -12,6 +11,7 @@ from verdictd.sandbox.embedded.groups import parents
 from verdictd.sandbox.embedded.keeper import keep
 from verdictd.sandbox.embedded.meta import RunStatus, broken, conclude
 from verdictd.sandbox.embedded.options import Options, parse
+from verdictd.sandbox.embedded.signals import signal
 
 VERSION = "verdictd-box 1 (speaks isolate 2.6)\n"
 

@@ -9,11 +9,11 @@ import fcntl
 import os
 import resource
 import select
-import signal
 import struct
 
 from verdictd.sandbox.embedded import kernel, mounts, seccomp
 from verdictd.sandbox.embedded.faults import BoxError
+from verdictd.sandbox.embedded.signals import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

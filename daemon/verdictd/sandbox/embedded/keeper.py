@@ -7,13 +7,13 @@ from __future__ import annotations
 import math
 import os
 import select
-import signal
 import time
 
 from verdictd.sandbox.embedded import kernel
 from verdictd.sandbox.embedded.faults import BoxError
 from verdictd.sandbox.embedded.guest import Guest, Pipes
 from verdictd.sandbox.embedded.meta import Measured
+from verdictd.sandbox.embedded.signals import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
