@@ -2,7 +2,7 @@
 # ARGS are passed to pytest: make test ARGS='tests/amqp -k confirm', make test ARGS='-m "not daemon"'.
 
 BIN := .venv/bin
-# One process more than there are processors, as tests wait much; one that has finished takes tests over from the others.
+# Two processes for each processor, as tests wait much; one that has finished takes tests over from the others.
 PARALLEL := -n auto --dist worksteal
 QUICK := tests/unit tests/judging/test_statuses.py tests/judging/test_inputs.py
 

@@ -35,8 +35,8 @@ EXCLUSIVE = {"frail_broker", "operator"}
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Run one test more than there are processors, as many wait for something."""
-    return len(os.sched_getaffinity(0)) + 1
+    """Run two tests for each processor, as many wait for something."""
+    return 2 * len(os.sched_getaffinity(0))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
