@@ -27,7 +27,9 @@ test: lint ## check the code, then run every test, in parallel: ARGS='tests/web 
 	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 bench: setup ## measure the daemon beside the bare sandbox, for a quarter of an hour on a quiet machine: SANDBOX=path PART=name
-	@cd tests && ../$(BIN)/python -m harness.bench $(if $(SANDBOX),--sandbox $(SANDBOX)) $(PART)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@mkdir -p build
+	@cd tests && ../$(BIN)/python -m harness.bench --json ../build/bench.json --png ../build/bench.png $(if $(SANDBOX),--sandbox $(SANDBOX)) $(PART)
 
 chaos: setup ## break all that the daemon stands on, and balance the books: SCENARIO=name SEED=number FULL=1
 	@cd tests && ../$(BIN)/python -m harness.chaos $(SCENARIO) $(if $(SEED),--seed $(SEED)) $(if $(FULL),--full)

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from harness.bench import bare
+from harness.bench.chart import draw
 from harness.bench.cost import cost, latency
 from harness.bench.figures import Figure, write_json
 from harness.bench.growth import growth
@@ -44,6 +45,7 @@ async def main() -> int:
     parser.add_argument("--sandbox", default="auto", help="auto, embedded, or the path of isolate")
     parser.add_argument("--quick", action="store_true", help="small numbers: to try it, not to quote it")
     parser.add_argument("--json", type=Path, help="also write the figures into this file")
+    parser.add_argument("--png", type=Path, help="also draw those that have bounds; needs matplotlib")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts('', quick=True))}")
     options = parser.parse_args()
     known = parts(options.sandbox, quick=options.quick)
@@ -56,6 +58,8 @@ async def main() -> int:
     for name in options.parts or known:
         figures += (new := await known[name]())
         print(*new, sep="\n", flush=True)
+    if options.png:
+        draw(figures, f"verdictd beside the bare sandbox: {about['sandbox']}", options.png)
     if options.json:
         write_json(figures, about, options.json)
     return int(not all(figure.passed for figure in figures))
