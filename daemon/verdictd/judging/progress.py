@@ -49,6 +49,7 @@ class Progress:
         )
         self._timeout_s = admitted.timeout_s
         self._kept_bytes = kept_bytes
+        self._output_bytes = 0
         self.runs: dict[int, Runs] = defaultdict(Runs)
         self._faults: dict[int, list[SandboxBroken]] = defaultdict(list)
         self._done_at_fault: dict[int, int] = {}
@@ -78,8 +79,7 @@ class Progress:
     @property
     def repeat_before_s(self) -> float:
         """The time until which there is time for more than the runs that are left."""
-        left = (test for test, done in zip(self.plan.tests, self.plan.outcomes, strict=True) if done is None)
-        return self.until_s - sum(test.limits.number_of_runs * test.limits.wall_time_limit for test in left)
+        return self.until_s - self.plan.left_s
 
     def compiled(self, compilation: Compilation) -> None:
         """Note the artifact, or that there is none."""
@@ -115,24 +115,28 @@ class Progress:
         if self._returned is ReturnOutput.NONE or (accepted and self._returned is ReturnOutput.FAILED):
             outcome = outcome.without_streams()
         self.plan.record(index, outcome)
+        self._output_bytes += sum(
+            len(last.stdout.data) + len(last.stderr.data) for last in outcome.reports[-1:]
+        )
         self._cut_output()
         self._changed.set()
 
     def _cut_output(self) -> None:
         """Cut the longest outputs while all together are more than a result can hold."""
+        if self._output_bytes <= self._kept_bytes:
+            return
         kept = [outcome for outcome in self.plan.outcomes if outcome is not None and outcome.reports]
         if len(kept) < 2:
             return
         lasts = [outcome.reports[-1] for outcome in kept]
         sizes = [len(stream.data) for last in lasts for stream in (last.stdout, last.stderr)]
-        if sum(sizes) <= self._kept_bytes:
-            return
         share = fair_share(sizes, self._kept_bytes)
         for index, outcome in enumerate(self.plan.outcomes):
             if outcome is not None and outcome.reports:
                 last = outcome.reports[-1]
                 cut = replace(last, stdout=_cut(last.stdout, share), stderr=_cut(last.stderr, share))
                 self.plan.outcomes[index] = replace(outcome, reports=(*outcome.reports[:-1], cut))
+        self._output_bytes = sum(min(size, share) for size in sizes)
 
     def broke_off(self, index: int, error: BaseException) -> None:
         """Note that a test has not come to its end."""

@@ -17,10 +17,12 @@ _NAMES = {*_DEVICES, *_LINKS, "shm"}
 
 def rules() -> list[str]:
     """Return the directory rule of a small /dev; nothing where there is none and it cannot be made."""
-    if not _is_complete():
+    complete = _is_complete()
+    if not complete:
         with contextlib.suppress(OSError):
             _make()
-    return [f"dev={DIRECTORY}:dev"] if _is_complete() else []
+        complete = _is_complete()
+    return [f"dev={DIRECTORY}:dev"] if complete else []
 
 
 def _is_complete() -> bool:
@@ -28,7 +30,7 @@ def _is_complete() -> bool:
     try:
         status = DIRECTORY.lstat()
         own = status.st_uid == 0 and stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o022
-        return own and {entry.name for entry in DIRECTORY.iterdir()} >= _NAMES
+        return own and _NAMES.issubset(os.listdir(DIRECTORY))  # noqa: PTH208 - for each run
     except OSError:
         return False
 

@@ -43,10 +43,12 @@ def measure(root: Path, bound: DiskUsage | None) -> "Walk":
 
 def places(root: Path) -> list[Path]:
     """Return the directories in which a program can write; their parents belong to the sandbox."""
+    temporary = root / "tmp"
     try:
-        return [root / "box", *(root / "tmp").iterdir()]
+        names = os.listdir(temporary)  # noqa: PTH208 - this is done for each run, and three times as fast
     except FileNotFoundError:
-        return [root / "box"]
+        names = []
+    return [root / "box", *(temporary / name for name in names)]
 
 
 class Walk:
