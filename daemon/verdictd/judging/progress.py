@@ -13,6 +13,7 @@ from verdictd.contract.submission import ReturnOutput
 from verdictd.errors import FaultKind, SandboxBroken, VerdictdError
 from verdictd.judging.admission import Admitted
 from verdictd.judging.checkers.check import OutputChecker
+from verdictd.judging.checkers.interactor import InteractorProgram
 from verdictd.judging.compile import Compilation
 from verdictd.judging.execution import Artifact
 from verdictd.judging.results import Judged
@@ -37,8 +38,16 @@ class Progress:
     the longest are cut.
     """
 
-    def __init__(self, admitted: Admitted, *, checker: OutputChecker, kept_bytes: int) -> None:
+    def __init__(
+        self,
+        admitted: Admitted,
+        *,
+        checker: OutputChecker,
+        interactor: InteractorProgram | None = None,
+        kept_bytes: int,
+    ) -> None:
         self.checker = checker
+        self.interactor = interactor
         self.plan = Plan(admitted)
         self.started_at = datetime.now(UTC)
         self.until_s = 0.0
@@ -125,13 +134,15 @@ class Progress:
             return
         lasts = [outcome.reports[-1] for outcome in kept]
         sizes = [len(stream.data) for last in lasts for stream in (last.stdout, last.stderr)]
+        sizes += [last.transcript.size_bytes for last in lasts]
         if sum(sizes) <= self._kept_bytes:
             return
         share = fair_share(sizes, self._kept_bytes)
         for index, outcome in enumerate(self.plan.outcomes):
             if outcome is not None and outcome.reports:
                 last = outcome.reports[-1]
-                cut = replace(last, stdout=_cut(last.stdout, share), stderr=_cut(last.stderr, share))
+                stdout, stderr = _cut(last.stdout, share), _cut(last.stderr, share)
+                cut = replace(last, stdout=stdout, stderr=stderr, transcript=last.transcript.cut(share))
                 self.plan.outcomes[index] = replace(outcome, reports=(*outcome.reports[:-1], cut))
 
     def broke_off(self, index: int, error: BaseException) -> None:
@@ -173,7 +184,8 @@ class Progress:
 
     def _blame(self, step: int, error: SandboxBroken) -> None:
         if error.with_checker:
-            verdict = internal_error(f"The checker breaks its sandbox: {error}.", Cause.CHECKER)
+            program = "checker" if self.interactor is None else "interactor"
+            verdict = internal_error(f"The {program} breaks its sandbox: {error}.", Cause.CHECKER)
             self.plan.decide(step, TestOutcome(verdict))
         elif step == _COMPILING:
             message = f"The compiler breaks its sandbox: {error}."
