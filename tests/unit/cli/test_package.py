@@ -179,7 +179,13 @@ def test_validator_of_an_interactive_problem_is_its_interactor(key: str, tmp_pat
     yaml = CUSTOM["problem.yaml"].replace("validation: custom", key)
     found = package(tmp_path, CUSTOM | {"problem.yaml": yaml, "data/sample/1.interaction": ">1\n<2\n"})
 
-    assert ("kattis", "cc") == tuple(found.fields["interactor"][name] for name in ("protocol", "language"))
+    interactor = found.fields["interactor"]
+    assert isinstance(interactor, dict)
+    assert ("kattis", "cc", ["a", "b c"]) == (
+        interactor["protocol"],
+        interactor["language"],
+        interactor["arguments"],
+    )
     assert ("checker" not in found.fields, ()) == (True, found.warnings)
     MODEL.model_validate({**PROGRAM, **found.fields})
 
