@@ -15,6 +15,9 @@ from verdictd.sandbox.pipes import Pipes, open_pipes
 from verdictd.sandbox.processes import Watch
 from verdictd.sandbox.relay import Record, Relay, open_relay
 
+_ENDING_S = 1.0
+"""Time for the sandbox of a program that has ended, or for one that has closed its output to end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seat:
@@ -97,10 +100,14 @@ async def _meet(
         await asyncio.wait(runs, return_when=asyncio.FIRST_COMPLETED)
         ended = 0 if runs[0].done() else 1
         unread = [pipes.unread(side) for side in (0, 1)]
-        if ended == 1 and ends_program(await runs[1]):
-            stop.set()
         dropping = asyncio.create_task(pipes.drop(ended, seats[1 - ended].dropped_bytes))
         tasks.append(dropping)
+        if ended == 1 and ends_program(await runs[1]):
+            if pipes.is_silent(
+                0
+            ):  # a program that has ended was not stopped, though its sandbox is still there
+                await asyncio.wait(runs, timeout=_ENDING_S)
+            stop.set()
         reports = await asyncio.gather(*runs)
         last = pipes.ended_last()
         program, partner = (

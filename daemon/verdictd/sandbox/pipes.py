@@ -8,6 +8,7 @@ import array
 import asyncio
 import fcntl
 import os
+import select
 import shutil
 import termios
 from collections.abc import Iterator, Sequence
@@ -72,6 +73,10 @@ class Pipes:
         except EventsLost:
             self._closed_last = None
         return None if self._closed_last is None else self._directories.index(self._closed_last)
+
+    def is_silent(self, side: int) -> bool:
+        """Return True if a side has closed its output, perhaps since it has ended."""
+        return has_no_writer(self._readers[1 - side])
 
     def unread(self, side: int) -> int:
         """Return the number of bytes that wait to be read by a side."""
@@ -157,6 +162,13 @@ def waiting_bytes(reader: FileIO) -> int:
     waiting = array.array("i", [0])
     fcntl.ioctl(reader, termios.FIONREAD, waiting)
     return waiting[0]
+
+
+def has_no_writer(reader: FileIO) -> bool:
+    """Return True if nobody has the other end of a pipe open any more."""
+    poller = select.poll()
+    poller.register(reader, select.POLLIN)
+    return any(event & select.POLLHUP for _, event in poller.poll(0))
 
 
 async def read_piece(reader: FileIO) -> bytes:

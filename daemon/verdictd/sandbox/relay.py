@@ -15,6 +15,7 @@ from verdictd.sandbox.model import NamedStreams, Transcript, Utterance
 from verdictd.sandbox.pipes import (
     READ_BYTES,
     Pipes,
+    has_no_writer,
     make_pipe,
     named_streams,
     open_end,
@@ -95,6 +96,10 @@ class Relay(Pipes):
                         output.close()
                         return
                 self._on_the_way[listener] = 0
+
+    def is_silent(self, side: int) -> bool:
+        """Return True if a side has closed its output, perhaps since it has ended."""
+        return has_no_writer(self._outputs[side])
 
     def unread(self, side: int) -> int:
         """Return the number of bytes that wait to be read by a side."""
