@@ -96,13 +96,16 @@ async def test_interactor_of_testlib_may_write_an_output_file(judge: Judge) -> N
 
 
 CPP_GAME = """
-#include <fstream>
-#include <iostream>
+#include <cstdio>
 int main(int, char **arguments) {
     int secret, guess;
-    std::ifstream(arguments[1]) >> secret;
-    while (std::cin >> guess && guess != secret) std::cout << (guess < secret ? "more" : "less") << std::endl;
-    return std::cin ? 42 : 43;
+    if (std::fscanf(std::fopen(arguments[1], "r"), "%d", &secret) != 1) return 1;
+    while (std::scanf("%d", &guess) == 1) {
+        if (guess == secret) return 42;
+        std::puts(guess < secret ? "more" : "less");
+        std::fflush(stdout);
+    }
+    return 43;
 }
 """
 
@@ -226,12 +229,10 @@ async def test_fault_of_the_interactor_is_no_verdict_on_the_program(
     """It ends first, crashes, never answers, floods: whatever the program does meanwhile."""
     program = "echo 1; read -r said; sleep 0.1; read -r said"
     result = await play(judge, program, interactor, wall_time_limit=0.5)
-    after = await judge("bash", "echo 4", expected_output=b"4")
 
     assert (Status.INTERNAL_ERROR, Cause.CHECKER) == (result.status, result.cause)
     assert message in result.message
     assert said in result.checker_message
-    assert Status.ACCEPTED == after.status
 
 
 async def test_program_that_makes_the_interactor_fail_is_at_fault(judge: Judge) -> None:
@@ -247,8 +248,12 @@ async def test_program_that_makes_the_interactor_fail_is_at_fault(judge: Judge) 
     [
         ("read -r said", READS, "Both waited: each had read all that the other had written."),
         ("echo 1; read -r said", f"read -r line; {READS}", "Both waited"),
-        ("sleep 60", f"echo 12345; {READS}", "The interactor had written 6 bytes that the program did not"),
-        ("echo 12345; read -r said", "sleep 1; exit 42", "written 6 bytes that the interactor had not read"),
+        ("sleep 60", f"echo 12345; {READS}", "The program had left 6 bytes of its input unread."),
+        (
+            "echo 12345; read -r said",
+            "sleep 1; exit 42",
+            "The interactor had left 6 bytes of its input unread.",
+        ),
     ],
 )
 async def test_message_says_who_waited(judge: Judge, program: str, interactor: str, message: str) -> None:

@@ -121,8 +121,8 @@ def test_program_that_floods_is_why_an_interactor_exceeds_a_limit(
     ("report", "partner", "parts", "message"),
     [
         (WAITED, FINE, {}, "Both waited: each had read all that the other had written."),
-        (WAITED, FINE, {"unread": 6}, "The interactor had written 6 bytes that the program did not read."),
-        (WAITED, FINE, {"partner_unread": 3}, "The program had written 3 bytes that the interactor had not"),
+        (WAITED, FINE, {"unread": 6}, "The program had left 6 bytes of its input unread."),
+        (WAITED, FINE, {"partner_unread": 3}, "The interactor had left 3 bytes of its input unread."),
         (WAITED, replace(FINE, cpu_time_s=4), {}, "The program waited for the interactor, which used 4.00 s"),
         (replace(WAITED, cpu_time_s=1.9), FINE, {}, "Took longer than 6 s (wall time)."),
     ],

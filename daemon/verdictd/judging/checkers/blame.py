@@ -59,9 +59,9 @@ def _explained(meeting: Meeting, alone: Verdict) -> Verdict:
         return alone
     program, partner = meeting.program, meeting.partner
     if program.unread_bytes:
-        more = f"The interactor had written {program.unread_bytes} bytes that the program did not read."
+        more = f"The program had left {program.unread_bytes} bytes of its input unread."
     elif partner.unread_bytes:
-        more = f"The program had written {partner.unread_bytes} bytes that the interactor had not read."
+        more = f"The interactor had left {partner.unread_bytes} bytes of its input unread."
     elif not _was_idle(program.report):
         return alone
     elif _was_idle(partner.report):
