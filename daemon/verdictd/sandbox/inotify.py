@@ -81,5 +81,5 @@ class FileEvents:
 def _checked(result: int) -> int:
     if result < 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"inotify: {os.strerror(number)}")
+        raise OSError(number, f"inotify (see fs.inotify in sysctl): {os.strerror(number)}")
     return result

@@ -86,16 +86,18 @@ class Relay(Pipes):
         with self._writers[listener] as writer:
             while piece := await read_piece(output):
                 self._record.add(speaker, piece)
-                rest = memoryview(piece)
-                while rest:
-                    self._on_the_way[listener] = len(rest)
-                    await writable(writer.fileno())
-                    try:
-                        rest = rest[writer.write(rest) or 0 :]
-                    except BrokenPipeError:  # nobody reads any more: pass that on
-                        output.close()
-                        return
-                self._on_the_way[listener] = 0
+                try:
+                    await self._say(listener, writer, piece)
+                except BrokenPipeError:  # nobody reads any more: pass that on
+                    output.close()
+                    return
+
+    async def _say(self, listener: int, writer: FileIO, piece: bytes) -> None:
+        rest = memoryview(piece)
+        while rest := rest[writer.write(rest) or 0 :]:
+            self._on_the_way[listener] = len(rest)
+            await writable(writer.fileno())
+        self._on_the_way[listener] = 0
 
     def is_silent(self, side: int) -> bool:
         """Return True if a side has closed its output, perhaps since it has ended."""
