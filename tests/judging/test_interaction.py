@@ -328,6 +328,47 @@ async def test_transcript_changes_no_verdict(
     assert result.transcript_truncated == ("yes" in f"{program}{interactor}")
 
 
+TWO_PASSES = """
+read -r line; echo "$line" >> "$3said"
+[ -f "$3nested/first" ] && { cat "$1" "$2" "$3said" > "$3judgemessage.txt"; exit $4; }
+mkdir "$3nested"; touch "$3nested/first"; printf 'next ' > "$3nextpass.in"; exit 42
+"""
+
+
+@pytest.mark.parametrize(
+    ("passes", "code", "status"),
+    [(2, 42, Status.ACCEPTED), (2, 43, Status.WRONG_ANSWER), (1, 42, Status.ACCEPTED)],
+)
+async def test_interactor_may_ask_for_another_pass(
+    judge: Judge, passes: int, code: int, status: Status
+) -> None:
+    """With an input of its choice: both begin anew, and its feedback directory is as it left it."""
+    interactor = kattis(TWO_PASSES, passes=passes, arguments=f"{code}")
+    program = "[ -f left ] && exit 9; touch left; echo talks"
+    result = await play(judge, program, interactor, transcript=True)
+
+    assert status == result.status
+    assert ("" if passes == 1 else "next 7talks\ntalks") == result.checker_message
+    assert "talks\n" * passes == "".join(said.text for said in result.transcript)
+
+
+@pytest.mark.parametrize(
+    ("interactor", "message"),
+    [
+        ('touch "$3nextpass.in"; exit 42', "it asks for more than 3 passes"),
+        ('ln -s /etc/passwd "$3nextpass.in"; ln "$1" "$3two"; exit 42', "its feedback cannot be read"),
+    ],
+)
+async def test_passes_without_end_are_a_fault_of_the_interactor(
+    judge: Judge, interactor: str, message: str
+) -> None:
+    """And so is what is no file to go on with."""
+    result = await play(judge, "read -r said; exit 0", kattis(interactor, passes=3))
+
+    assert (Status.INTERNAL_ERROR, Cause.CHECKER) == (result.status, result.cause)
+    assert message in result.message
+
+
 async def test_each_run_is_a_conversation_of_its_own(judge: Judge) -> None:
     """`number_of_runs` asks for as many; the times are those of the program alone."""
     interactor = kattis("for ((i = 0; i < 200000; i++)); do :; done; exit 42")

@@ -135,13 +135,14 @@ def _decider(
 ) -> dict[str, Any]:
     """Return the checker, or the interactor: the validator of an interactive problem."""
     kinds = {*settings.type, *settings.validation}
-    impossible = kinds & {"multi-pass", "submit-answer"}
+    impossible = kinds & ({"submit-answer"} if "interactive" in kinds else {"multi-pass", "submit-answer"})
     if impossible:
         raise UnusableFiles(
             f"{directory / 'problem.yaml'}: {', '.join(sorted(impossible))} problems cannot be judged"
         )
     if "interactive" in kinds:
-        return {"interactor": _asked(directory, settings, registry)}
+        passes = settings.limits.validation_passes if "multi-pass" in kinds else 1
+        return {"interactor": _asked(directory, settings, registry) | {"passes": passes}}
     return {"checker": _checker(directory, settings, registry, warnings)}
 
 

@@ -10,6 +10,7 @@ from verdictd.contract.limits import Limits, bounded_fields
 from verdictd.contract.validation import Received
 from verdictd.files import File
 
+MAX_PASSES = 20
 _MAX_TOLERANCE = 1e9
 _DEFAULTS = {"cpu_time_limit": 10.0, "memory_limit": 1_048_576}
 """Defaults of these limits that are not those of a submission."""
@@ -116,6 +117,13 @@ class Interactor(AuthorProgram):
     """Decide by a program that talks to the tested one, by the protocol of testlib.h or that of Kattis."""
 
     protocol: Literal["testlib", "kattis"]
+    passes: int = Field(
+        default=1,
+        ge=1,
+        le=MAX_PASSES,
+        description="Runs of both for each test: one that was accepted is followed by another if the "
+        "interactor left an input for it in nextpass.in (Kattis' protocol).",
+    )
 
 
 Comparison = LinesChecker | ExactChecker | TokensChecker | FloatsChecker | UnorderedLinesChecker

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from verdictd.contract import tests
-from verdictd.contract.checker import LINES, AuthorProgram, ProgramChecker
+from verdictd.contract.checker import AuthorProgram, ProgramChecker
 from verdictd.contract.content import Reference
 from verdictd.contract.submission import EffectiveLimits, Submission
 from verdictd.errors import InvalidSubmission, Problem
 from verdictd.files import matches
+from verdictd.judging.interactive import interactor_limits, problems_beside_interactor
 from verdictd.judging.languages import Language, Registry, refused_option
 from verdictd.judging.sources import Program, is_source, source_name
 from verdictd.settings import Settings
@@ -25,7 +26,6 @@ DataProblem = Callable[[Reference], str | None]
 
 _SETTLING_S = 60  # of RabbitMQ's patience, kept for the reply
 _MAX_PROBLEMS = 20
-_LAST_WORD_S = 1  # for an interactor after a program that took all of its time
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class Admission:
             yield Problem("/transcript", "needs an interactor")
         if admitted.interactor is not None:
             yield from _problems_of_program(admitted.interactor, "/interactor")
-            yield from _beside_interactor(submission)
+            yield from problems_beside_interactor(submission)
         no_entry = _no_entry_point(admitted)
         if no_entry is not None:
             yield Problem("/entry_point", no_entry)
@@ -205,28 +205,11 @@ def _too_long(admitted: Admitted) -> Iterator[Problem]:
 
 def _run_s(admitted: Admitted, test: AdmittedTest) -> float:
     """Return the longest that one run of a test can take."""
-    if admitted.interactor is not None:
-        return interactor_limits(admitted.interactor.limits, test.limits).wall_time_limit
+    interactor = admitted.submission.interactor
+    if admitted.interactor is not None and interactor is not None:
+        return interactor.passes * interactor_limits(admitted.interactor.limits, test.limits).wall_time_limit
     checking_s = 0.0 if admitted.checker is None else admitted.checker.limits.wall_time_limit
     return test.limits.wall_time_limit + checking_s
-
-
-def interactor_limits(own: EffectiveLimits, program: EffectiveLimits) -> EffectiveLimits:
-    """Return the limits of an interactor beside a program: it is there until after that has ended."""
-    longest_s = max(own.wall_time_limit, program.wall_time_limit) + _LAST_WORD_S
-    return own.model_copy(update={"wall_time_limit": longest_s})
-
-
-def _beside_interactor(submission: Submission) -> Iterator[Problem]:
-    """Yield a problem for each field that cannot be together with an interactor."""
-    if submission.checker != LINES:
-        yield Problem("/checker", "the interactor decides; give one or the other")
-    for name in ("input_file", "output_file"):
-        if getattr(submission, name) is not None:
-            yield Problem(f"/{name}", "with an interactor, the program has its standard input and output")
-    if submission.redirect_stderr_to_stdout:
-        message = "with an interactor, standard error would be a part of what the program says to it"
-        yield Problem("/redirect_stderr_to_stdout", message)
 
 
 def _no_entry_point(admitted: Admitted) -> str | None:

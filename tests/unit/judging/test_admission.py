@@ -204,6 +204,19 @@ INTERACTOR = {"language": "compiled", "source_code": "", "protocol": "kattis"}
         ),
         ({"checker": {"type": "exact"}}, "/checker", "the interactor decides; give one or the other"),
         (
+            {
+                "interactor": INTERACTOR
+                | {"protocol": "testlib", "passes": 2, "limits": {"wall_time_limit": 1}}
+            },
+            "/interactor/passes",
+            "needs the protocol kattis",
+        ),
+        (
+            {"interactor": INTERACTOR | {"limits": {"wall_time_limit": 20}, "passes": 3}},
+            "/number_of_runs",
+            "1 runs of up to 63 s each do not fit into the 50 s that a submission may run",
+        ),
+        (
             {"input_file": "in"},
             "/input_file",
             "with an interactor, the program has its standard input and output",

@@ -94,13 +94,18 @@ class AuthoredProgram:
         return run_command(self._admitted, test, artifact, stdin, open_files=self._open_files)
 
     async def place(
-        self, box: Box, artifact: Artifact, folder: str, data: Mapping[str, bytes | Descriptor]
+        self,
+        box: Box,
+        artifact: Artifact,
+        folder: str,
+        data: Mapping[str, bytes | Descriptor],
+        feedback: Sequence[File] = (),
     ) -> None:
         """Write the program into a clean box, and what it reads, and may write to, into a folder there."""
         await place_artifact(box, artifact)
         for name, content in data.items():
             await box.place_input(f"{folder}/{name}", content)
-        await box.place([File(f"{folder}/feedback/.keep", b"")])
+        await box.place(feedback or [File(f"{folder}/feedback/.keep", b"")])
 
     async def judgement(
         self,
@@ -146,6 +151,16 @@ class AuthoredProgram:
             case Ending.EXITED, "kattis":
                 return report.exit_code != KATTIS_ACCEPTED
         return False
+
+    async def left(self, box: Box, folder: str) -> tuple[File, ...] | Judgement:
+        """Return all files in the feedback directory, or the judgement that they cannot be read.
+
+        Raises SandboxBroken.
+        """
+        try:
+            return await box.take([f"{folder}/feedback/**"], _FEEDBACK_BYTES)
+        except UnusableFile as error:
+            return fault(f"The {self._by} failed: its feedback cannot be read: {error}.")
 
     async def _feedback(self, box: Box, folder: str) -> dict[str, bytes]:
         if self._program.protocol != "kattis":

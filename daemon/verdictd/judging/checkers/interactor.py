@@ -1,27 +1,32 @@
 """Let a program talk to the interactor of its submission, which runs beside it in the second box."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 import structlog
 
 from verdictd import metrics
 from verdictd.contract.checker import Interactor
+from verdictd.contract.result import Status
 from verdictd.contract.submission import EffectiveLimits
-from verdictd.judging.admission import Admitted, AdmittedTest, interactor_limits
+from verdictd.files import File
+from verdictd.judging.admission import Admitted, AdmittedTest
 from verdictd.judging.checkers.authored import AuthoredProgram, Compile, faults_of_author, free_name
 from verdictd.judging.checkers.blame import blame
-from verdictd.judging.checkers.judgement import Judgement
+from verdictd.judging.checkers.judgement import Judgement, fault
 from verdictd.judging.execution import Artifact, memory_floor_kib, place_artifact, was_disturbed
+from verdictd.judging.interactive import interactor_limits
 from verdictd.judging.test_data import OpenData
 from verdictd.judging.verdicts import verdict
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.companion import companion
-from verdictd.sandbox.model import Command, Report
+from verdictd.sandbox.model import Command, Descriptor, Report, Transcript
 from verdictd.sandbox.pair import Meeting, Seat, meet
 
 _UNREAD_BYTES = 64 * 1024 * 1024
 """What an interactor may still write to a program that has ended: it cannot know that."""
+_FOLLOWING = "nextpass.in"
 _TRANSCRIPT_BYTES = 128 * 1024
 
 log = structlog.get_logger()
@@ -34,6 +39,7 @@ class InteractorProgram:
         self, interactor: Interactor, admitted: Admitted, *, compile_program: Compile, open_files: int
     ) -> None:
         self._protocol = interactor.protocol
+        self.passes = interactor.passes
         self._limits = admitted.limits
         self.program = AuthoredProgram(
             "interactor", interactor, admitted, compile_program=compile_program, open_files=open_files
@@ -66,6 +72,14 @@ class InteractorProgram:
         return interactor_limits(self._limits, test.limits)
 
 
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One conversation of a test: the interactor's input, and what it left in its feedback before."""
+
+    given: bytes | Descriptor = field(repr=False)
+    feedback: tuple[File, ...] = ()
+
+
 @dataclass(slots=True)
 class Interaction:
     """One test of a program with an interactor. State: the runs, each with the judgement on it."""
@@ -84,15 +98,33 @@ class Interaction:
     _judged: list[tuple[Report, Judgement]] = field(default_factory=list)
 
     async def run(self) -> Report:
-        """Run both programs, and once more if others disturbed one of them. Raises SandboxBroken."""
+        """Run both programs, in as many passes as the interactor asks for. Raises SandboxBroken."""
         folder = free_name(self.beside)
-        command = self.interactor.command(self.beside, folder, self.test)
         second = await companion(self.box)
-        meeting = await self._meet(second, command, folder)
+        following: Pass | None = Pass(self.stdin.source)
+        reports: list[Report] = []
+        while following is not None:
+            meeting, judged = await self._pass(second, folder, following)
+            reports.append(meeting.program.report)
+            following = None
+            if self.interactor.passes > 1 and judged.verdict.status is Status.ACCEPTED:
+                following, judged = await self._following(second, folder, judged, last=len(reports))
+        report = _together(reports)
+        self._judged.append((report, judged))
+        return report
+
+    def judgement(self, report: Report) -> Judgement:
+        """Return the judgement on a run by its report."""
+        return next(judged for known, judged in self._judged if known is report)
+
+    async def _pass(self, second: Box, folder: str, this: Pass) -> tuple[Meeting, Judgement]:
+        """Run both programs, and once more if others disturbed one of them."""
+        command = self.interactor.command(self.beside, folder, self.test)
+        meeting = await self._meet(second, command, folder, this)
         for part in (meeting.program, meeting.partner):
             if was_disturbed(part.report):
                 log.warning("run.repeated", ending=part.report.ending, signal=part.report.signal)
-                meeting = await self._meet(second, command, folder)
+                meeting = await self._meet(second, command, folder, this)
                 break
         with faults_of_author():
             decided = await self.interactor.program.judgement(
@@ -103,23 +135,33 @@ class Interaction:
                 self.test.points,
                 limits=self.interactor.limits(self.test),
             )
-        report = meeting.program.report
         alone = verdict(
-            report,
+            meeting.program.report,
             self.test.limits,
             memory_floor_kib=memory_floor_kib(self.command, self.box.sandbox),
             out_of_memory=self.admitted.language.out_of_memory,
         )
-        self._judged.append((report, blame(meeting, alone, decided, self.test.limits)))
-        return report
+        return meeting, blame(meeting, alone, decided, self.test.limits)
 
-    def judgement(self, report: Report) -> Judgement:
-        """Return the judgement on a run by its report."""
-        return next(judged for known, judged in self._judged if known is report)
+    async def _following(
+        self, second: Box, folder: str, judged: Judgement, *, last: int
+    ) -> tuple[Pass | None, Judgement]:
+        """Return the pass that the interactor asks for after one that it accepted, and the judgement."""
+        with faults_of_author():
+            left = await self.interactor.program.left(second, folder)
+        if isinstance(left, Judgement):
+            return None, left
+        name = f"{folder}/feedback/{_FOLLOWING}"
+        asked = next((file.content for file in left if file.name == name), None)
+        if asked is None:
+            return None, judged
+        if last == self.interactor.passes:
+            return None, fault(f"The interactor failed: it asks for more than {last} passes.")
+        return Pass(asked, tuple(file for file in left if file.name != name)), judged
 
-    async def _meet(self, second: Box, command: Command, folder: str) -> Meeting:
+    async def _meet(self, second: Box, command: Command, folder: str, this: Pass) -> Meeting:
         data = {
-            "input": self.stdin.source,
+            "input": this.given,
             "answer": b"" if self.expected is None else self.expected.source,
         }
         with metrics.STAGES.labels(metrics.Stage.RUN).time():
@@ -127,10 +169,25 @@ class Interaction:
             await place_artifact(self.box, self.artifact)
             with faults_of_author():
                 await second.ready(control_groups=command.control_groups)
-                await self.interactor.program.place(second, self.beside, folder, data)
+                await self.interactor.program.place(second, self.beside, folder, data, this.feedback)
             return await meet(
                 Seat(self.box, self.command, dropped_bytes=self.command.constraints.output_bytes),
                 Seat(second, command, dropped_bytes=_UNREAD_BYTES, of_author=True),
                 ends_program=self.interactor.program.is_against,
                 transcript_bytes=_TRANSCRIPT_BYTES if self.admitted.submission.transcript else 0,
             )
+
+
+def _together(reports: Sequence[Report]) -> Report:
+    """Return the last of several passes, with the largest figures of all and everything that was said."""
+    if len(reports) == 1:
+        return reports[0]
+    said = tuple(utterance for report in reports for utterance in report.transcript.said)
+    truncated = any(report.transcript.truncated for report in reports)
+    return replace(
+        reports[-1],
+        cpu_time_s=max(report.cpu_time_s for report in reports),
+        wall_time_s=max(report.wall_time_s for report in reports),
+        memory_kib=max(report.memory_kib for report in reports),
+        transcript=Transcript(said, truncated).cut(_TRANSCRIPT_BYTES),
+    )
