@@ -1,4 +1,4 @@
-"""Differences that an interactor makes to a submission: its own limits, and fields that cannot be beside it."""
+"""Limits of an interactor beside a program, and fields of a submission that cannot be beside one."""
 
 from collections.abc import Iterator
 
