@@ -212,6 +212,25 @@ async def test_verify_ends_well_when_all_are_as_expected(problem: Path) -> None:
     ]
 
 
+async def test_verify_lets_the_validator_of_an_interactive_problem_talk(tmp_path: Path) -> None:
+    """It is the interactor of each submission."""
+    files = {
+        "problem.yaml": "validation: custom interactive\nlimits: {time_limit: 2}\n",
+        "data/secret/1.in": "4",
+        "data/secret/1.ans": "",
+        "output_validators/talk.sh": 'read -r guess; [ "$guess" = "$(<"$1")" ] && exit 42; exit 43',
+        "submissions/accepted/right.sh": "echo 4",
+        "submissions/wrong_answer/wrong.sh": "echo 3",
+        "submissions/run_time_error/crashes.sh": "exit 3",
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    ended = await command("verify", tmp_path)
+
+    assert (0, "") == (ended.code, ended.err)
+
+
 async def test_submit_of_a_package_is_verified_by_the_daemons(served: str, problem: Path) -> None:
     """The same table, of submissions that went through the queue."""
     ended = await command("submit", problem, broker__url=served)

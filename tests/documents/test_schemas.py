@@ -87,7 +87,8 @@ def test_there_is_a_submission_with_every_field() -> None:
     assert json.loads(PROTOTYPE_SAMPLE) == json.loads(read("submission-prototype.json"))
 
 
-PROGRAM = {"type": "program", "language": "c", "source_code": "", "protocol": "kattis"}
+INTERACTOR = {"language": "c", "source_code": "", "protocol": "kattis"}
+PROGRAM = INTERACTOR | {"type": "program"}
 
 
 @pytest.mark.parametrize(
@@ -126,6 +127,10 @@ PROGRAM = {"type": "program", "language": "c", "source_code": "", "protocol": "k
         {"checker": PROGRAM | {"limits": {"cpu_time_limit": 61}}},
         {"checker": PROGRAM | {"limits": {"number_of_runs": 1}}},
         {"checker": PROGRAM | {"arguments": ["a"] * 65}},
+        {"interactor": INTERACTOR | {"type": "program"}},
+        {"interactor": INTERACTOR | {"protocol": None}},
+        {"interactor": INTERACTOR | {"limits": {"cpu_time_limit": 61}}},
+        {"transcript": 1},
         {"callback_url": "ftp://a/"},
         {"callback_url": "http://" + "a" * 2_048},
         {"metadata": []},

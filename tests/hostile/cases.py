@@ -190,4 +190,34 @@ SECRETS = [
     Case("secrets", "a tracer", "python", SYSCALLS + "print(libc.ptrace(16, 1, 0, 0))", ANY_VERDICT, check=lambda r: r["stdout"] != "0\n"),
 ]  # fmt: skip
 
-CASES: Final = [*FILES_AND_LINKS, *PROCESSES, *MEMORY_CASES, *OUTPUT, *COMPILING, *OPTIONS, *SECRETS]
+TALKS: Final = {
+    "interactor": {
+        "language": "bash", "protocol": "kattis",
+        "source_code": 'read -r said; echo here; while read -r said; do :; done; [ "$said" = secret ] && exit 42; exit 43',
+    },
+    "expected_output": "secret",
+}  # fmt: skip
+WRONG: Final = frozenset({Status.WRONG_ANSWER})
+
+TALKING = [
+    Case(
+        "talking", "streams opened again and again", "python",
+        "import os\nwhile True:\n    for name, mode in ('/dev/stdin', 0), ('/dev/stdout', 1): os.close(os.open(name, mode))",
+        TIME, TALKS | {"cpu_time_limit": 0.3, "cpu_extra_time": 0},
+    ),
+    Case("talking", "pipes removed", "bash", "rm -rf /pipes; echo 1; read -r said", WRONG, TALKS),
+    Case("talking", "pipes filled the wrong way", "bash", "yes > /pipes/in & cat /pipes/out >&2; wait", TIME | FILES | MEMORY, TALKS | SHORT),
+    Case("talking", "the other box", "bash", "cat /box/data/* /proc/[0-9]*/root/box/data/* >&2; true", WRONG, TALKS, lambda r: "secret" not in r["stderr"]),
+    Case("talking", "streams that do not wait", "python", "import os, time\nfor n in 0, 1: os.set_blocking(n, False)\nprint(1, flush=True); time.sleep(0.2)", WRONG, TALKS),
+]  # fmt: skip
+
+CASES: Final = [
+    *FILES_AND_LINKS,
+    *PROCESSES,
+    *MEMORY_CASES,
+    *OUTPUT,
+    *COMPILING,
+    *OPTIONS,
+    *SECRETS,
+    *TALKING,
+]

@@ -327,6 +327,48 @@ async def test_checker_that_breaks_every_sandbox_is_a_fault_of_the_problem(
     assert "The checker breaks its sandbox: the sandbox exited with 2" in result.message
 
 
+INTERACTOR = {"language": "bash", "source_code": "echo 1; read -r said; exit 42", "protocol": "kattis"}
+TALKS = "read -r said; echo $said"
+OF_INTERACTOR, OF_PROGRAM = '[[ "$*" == *data/input* ]]', '[[ "$*" == */pipes/in*main.sh ]]'
+
+
+@pytest.mark.parametrize("box", [OF_INTERACTOR, OF_PROGRAM])
+@pytest.mark.parametrize("fault", ["exit 2", "kill -9 $$"])
+async def test_fault_of_either_sandbox_lets_both_begin_again(
+    opened: Open, faulty: Faulty, box: str, fault: str
+) -> None:
+    """In other boxes; the one that waits for the other is ended."""
+    before = faults()
+    async with opened() as host:
+        faulty.do_instead(f"{box} && rm ${{BASH_SOURCE[0]}} && {fault}")
+        async with asyncio.timeout(30):
+            result = await result_of(host, "bash", TALKS, interactor=INTERACTOR, wall_time_limit=60)
+
+    assert (Status.ACCEPTED, 1) == (result.status, faults() - before)
+
+
+@pytest.mark.parametrize(
+    ("box", "decided", "breaker"),
+    [
+        (OF_INTERACTOR, (Status.INTERNAL_ERROR, Cause.CHECKER), "interactor"),
+        (OF_PROGRAM, (Status.RUNTIME_ERROR_OTHER, Cause.SANDBOX), "program"),
+    ],
+)
+async def test_one_of_both_that_breaks_every_sandbox_is_named(
+    opened: Open, faulty: Faulty, box: str, decided: tuple[Status, Cause], breaker: str
+) -> None:
+    """The other one has nothing to do with it."""
+    async with opened() as host:
+        faulty.do_instead(
+            f"""{box} && for a; do
+            case $a in --meta=*) printf '{MEASURED}' > "${{a#--meta=}}"; exit 2 ;; esac; done"""
+        )
+        result = await result_of(host, "bash", TALKS, interactor=INTERACTOR)
+
+    assert decided == (result.status, result.cause)
+    assert f"The {breaker} breaks its sandbox" in result.message
+
+
 @pytest.mark.parametrize("left", [False, True])
 async def test_companion_is_made_when_it_is_first_needed(
     opened: Open, settings: Settings, numbers: range, left: bool

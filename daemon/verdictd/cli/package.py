@@ -23,7 +23,17 @@ _SILENT = {
     "problem_statement", "solution", "statement", "submissions",
 }  # fmt: skip
 _VALIDATORS = ("output_validator", "output_validators")
-_DESCRIPTIONS = {".desc", ".hint", ".jpeg", ".jpg", ".png", ".svg", ".md", ".tex"}  # of tests, for people
+_DESCRIPTIONS = {
+    ".desc",
+    ".hint",
+    ".interaction",
+    ".jpeg",
+    ".jpg",
+    ".png",
+    ".svg",
+    ".md",
+    ".tex",
+}  # of tests, for people
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +68,8 @@ def read_package(directory: Path, registry: Registry, *, max_bytes: int) -> Pack
     limits = settings.run_limits()
     if "cpu_time_limit" not in limits:
         limits |= _time_limit(directory / ".timelimit", warnings)
-    checker = _checker(directory, settings, registry, warnings)
-    return Package(directory, {"tests": tests, "checker": checker, **limits}, tuple(warnings))
+    decider = _decider(directory, settings, registry, warnings)
+    return Package(directory, {"tests": tests, **decider, **limits}, tuple(warnings))
 
 
 def _unused_parts(directory: Path) -> Iterator[str]:
@@ -120,24 +130,39 @@ def _tests(data: Path, warnings: list[str], max_bytes: int) -> Iterator[dict[str
         yield test
 
 
+def _decider(
+    directory: Path, settings: ProblemYaml, registry: Registry, warnings: list[str]
+) -> dict[str, Any]:
+    """Return the checker, or the interactor: the validator of an interactive problem."""
+    kinds = {*settings.type, *settings.validation}
+    impossible = kinds & ({"submit-answer"} if "interactive" in kinds else {"multi-pass", "submit-answer"})
+    if impossible:
+        raise UnusableFiles(
+            f"{directory / 'problem.yaml'}: {', '.join(sorted(impossible))} problems cannot be judged"
+        )
+    if "interactive" in kinds:
+        passes = settings.limits.validation_passes if "multi-pass" in kinds else 1
+        return {"interactor": _asked(directory, settings, registry) | {"passes": passes}}
+    return {"checker": _checker(directory, settings, registry, warnings)}
+
+
 def _checker(
     directory: Path, settings: ProblemYaml, registry: Registry, warnings: list[str]
 ) -> dict[str, Any]:
-    kinds = {*settings.type, *settings.validation} & {"interactive", "multi-pass", "submit-answer"}
-    if kinds:
-        raise UnusableFiles(
-            f"{directory / 'problem.yaml'}: {', '.join(sorted(kinds))} problems cannot be judged"
-        )
     if "custom" not in settings.validation and not (directory / "output_validator").is_dir():
         if (directory / "output_validators").is_dir():
             warnings.append("output_validators is not used: validation is not custom")
         checker, more = built_in_checker(settings.validator_flags)
         warnings += more
         return checker
+    return {"type": "program", **_asked(directory, settings, registry)}
+
+
+def _asked(directory: Path, settings: ProblemYaml, registry: Registry) -> dict[str, Any]:
+    """Return the validator in the fields that a checker program and an interactor have."""
     program = _validator(directory, registry)
     limits = settings.validator_limits()
     return {
-        "type": "program",
         "protocol": "kattis",
         **program.fields,
         **({"arguments": list(settings.validator_flags)} if settings.validator_flags else {}),

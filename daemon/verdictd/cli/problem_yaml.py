@@ -44,6 +44,7 @@ class ProblemLimits(_Table):
     validation_time: float | None = None
     validation_memory: int | None = None
     validation_output: int | None = None
+    validation_passes: int = 2
 
 
 class ProblemYaml(_Table):

@@ -1,7 +1,7 @@
-"""The checker of a submission: the rule, or the program, that decides if an output is correct."""
+"""Checker and interactor of a submission: the rule, or the program, that decides about the tested program."""
 
 import functools
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationInfo, create_model, field_validator
 
@@ -10,6 +10,7 @@ from verdictd.contract.limits import Limits, bounded_fields
 from verdictd.contract.validation import Received
 from verdictd.files import File
 
+MAX_PASSES = 20
 _MAX_TOLERANCE = 1e9
 _DEFAULTS = {"cpu_time_limit": 10.0, "memory_limit": 1_048_576}
 """Defaults of these limits that are not those of a submission."""
@@ -102,11 +103,27 @@ class AuthorProgram(Received):
         return decode_words(value, cls.bounds)
 
 
+P = TypeVar("P", bound=AuthorProgram)
+
+
 class ProgramChecker(AuthorProgram):
     """Ask a program, which speaks the protocol of testlib.h or that of Kattis' output validators."""
 
     type: Literal["program"]
     protocol: Literal["testlib", "kattis"]
+
+
+class Interactor(AuthorProgram):
+    """Decide by a program that talks to the tested one, by the protocol of testlib.h or that of Kattis."""
+
+    protocol: Literal["testlib", "kattis"]
+    passes: int = Field(
+        default=1,
+        ge=1,
+        le=MAX_PASSES,
+        description="Runs of both for each test: one that was accepted is followed by another if the "
+        "interactor left an input for it in nextpass.in (Kattis' protocol).",
+    )
 
 
 Comparison = LinesChecker | ExactChecker | TokensChecker | FloatsChecker | UnorderedLinesChecker
@@ -143,15 +160,21 @@ def checker_models(limits: Limits) -> dict[str, type[Checker]]:
         "tokens": TokensChecker,
         "floats": FloatsChecker,
         "unordered_lines": UnorderedLinesChecker,
-        "program": _program_model(limits),
+        "program": _program_model(ProgramChecker, limits),
     }
 
 
-def _program_model(limits: Limits) -> type[ProgramChecker]:
+@functools.lru_cache(maxsize=8)
+def interactor_model(limits: Limits) -> type[Interactor]:
+    """Return the model of an interactor with these bounds."""
+    return _program_model(Interactor, limits)
+
+
+def _program_model(base: type[P], limits: Limits) -> type[P]:
     own = program_limits_model(limits)
-    description = ProgramChecker.model_fields["limits"].description
+    description = base.model_fields["limits"].description
     fields: dict[str, Any] = {"limits": (own, Field(default=own.model_validate({}), description=description))}
-    model = create_model("ProgramChecker", __base__=ProgramChecker, __doc__=ProgramChecker.__doc__, **fields)
+    model = create_model(base.__name__, __base__=base, __doc__=base.__doc__, **fields)
     model.bounds = limits
     return model
 

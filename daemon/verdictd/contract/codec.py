@@ -3,9 +3,10 @@
 import base64
 import re
 import uuid
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any
 
 import orjson
@@ -19,6 +20,7 @@ from verdictd.contract.validation import INVALID_JSON, UNKNOWN, Location, pointe
 from verdictd.errors import InvalidSubmission, Problem
 
 _MAX_PROBLEMS = 20
+_UTTERANCE_CHARACTERS = 60  # of JSON around its text
 _MAX_TEXT = 200  # characters of a problem's message, and of a name in its path
 MAX_VALUES = 65_536
 """Bound on the numbers, strings, lists, objects and other JSON values of a message."""
@@ -117,7 +119,8 @@ def to_text(data: bytes, *, truncated: bool) -> Text:
 def encode(result: Result, max_bytes: int) -> bytes:
     """Return the result as JSON of at most `max_bytes`; what is longest is cut and marked until it fits.
 
-    Files are cut before texts. Everything else is small: `decode` and `Limits` bound it.
+    Files are cut first, then transcripts, then texts. Everything else is small: `decode` and `Limits`
+    bound it.
     """
     document = result.model_dump(mode="json")
     outcomes = [document, *document["tests"]]
@@ -125,10 +128,12 @@ def encode(result: Result, max_bytes: int) -> bytes:
     texts = [
         _Cut(outcome, name, f"{name}_truncated") for outcome in outcomes for name in TEXTS if name in outcome
     ]
-    for cut in (*files, *texts):  # before it is copied into JSON
-        cut.to(max_bytes)
+    transcripts = [_CutTranscript(outcome) for outcome in outcomes]
+    for long in (*files, *texts):  # before it is copied into JSON
+        long.to(max_bytes)
     body = orjson.dumps(document)
-    for cuts in (files, texts):
+    kinds: tuple[Sequence[_Cut | _CutTranscript], ...] = (files, transcripts, texts)
+    for cuts in kinds:
         while (excess := len(body) - max_bytes) > 0 and any(lengths := [cut.length for cut in cuts]):
             # Each character saves at least one byte, and up to six if it is escaped.
             share = fair_share(lengths, max(sum(lengths) - excess, sum(lengths) // 2))
@@ -154,6 +159,28 @@ class _Cut:
         if self.length > length:
             # base64 can still be decoded if it is cut at a multiple of four.
             self.holder.update({self.name: self.holder[self.name][: length // 4 * 4], self.mark: True})
+
+
+@dataclass(frozen=True, slots=True)
+class _CutTranscript:
+    """A transcript in a document, of which the end may be dropped."""
+
+    outcome: dict[str, Any]
+
+    @property
+    def length(self) -> int:
+        return sum(map(_length, self.outcome["transcript"]))
+
+    def to(self, length: int) -> None:
+        said = self.outcome["transcript"]
+        left = list(accumulate(map(_length, said), initial=0))
+        kept = bisect_right(left, length) - 1
+        if kept < len(said):
+            self.outcome.update({"transcript": said[:kept], "transcript_truncated": True})
+
+
+def _length(utterance: dict[str, Any]) -> int:
+    return len(utterance["text"]) + _UTTERANCE_CHARACTERS
 
 
 def fair_share(sizes: Sequence[int], total: int) -> int:

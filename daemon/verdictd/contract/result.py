@@ -161,6 +161,14 @@ class ReturnedFile(Named):
     )
 
 
+class Utterance(Wire):
+    """What one of the two said, up to the moment at which the other one said something."""
+
+    speaker: Literal["program", "interactor"]
+    text: str
+    encoding: Encoding = Field(description="base64 if the bytes are not UTF-8.")
+
+
 class Outcome(Wire):
     """The part of a result that a submission and each of its tests have."""
 
@@ -185,6 +193,10 @@ class Outcome(Wire):
     team_message: str = Field(
         default="", description="Words of a checker with Kattis' protocol that are meant for the team."
     )
+    transcript: tuple[Utterance, ...] = Field(
+        default=(), description="What program and interactor said in the last run, in order, if asked for."
+    )
+    transcript_truncated: bool = Field(default=False, description="True if the end is missing.")
     files: tuple[ReturnedFile, ...] = Field(
         default=(), description="Files of the last run that output_files asked for."
     )

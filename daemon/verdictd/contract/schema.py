@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 from pydantic.json_schema import GenerateJsonSchema
 
-from verdictd.contract.checker import checker_models, program_limits_model
+from verdictd.contract.checker import checker_models, interactor_model, program_limits_model
 from verdictd.contract.content import data_schemas
 from verdictd.contract.fields import (
     AdditionalFile,
@@ -51,7 +51,10 @@ class _WithoutFieldTitles(GenerateJsonSchema):
 def submission_schema(limits: Limits) -> Schema:
     """Return the schema of a submission under these limits."""
     shapes = _shapes(limits)
-    schema = _received(submission_model(limits), shapes | {"checker": _checkers(limits, shapes)})
+    programs = shapes | {"arguments": _words(limits), "limits": ("", _limits_of_programs(limits))}
+    kinds = {"checker": _checkers(limits, programs), "interactor": _interactor(limits, programs)}
+    schema = _received(submission_model(limits), shapes | kinds)
+    del schema["$defs"]["Interactor"], schema["$defs"]["ProgramLimits"]  # which are written out
     parts = {name: schema["$defs"][name] for name in ("Test", "RunLimits", "Group")}
     _complete(parts["Test"], shapes)
     _complete(parts["RunLimits"], {})
@@ -63,12 +66,15 @@ def submission_schema(limits: Limits) -> Schema:
 
 
 def _checkers(limits: Limits, shapes: Shapes) -> tuple[str, Schema]:
-    words = _words(limits)
-    shapes = shapes | {"arguments": words, "limits": ("", _limits_of_programs(limits))}
     kinds = [_received(checker, shapes) for checker in checker_models(limits).values()]
     for kind in kinds:
         kind.pop("$defs", None)
     return "One of these kinds.", {"anyOf": kinds}
+
+
+def _interactor(limits: Limits, shapes: Shapes) -> tuple[str, Schema]:
+    schema = _received(interactor_model(limits), shapes)
+    return "", {key: value for key, value in schema.items() if key not in {"$defs", "description", "title"}}
 
 
 def _received(model: type[Received], shapes: Shapes) -> Schema:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationInfo, create_model, field_validator
 
-from verdictd.contract.checker import LINES, Checker, decode_checker
+from verdictd.contract.checker import LINES, Checker, Interactor, decode_checker, interactor_model
 from verdictd.contract.content import Data, Reference
 from verdictd.contract.fields import (
     Content,
@@ -95,6 +95,13 @@ class Submission(Received):
     )
     checker: Checker = Field(
         default=LINES, description="Rule by which the output is compared with the expected output."
+    )
+    interactor: Interactor | None = Field(
+        default=None,
+        description="Program that talks to the tested one, in place of standard input and the checker.",
+    )
+    transcript: bool = Field(
+        default=False, description="Return what the program and the interactor said to each other."
     )
     input_file: str | None = Field(
         default=None,
@@ -275,6 +282,9 @@ def submission_model(limits: Limits) -> type[Submission]:
             default=base.default, description=base.description, json_schema_extra=base.json_schema_extra
         )
         fields[name] = (kind, described)
+    interactor: Any = interactor_model(limits)
+    described = Field(default=None, description=Submission.model_fields["interactor"].description)
+    fields["interactor"] = (interactor | None, described)
     model = create_model("Submission", __base__=Submission, __doc__=Submission.__doc__, **fields)
     model.limits = limits
     return model

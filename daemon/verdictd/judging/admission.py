@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from verdictd.contract import tests
-from verdictd.contract.checker import ProgramChecker
+from verdictd.contract.checker import AuthorProgram, ProgramChecker
 from verdictd.contract.content import Reference
 from verdictd.contract.submission import EffectiveLimits, Submission
 from verdictd.errors import InvalidSubmission, Problem
 from verdictd.files import matches
+from verdictd.judging.interactive import interactor_limits, problems_beside_interactor
 from verdictd.judging.languages import Language, Registry, refused_option
 from verdictd.judging.sources import Program, is_source, source_name
 from verdictd.settings import Settings
@@ -44,8 +45,8 @@ class AdmittedTest:
 class Admitted:
     """A submission that passed every check, with its language and the limits in force.
 
-    A submission without `tests` is one test. `timeout_s`: for all its steps, while it has a box. `checker`:
-    the program that checks its outputs, as a submission of its own.
+    A submission without `tests` is one test. `timeout_s`: for all its steps, while it has a box. `checker`,
+    `interactor`: the program that checks its outputs, or talks to it, as a submission of its own.
     """
 
     submission: Submission
@@ -54,6 +55,7 @@ class Admitted:
     tests: tuple[AdmittedTest, ...]
     timeout_s: float
     checker: "Admitted | None" = None
+    interactor: "Admitted | None" = None
 
     @property
     def program(self) -> Program:
@@ -91,8 +93,11 @@ class Admission:
         """Return the submission, ready to be judged; raise InvalidSubmission with all its problems."""
         admitted = self._admitted(submission)
         if isinstance(submission.checker, ProgramChecker):
-            program = checker_program(submission, submission.checker)
+            program = authored_program(submission, submission.checker)
             admitted = replace(admitted, checker=self._admitted(program, "/checker"))
+        if submission.interactor is not None:
+            program = authored_program(submission, submission.interactor)
+            admitted = replace(admitted, interactor=self._admitted(program, "/interactor"))
         problems = list(islice(self._problems(admitted), _MAX_PROBLEMS))
         if problems:
             raise InvalidSubmission(problems)
@@ -117,6 +122,11 @@ class Admission:
         yield from _problems_of_program(admitted)
         if admitted.checker is not None:
             yield from _problems_of_program(admitted.checker, "/checker")
+        if submission.transcript and submission.interactor is None:
+            yield Problem("/transcript", "needs an interactor")
+        if admitted.interactor is not None:
+            yield from _problems_of_program(admitted.interactor, "/interactor")
+            yield from problems_beside_interactor(submission)
         no_entry = _no_entry_point(admitted)
         if no_entry is not None:
             yield Problem("/entry_point", no_entry)
@@ -172,13 +182,11 @@ def path_of_test(admitted: Admitted, index: int) -> str:
 def _too_long(admitted: Admitted) -> Iterator[Problem]:
     """Yield a problem if all runs at their wall time limits would exceed the time of the submission."""
     submission, limits = admitted.submission, admitted.limits
-    left_s, checking_s = admitted.timeout_s, 0.0
-    for program in filter(None, (admitted, admitted.checker)):
+    left_s = admitted.timeout_s
+    for program in filter(None, (admitted, admitted.checker, admitted.interactor)):
         if program.language.compile_cmd:
             left_s -= program.language.compile_limits.wall_time_s
-    if admitted.checker is not None:
-        checking_s = admitted.checker.limits.wall_time_limit
-    run_s = [test.limits.wall_time_limit + checking_s for test in admitted.tests]
+    run_s = [_run_s(admitted, test) for test in admitted.tests]
     needed_s = limits.number_of_runs * sum(run_s)
     if needed_s <= left_s:
         return
@@ -193,6 +201,15 @@ def _too_long(admitted: Admitted) -> Iterator[Problem]:
             f"all runs of {len(admitted.tests)} tests, {needed_s:g} s by their wall_time_limit,",
         )
     yield Problem(path, f"{runs} do not fit into the {left_s:g} s that a submission may run")
+
+
+def _run_s(admitted: Admitted, test: AdmittedTest) -> float:
+    """Return the longest that one run of a test can take."""
+    interactor = admitted.submission.interactor
+    if admitted.interactor is not None and interactor is not None:
+        return interactor.passes * interactor_limits(admitted.interactor.limits, test.limits).wall_time_limit
+    checking_s = 0.0 if admitted.checker is None else admitted.checker.limits.wall_time_limit
+    return test.limits.wall_time_limit + checking_s
 
 
 def _no_entry_point(admitted: Admitted) -> str | None:
@@ -234,14 +251,14 @@ def _same_place(name: str, other: str) -> bool:
     return name == other or name.startswith(f"{other}/") or other.startswith(f"{name}/")
 
 
-def checker_program(submission: Submission, checker: ProgramChecker) -> Submission:
-    """Return a checker as the submission of a program, whose fields were validated with it."""
+def authored_program(submission: Submission, program: AuthorProgram) -> Submission:
+    """Return a checker or an interactor as the submission of a program; its fields were validated with it."""
     return type(submission).model_construct(
-        language=checker.language,
-        source_code=checker.source_code,
-        additional_files=checker.additional_files,
-        compiler_options=checker.compiler_options,
-        **checker.limits.model_dump(),
+        language=program.language,
+        source_code=program.source_code,
+        additional_files=program.additional_files,
+        compiler_options=program.compiler_options,
+        **program.limits.model_dump(),
     )
 
 

@@ -189,7 +189,7 @@ def _failure(report: Report, language: Language) -> str | None:
             return (
                 f"The compiler wrote more than {limits.disk_kib} KiB, or more than {limits.disk_files} files."
             )
-        case Ending.NOT_EXECUTED:
+        case Ending.NOT_EXECUTED | Ending.STOPPED:
             return "The compiler could not be executed."
         case _ as unreachable:
             assert_never(unreachable)

@@ -83,20 +83,30 @@ async def run_artifact(box: Box, artifact: Artifact, command: Command) -> Report
     async def run_once() -> Report:
         await box.ready(control_groups=command.control_groups)
         with metrics.STAGES.labels(metrics.Stage.RUN).time():
-            await box.place(artifact.files)
-            await box.place(artifact.executables, mode=0o755)
+            await place_artifact(box, artifact)
             return await box.run(command)
 
     return await repeat_if_disturbed(run_once)
 
 
+async def place_artifact(box: Box, artifact: Artifact) -> None:
+    """Write the artifact into a clean box."""
+    await box.place(artifact.files)
+    await box.place(artifact.executables, mode=0o755)
+
+
 async def repeat_if_disturbed(run: Callable[[], Awaitable[Report]]) -> Report:
     """Repeat once a run that others may have ended or held up; the second one counts."""
     report = await run()
-    if _was_killed(report) or _was_held_up(report):
+    if was_disturbed(report):
         log.warning("run.repeated", ending=report.ending, signal=report.signal, pressure=report.cpu_pressure)
         report = await run()
     return report
+
+
+def was_disturbed(report: Report) -> bool:
+    """Return True for a run that others may have ended or held up."""
+    return _was_killed(report) or _was_held_up(report)
 
 
 def _was_killed(report: Report) -> bool:

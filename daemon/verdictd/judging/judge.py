@@ -17,6 +17,7 @@ from verdictd.contract.result import LanguageUsed, Result, WorkerIdentity
 from verdictd.errors import DataUnavailable, FaultKind, InvalidSubmission, Problem, SandboxBroken
 from verdictd.judging.admission import Admitted, path_of_test
 from verdictd.judging.checkers.check import OutputChecker
+from verdictd.judging.checkers.interactor import InteractorProgram
 from verdictd.judging.compiler import Compiler
 from verdictd.judging.progress import Progress
 from verdictd.judging.results import judged_result, unjudged_result
@@ -84,7 +85,8 @@ class Judge:
         """
         await self._data.fetch(admitted.submission.references())
         checker = OutputChecker(admitted, compile_program=self._compiler.compile, open_files=self._open_files)
-        progress = Progress(admitted, checker=checker, kept_bytes=self._result_bytes)
+        interactor = self._interactor(admitted)
+        progress = Progress(admitted, checker=checker, interactor=interactor, kept_bytes=self._result_bytes)
         while not progress.finished:
             try:
                 await self._go_on(admitted, progress)
@@ -98,6 +100,17 @@ class Judge:
             language=LanguageUsed(name=language.name, version=await self._versions.of(language)),
             worker=self.identity(progress.box),
             started_at=progress.started_at,
+        )
+
+    def _interactor(self, admitted: Admitted) -> InteractorProgram | None:
+        interactor = admitted.submission.interactor
+        if interactor is None or admitted.interactor is None:
+            return None
+        return InteractorProgram(
+            interactor,
+            admitted.interactor,
+            compile_program=self._compiler.compile,
+            open_files=self._open_files,
         )
 
     async def _go_on(self, admitted: Admitted, progress: Progress) -> None:
@@ -188,6 +201,7 @@ class Judge:
                 stdin=stdin,
                 expected=expected,
                 checker=progress.checker,
+                interactor=progress.interactor,
                 open_files=self._open_files,
                 time_retries=self._settings.time_retries,
                 repeat_before_s=progress.repeat_before_s,

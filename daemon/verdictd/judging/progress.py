@@ -13,13 +13,14 @@ from verdictd.contract.submission import ReturnOutput
 from verdictd.errors import FaultKind, SandboxBroken, VerdictdError
 from verdictd.judging.admission import Admitted
 from verdictd.judging.checkers.check import OutputChecker
+from verdictd.judging.checkers.interactor import InteractorProgram
 from verdictd.judging.compile import Compilation
 from verdictd.judging.execution import Artifact
 from verdictd.judging.results import Judged
 from verdictd.judging.scoring import NOT_BUILT, Plan, TestOutcome
 from verdictd.judging.testing import Runs
 from verdictd.judging.verdicts import Verdict, internal_error
-from verdictd.sandbox.model import BoxId, Captured
+from verdictd.sandbox.model import BoxId, Captured, Report
 
 _BEGINNINGS = 3
 """Boxes in which a compilation or a test is begun, before the submission goes back to the queue."""
@@ -37,8 +38,16 @@ class Progress:
     the longest are cut.
     """
 
-    def __init__(self, admitted: Admitted, *, checker: OutputChecker, kept_bytes: int) -> None:
+    def __init__(
+        self,
+        admitted: Admitted,
+        *,
+        checker: OutputChecker,
+        interactor: InteractorProgram | None = None,
+        kept_bytes: int,
+    ) -> None:
         self.checker = checker
+        self.interactor = interactor
         self.plan = Plan(admitted)
         self.started_at = datetime.now(UTC)
         self.until_s = 0.0
@@ -115,9 +124,7 @@ class Progress:
         if self._returned is ReturnOutput.NONE or (accepted and self._returned is ReturnOutput.FAILED):
             outcome = outcome.without_streams()
         self.plan.record(index, outcome)
-        self._output_bytes += sum(
-            len(last.stdout.data) + len(last.stderr.data) for last in outcome.reports[-1:]
-        )
+        self._output_bytes += sum(_output_bytes(last) for last in outcome.reports[-1:])
         self._cut_output()
         self._changed.set()
 
@@ -130,11 +137,13 @@ class Progress:
             return
         lasts = [outcome.reports[-1] for outcome in kept]
         sizes = [len(stream.data) for last in lasts for stream in (last.stdout, last.stderr)]
+        sizes += [last.transcript.size_bytes for last in lasts]
         share = fair_share(sizes, self._kept_bytes)
         for index, outcome in enumerate(self.plan.outcomes):
             if outcome is not None and outcome.reports:
                 last = outcome.reports[-1]
-                cut = replace(last, stdout=_cut(last.stdout, share), stderr=_cut(last.stderr, share))
+                stdout, stderr = _cut(last.stdout, share), _cut(last.stderr, share)
+                cut = replace(last, stdout=stdout, stderr=stderr, transcript=last.transcript.cut(share))
                 self.plan.outcomes[index] = replace(outcome, reports=(*outcome.reports[:-1], cut))
         self._output_bytes = sum(min(size, share) for size in sizes)
 
@@ -177,7 +186,8 @@ class Progress:
 
     def _blame(self, step: int, error: SandboxBroken) -> None:
         if error.with_checker:
-            verdict = internal_error(f"The checker breaks its sandbox: {error}.", Cause.CHECKER)
+            program = "checker" if self.interactor is None else "interactor"
+            verdict = internal_error(f"The {program} breaks its sandbox: {error}.", Cause.CHECKER)
             self.plan.decide(step, TestOutcome(verdict))
         elif step == _COMPILING:
             message = f"The compiler breaks its sandbox: {error}."
@@ -191,6 +201,10 @@ class Progress:
         failed = self._failed_to_compile
         deciding = self.plan.deciding() if failed is None else TestOutcome(failed)
         return Judged(self.compilation or Compilation(None), deciding, self.plan)
+
+
+def _output_bytes(report: Report) -> int:
+    return len(report.stdout.data) + len(report.stderr.data) + report.transcript.size_bytes
 
 
 def _cut(stream: Captured, length: int) -> Captured:

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypedDict, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar
 
 from verdictd.contract.codec import Text, to_text
 from verdictd.contract.result import (
@@ -20,6 +20,7 @@ from verdictd.contract.result import (
     Spread,
     Status,
     TestResult,
+    Utterance,
     WorkerIdentity,
 )
 from verdictd.errors import Problem
@@ -27,6 +28,7 @@ from verdictd.judging.admission import Admitted
 from verdictd.judging.compile import Compilation
 from verdictd.judging.scoring import Plan, TestOutcome
 from verdictd.judging.verdicts import Verdict
+from verdictd.sandbox import model
 from verdictd.sandbox.model import Captured, Report, TakenFile
 
 T = TypeVar("T", int, float)
@@ -56,6 +58,8 @@ class _Outcome(TypedDict):
     stderr_truncated: bool
     checker_message: str
     team_message: str
+    transcript: tuple[Utterance, ...]
+    transcript_truncated: bool
     files: tuple[ReturnedFile, ...]
     exit_code: int | None
     exit_signal: int | None
@@ -153,6 +157,8 @@ def _outcome(outcome: TestOutcome) -> _Outcome:
         stderr_truncated=stderr.truncated,
         checker_message=outcome.checker_message,
         team_message=outcome.team_message,
+        transcript=tuple(map(_utterance, last.transcript.said)) if last else (),
+        transcript_truncated=last is not None and last.transcript.truncated,
         files=tuple(_returned(file) for file in last.files) if last else (),
         exit_code=last.exit_code if last else None,
         exit_signal=last.signal if last else None,
@@ -174,6 +180,12 @@ def _greatest(values: Sequence[T | None]) -> T | None:
 
 def _text(captured: Captured) -> Text:
     return to_text(captured.data, truncated=captured.truncated)
+
+
+def _utterance(said: model.Utterance) -> Utterance:
+    text = to_text(said.text, truncated=False)
+    speaker: Literal["program", "interactor"] = "program" if said.by_program else "interactor"
+    return Utterance(speaker=speaker, text=text.text, encoding=text.encoding)
 
 
 def _returned(file: TakenFile) -> ReturnedFile:

@@ -6,6 +6,7 @@ from functools import partial
 from verdictd.contract.result import Status
 from verdictd.judging.admission import Admitted, AdmittedTest
 from verdictd.judging.checkers.check import OutputChecker
+from verdictd.judging.checkers.interactor import Interaction, InteractorProgram
 from verdictd.judging.checkers.judgement import Judgement, wrong
 from verdictd.judging.checkers.program import Case
 from verdictd.judging.execution import Artifact, memory_floor_kib, run_artifact, run_command
@@ -45,6 +46,7 @@ async def run_test(
     stdin: OpenData,
     expected: OpenData | None,
     checker: OutputChecker,
+    interactor: InteractorProgram | None,
     open_files: int,
     time_retries: int,
     repeat_before_s: float,
@@ -52,16 +54,33 @@ async def run_test(
     """Do the runs of a test that are left in a box, which needs a reset afterwards. Raises SandboxBroken."""
     command = run_command(admitted, test, artifact, stdin.source, open_files=open_files)
     floor_kib = memory_floor_kib(command, box.sandbox)
+    interaction = None
+    run = partial(run_artifact, box, artifact, command)
+    if interactor is not None:
+        beside = await interactor.compiled(box)
+        if isinstance(beside, Judgement):
+            return TestOutcome(beside.verdict, checker_message=beside.checker_message)
+        interaction = Interaction(interactor, box, command, artifact, beside, admitted, test, stdin, expected)
     while True:
         timed = await best_run(
-            partial(run_artifact, box, artifact, command),
+            run if interaction is None else interaction.run,
             limit_s=test.limits.cpu_time_limit,
             retries=time_retries,
             begin_before_s=repeat_before_s,
         )
-        judged = await _judgement(
-            box, timed.report, admitted, test, checker, stdin=stdin, expected=expected, floor_kib=floor_kib
-        )
+        if interaction is not None:
+            judged = interaction.judgement(timed.report)
+        else:
+            judged = await _judgement(
+                box,
+                timed.report,
+                admitted,
+                test,
+                checker,
+                stdin=stdin,
+                expected=expected,
+                floor_kib=floor_kib,
+            )
         runs.add(timed)
         failed = judged.verdict.status is not Status.ACCEPTED
         if failed or len(runs.reports) == test.limits.number_of_runs:

@@ -55,6 +55,10 @@ def verdict(
     match report.ending:
         case Ending.OUT_OF_MEMORY | Ending.OUTPUT | Ending.DISK | Ending.CPU_TIME | Ending.WALL_TIME:
             return _exceeded(report.ending, limits)
+        case Ending.STOPPED if report.cpu_time_s > limits.cpu_time_limit:
+            return _exceeded(Ending.CPU_TIME, limits)
+        case Ending.STOPPED:
+            return Verdict(Status.ACCEPTED, None, "Was ended, since nothing depended on it any more.")
         case Ending.NOT_EXECUTED:
             return Verdict(Status.EXEC_FORMAT_ERROR, Cause.EXEC, "The program could not be executed.")
         case Ending.SIGNALLED | Ending.EXITED if _says_out_of_memory(report, out_of_memory):
@@ -66,6 +70,11 @@ def verdict(
             return _exited(report, limits)
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def output_exceeded(limits: EffectiveLimits) -> Verdict:
+    """Return the verdict on a program that wrote too much."""
+    return _exceeded(Ending.OUTPUT, limits)
 
 
 def _exceeded(

@@ -25,7 +25,7 @@ from verdictd.sandbox.isolate import cleanup_argv, init_argv, report, run_argv
 from verdictd.sandbox.leftovers import REMOVE, remove_trees, trees
 from verdictd.sandbox.model import BoxId, Command, Descriptor, Ending, Report, Sandbox
 from verdictd.sandbox.pressure import NoiseMeter, load
-from verdictd.sandbox.processes import ProcessResult, execute
+from verdictd.sandbox.processes import ProcessResult, Watch, execute
 from verdictd.sandbox.returned import take_wanted
 from verdictd.sandbox.walk import DIRECTORY
 from verdictd.sandbox.watcher import Watcher
@@ -57,6 +57,8 @@ class Box:
         self.companion = companion
         self.needed = False
         self._meta = meta_directory / f"meta-{number}"
+        self.pipes = meta_directory / f"pipes-{number}"
+        """Directory that may be made for pipes to another box."""
         # Isolate's boxes share the name of the host.
         host_name = HOST_NAME.decode() if sandbox.name == "embedded" else socket.gethostname()
         self.etc = Etc(meta_directory / f"etc-{number}", host_name)
@@ -175,8 +177,11 @@ class Box:
         through_others = error.errno in _NO_ROOM and await room(self.sandbox.box_root)
         return SandboxBroken(f"{doing}: {error}", FaultKind.DISK if through_others else FaultKind.FILES)
 
-    async def run(self, command: Command) -> Report:
-        """Run one command; raises SandboxBroken if the sandbox failed, whatever the command did."""
+    async def run(self, command: Command, *watches: Watch) -> Report:
+        """Run one command; raises SandboxBroken if the sandbox failed, whatever the command did.
+
+        It is ended when one of `watches` returns, with that reason.
+        """
         executable = not self.used and self._can_execute(command.argv[0])
         if command.input_file is not None:
             await self.place_input(command.input_file, command.stdin)
@@ -196,14 +201,15 @@ class Box:
         disk = DiskWatch(self._initialised_root(), constraints, bearable_files=bearable_files(self.sandbox))
         # A command that asked for limits of each process has no limits of all of them.
         meter = NoiseMeter()
-        watches = [watcher.watch] if command.control_groups and not in_group else []
+        memory = [watcher.watch] if command.control_groups and not in_group else []
         ended = await execute(
             argv,
             stdin=command.stdin if command.input_file is None else b"",
             output_bytes=constraints.output_bytes,
             dropped_bytes=constraints.dropped_bytes,
             deadline_s=constraints.wall_time_s + _RUN_ALLOWANCE_S,
-            watches=[*watches, disk.watch],
+            stderr=None if command.streams is None else command.streams.errors,
+            watches=[*memory, disk.watch, *watches],
         )
         noise = meter.noise()
         self._ended_well = ended.returncode in {0, 1}

@@ -7,6 +7,8 @@ from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.sandbox.model import BoxId, Captured, Command, Ending, Report, Sandbox, Watched
 
 _UNWATCHED = Watched()
+_STREAMS = "pipes"
+"""Place of the directory of streams in a box."""
 
 
 def init_argv(sandbox: Sandbox, box: BoxId, *, control_groups: bool) -> list[str]:
@@ -46,6 +48,9 @@ def run_argv(sandbox: Sandbox, box: BoxId, meta: Path, command: Command) -> list
     # A file system in memory has no bound in isolate, and without a group nobody counts it. So /dev/shm lies
     # on disk beside /tmp, and what is written there counts with it.
     argv.append("--dir=dev/shm:tmp")
+    if command.streams is not None:
+        argv.append(f"--dir={_STREAMS}={command.streams.directory}")
+        argv += [f"--std{name}=/{_STREAMS}/{name}" for name in ("in", "out", "err")]
     if command.stderr_to_stdout:
         argv.append("--stderr-to-stdout")
     if command.network:
@@ -204,6 +209,8 @@ def _ending(meta: dict[str, str], ended_for: Ending | None) -> tuple[Ending, int
     status, message = meta.get("status"), meta.get("message", "")
     if "cg-oom-killed" in meta:  # checked first: it occurs beside any status, even with exit code 0
         return Ending.OUT_OF_MEMORY, exit_status, signal
+    if ended_for is Ending.STOPPED and message != "Interrupted":
+        ended_for = None  # it had ended by itself
     if ended_for is not None:
         # The signal, if any, is the one with which the daemon ended the run.
         return ended_for, exit_status, None

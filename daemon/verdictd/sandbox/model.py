@@ -81,6 +81,17 @@ class TakenFile:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedStreams:
+    """Pipes that a program opens by name: `in`, `out` and `err` in a directory.
+
+    `errors`: another name of `err`, which the directory does not have, for the daemon.
+    """
+
+    directory: Path
+    errors: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """One program to run in a box. `argv[0]` is a path; PATH is not searched."""
 
@@ -93,6 +104,8 @@ class Command:
     input_file: str | None = None
     """Name of a file that gets `stdin`; standard input is empty then."""
     wanted: Wanted = Wanted()
+    streams: NamedStreams | None = None
+    """Pipes that the program has as its standard streams, instead of those that the sandbox was given."""
     stderr_to_stdout: bool = False
     network: bool = False
     control_groups: bool = True
@@ -110,6 +123,8 @@ class Ending(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     OUTPUT = "output"
     DISK = "disk"
+    STOPPED = "stopped"
+    """The daemon ended it, since nothing depended on it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +133,39 @@ class Captured:
 
     data: bytes = field(default=b"", repr=False)
     truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """What one of two programs said to the other before that one said something."""
+
+    by_program: bool
+    text: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What two programs said to each other, in order; `truncated` if there was more."""
+
+    said: tuple[Utterance, ...] = ()
+    truncated: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        """Number of bytes that were said."""
+        return sum(len(one.text) for one in self.said)
+
+    def cut(self, size_bytes: int) -> Self:
+        """Return the beginning, of at most this size."""
+        if self.size_bytes <= size_bytes:
+            return self
+        kept = []
+        for one in self.said:
+            kept.append(replace(one, text=one.text[:size_bytes]))
+            size_bytes -= len(one.text)
+            if size_bytes <= 0:
+                break
+        return replace(self, said=tuple(kept), truncated=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +205,7 @@ class Report:
     output_file: TakenFile | None = None
     """The file that `Wanted.file` names; None if it names none."""
     files: tuple[TakenFile, ...] = ()
+    transcript: Transcript = Transcript()
     cpu_pressure: float = 0
     """Part of the run in which some process of this host waited for a processor; estimated where unknown."""
     noise: Noise = Noise()
@@ -165,7 +214,9 @@ class Report:
 
     def without_streams(self) -> Self:
         """Return the figures alone."""
-        return replace(self, stdout=Captured(), stderr=Captured(), output_file=None, files=())
+        return replace(
+            self, stdout=Captured(), stderr=Captured(), output_file=None, files=(), transcript=Transcript()
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ async def execute(
     deadline_s: float,
     grace_s: float = _GRACE_S,
     dropped_bytes: int = 0,
+    stderr: Path | None = None,
     watches: Sequence[Watch] = (),
 ) -> ProcessResult:
     """Run a child process to its end.
@@ -68,10 +69,12 @@ async def execute(
     descriptors can open it again, also as another user: /dev/stdin, /dev/stdout, /proc/self/fd/2.
     Raises SandboxBroken if the deadline passed, if the child or a process of its own outlives the end, and if
     the host has no memory, process or open file left for it.
+
+    `stderr` names the pipe for standard error, so that others can write to it too.
     """
     try:
         room = _Room(output_bytes, dropped_bytes)
-        return await _execute(argv, stdin, room, deadline_s, grace_s, watches=watches)
+        return await _execute(argv, stdin, room, deadline_s, grace_s, stderr=stderr, watches=watches)
     except OSError as error:
         raise SandboxBroken(f"cannot start {argv[0]}: {error}", FaultKind.START) from error
 
@@ -83,13 +86,14 @@ async def _execute(
     deadline_s: float,
     grace_s: float,
     *,
+    stderr: Path | None,
     watches: Sequence[Watch],
 ) -> ProcessResult:
     overflow = asyncio.Event()
     async with _readable(stdin) as stdin_fd:
         with (
-            _capture(room, overflow.set) as (stdout, out),
-            _capture(room, overflow.set) as (stderr, err),
+            _capture(room, overflow.set) as (output, out),
+            _capture(room, overflow.set, stderr) as (errors, err),
         ):
             try:
                 child = Child(argv, stdin=stdin_fd, stdout=out, stderr=err)
@@ -102,8 +106,8 @@ async def _execute(
             if overflow.is_set():
                 ended_for = ended_for or Ending.OUTPUT
             else:
-                await _drained(stdout, stderr, limit_s=grace_s)
-            return ProcessResult(returncode, stdout.captured(), stderr.captured(), ended_for)
+                await _drained(output, errors, limit_s=grace_s)
+            return ProcessResult(returncode, output.captured(), errors.captured(), ended_for)
 
 
 async def _overflowed(overflow: asyncio.Event) -> Ending:
@@ -204,10 +208,16 @@ class _Pipe:
 
 
 @contextmanager
-def _capture(room: _Room, on_overflow: Callable[[], None]) -> Iterator[tuple[_Pipe, FileIO]]:
+def _capture(
+    room: _Room, on_overflow: Callable[[], None], named: Path | None = None
+) -> Iterator[tuple[_Pipe, FileIO]]:
     """Open a pipe: yield our end, and the end for the child, to be closed once the child has it."""
-    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
-    os.set_blocking(read_fd, False)
+    if named is None:
+        read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(read_fd, False)
+    else:
+        read_fd = os.open(named, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        write_fd = os.open(named, os.O_WRONLY | os.O_CLOEXEC)
     os.fchmod(write_fd, _WRITABLE_BY_ALL)
     pipe = _Pipe(read_fd, room, on_overflow)
     try:

@@ -150,6 +150,32 @@ sys.exit(0 if right else 1)
 """
 """Any two numbers with the sum are right; it speaks the protocol of testlib.h."""
 
+GUESSES = """\
+low, high = 1, 1000
+while True:
+    guess = (low + high) // 2
+    print(guess, flush=True)
+    answer = input()
+    if answer == "right":
+        break
+    low, high = (guess + 1, high) if answer == "more" else (low, guess - 1)
+"""
+
+GUESSED_NUMBER = """\
+import sys
+from pathlib import Path
+
+secret, allowed = (int(Path(name).read_text()) for name in sys.argv[1:3])
+for _ in range(allowed):
+    guess = int(sys.stdin.readline() or 0)
+    if guess == secret:
+        print("right", flush=True)
+        sys.exit(42)
+    print("more" if guess < secret else "less", flush=True)
+sys.exit(43)
+"""
+"""Talks to the program by the protocol of Kattis: its input is the number, its answer the guesses allowed."""
+
 SUBMISSIONS: Final = (
     case("python-hello", "py", 'print("hello world")', Status.ACCEPTED, expected_output="hello world"),
     case("python-sum", "python", PYTHON_SUM, Status.ACCEPTED, stdin="1 2 3\n4\n", expected_output="10"),
@@ -190,6 +216,14 @@ SUBMISSIONS: Final = (
         Status.ACCEPTED,
         stdin="42",
         checker={"type": "program", "language": "python", "source_code": SUM_CHECKER, "protocol": "testlib"},
+    ),
+    case(
+        "python-guesses",
+        "python",
+        GUESSES,
+        Status.ACCEPTED,
+        tests=[{"stdin": f"{secret}", "expected_output": "10"} for secret in (1, 500, 731)],
+        interactor={"language": "python", "source_code": GUESSED_NUMBER, "protocol": "kattis"},
     ),
     case(
         "cpp-sort",

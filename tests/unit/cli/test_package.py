@@ -173,6 +173,28 @@ def test_validator_of_the_package_is_a_checker_program(folder: str, tmp_path: Pa
     } == found.fields["checker"]
 
 
+@pytest.mark.parametrize(
+    ("key", "passes"),
+    [
+        ("validation: custom interactive", 1),
+        ("validation: custom\ntype: [interactive]", 1),
+        ("validation: custom interactive multi-pass", 2),
+    ],
+)
+def test_validator_of_an_interactive_problem_is_its_interactor(key: str, passes: int, tmp_path: Path) -> None:
+    """There is no checker then; the conversation of a sample is for people."""
+    yaml = CUSTOM["problem.yaml"].replace("validation: custom", key)
+    found = package(tmp_path, CUSTOM | {"problem.yaml": yaml, "data/sample/1.interaction": ">1\n<2\n"})
+
+    interactor = found.fields["interactor"]
+    assert isinstance(interactor, dict)
+    assert ("kattis", "cc", ["a", "b c"], passes) == tuple(
+        interactor[name] for name in ("protocol", "language", "arguments", "passes")
+    )
+    assert ("checker" not in found.fields, ()) == (True, found.warnings)
+    MODEL.model_validate({**PROGRAM, **found.fields})
+
+
 def test_validator_of_the_package_is_a_valid_checker(tmp_path: Path) -> None:
     """A daemon accepts the submission as it is sent."""
     found = package(tmp_path, CUSTOM)
@@ -189,8 +211,8 @@ def test_validator_of_the_package_is_a_valid_checker(tmp_path: Path) -> None:
         ({"problem.yaml": "[1, 2]"}, "/problem.yaml: as a whole: must be an object"),
         ({"problem.yaml": "limits: {memory: much}"}, "/problem.yaml: limits.memory: must be an integer"),
         (
-            {"problem.yaml": "validation: custom interactive"},
-            "/problem.yaml: interactive problems cannot be judged",
+            {"problem.yaml": "validation: custom multi-pass"},
+            "/problem.yaml: multi-pass problems cannot be judged",
         ),
         ({"problem.yaml": "validation: custom"}, "/output_validators: 0 output validators; one is possible"),
         ({"problem.yaml": "validator_flags: float_tolerance x"}, "float_tolerance needs a number, not 'x'"),

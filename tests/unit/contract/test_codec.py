@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from support.submissions import problems
 from verdictd.contract.codec import Text, encode, to_text
 from verdictd.contract.limits import KIB, MIB, Limits
-from verdictd.contract.result import STATUS_IDS, Result, ReturnedFile, Status, WorkerIdentity
+from verdictd.contract.result import STATUS_IDS, Result, ReturnedFile, Status, Utterance, WorkerIdentity
 
 LEAST_BYTES = 256 * KIB
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -185,6 +185,16 @@ def test_metadata_that_could_not_be_sent_back_is_a_wrong_setting() -> None:
     """Nothing cuts metadata, so its bound leaves room for the rest of a result."""
     with pytest.raises(ValidationError, match="metadata_bytes must be at most half of result_bytes"):
         Limits(metadata_bytes=LEAST_BYTES // 2 + 1, result_bytes=LEAST_BYTES)
+
+
+def test_transcripts_are_cut_before_texts() -> None:
+    """At their ends, and as little as they must."""
+    said = (Utterance(speaker="program", text="x" * 100, encoding="utf-8"),) * 5_000
+    document = json.loads(encode(result(stdout="y" * 100 * KIB, transcript=said), LEAST_BYTES))
+
+    assert (100 * KIB, True) == (len(document["stdout"]), document["transcript_truncated"])
+    assert 900 < len(document["transcript"]) < 1_100
+    assert [utterance.model_dump() for utterance in said[:3]] == document["transcript"][:3]
 
 
 def test_files_are_cut_before_texts() -> None:

@@ -191,6 +191,59 @@ def test_checker_program_is_checked_as_a_submission_is(
     )
 
 
+INTERACTOR = {"language": "compiled", "source_code": "", "protocol": "kattis"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "reason"),
+    [
+        (
+            {"interactor": INTERACTOR | {"compiler_options": "-x"}},
+            "/interactor/compiler_options",
+            "'-x' is not an allowed option for compiled",
+        ),
+        ({"checker": {"type": "exact"}}, "/checker", "the interactor decides; give one or the other"),
+        (
+            {
+                "interactor": INTERACTOR
+                | {"protocol": "testlib", "passes": 2, "limits": {"wall_time_limit": 1}}
+            },
+            "/interactor/passes",
+            "needs the protocol kattis",
+        ),
+        (
+            {"interactor": INTERACTOR | {"limits": {"wall_time_limit": 20}, "passes": 3}},
+            "/number_of_runs",
+            "1 runs of up to 63 s each do not fit into the 50 s that a submission may run",
+        ),
+        (
+            {"input_file": "in"},
+            "/input_file",
+            "with an interactor, the program has its standard input and output",
+        ),
+        (
+            {"output_file": "out"},
+            "/output_file",
+            "with an interactor, the program has its standard input and output",
+        ),
+        (
+            {"redirect_stderr_to_stdout": True},
+            "/redirect_stderr_to_stdout",
+            "with an interactor, standard error would be a part of what the program says to it",
+        ),
+        (
+            {"interactor": INTERACTOR | {"limits": {"wall_time_limit": 40}}, "number_of_runs": 2},
+            "/number_of_runs",
+            "2 runs of up to 41 s each do not fit into the 50 s that a submission may run",
+        ),
+    ],
+)
+def test_interactor_is_checked_as_a_submission_is(fields: dict[str, Any], path: str, reason: str) -> None:
+    """And what it takes the place of cannot be there too."""
+    given = {"interactor": INTERACTOR | {"limits": {"wall_time_limit": 1}}} | fields
+    assert [Problem(path, reason)] == refusal(language="script", **given)
+
+
 def test_admitted_checker_has_its_language_and_limits() -> None:
     checker = admit(language="script", checker=CHECKER | {"limits": {"cpu_time_limit": 4}}).checker
 

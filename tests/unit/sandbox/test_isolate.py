@@ -6,7 +6,16 @@ import pytest
 
 from verdictd.errors import SandboxBroken
 from verdictd.sandbox.isolate import cleanup_argv, init_argv, report, run_argv
-from verdictd.sandbox.model import BoxId, Captured, Command, Constraints, Ending, Sandbox, Watched
+from verdictd.sandbox.model import (
+    BoxId,
+    Captured,
+    Command,
+    Constraints,
+    Ending,
+    NamedStreams,
+    Sandbox,
+    Watched,
+)
 
 ISOLATE = Sandbox(("isolate",), "isolate", "2.6", control_groups=True, box_root=Path("/boxes"))
 PLAIN = Sandbox(("isolate",), "isolate", "2.6", control_groups=False, box_root=Path("/boxes"))
@@ -44,6 +53,31 @@ def test_run_line_without_control_groups_names_none() -> None:
     for sandbox, command in ((PLAIN, Command(("./main",), CONSTRAINTS)), (ISOLATE, asked)):
         line = run_argv(sandbox, BoxId(7), Path("/run/meta"), command)
         assert [] == [word for word in line if word.startswith("--cg")]
+
+
+def test_streams_are_opened_by_name_in_the_box() -> None:
+    """So the sandbox itself does not keep them open."""
+    command = Command(("./main",), CONSTRAINTS, streams=NamedStreams(Path("/run/pipes"), Path("/run/errors")))
+
+    line = run_argv(PLAIN, BoxId(7), Path("/run/meta"), command)
+    assert ["--dir=pipes=/run/pipes", "--stdin=/pipes/in", "--stdout=/pipes/out", "--stderr=/pipes/err"] == [
+        word for word in line if "pipes" in word
+    ]
+
+
+@pytest.mark.parametrize(
+    ("meta", "ending"),
+    [
+        ("status:SG\nexitsig:15\nmessage:Interrupted\n", Ending.STOPPED),
+        ("status:SG\nexitsig:11\nmessage:Caught fatal signal 11\n", Ending.SIGNALLED),
+        ("exitcode:0\n", Ending.EXITED),
+    ],
+)
+def test_program_that_had_ended_by_itself_was_not_stopped(meta: str, ending: Ending) -> None:
+    """It may end at the moment when nothing depends on it any more."""
+    found = report(0, TIMES + meta, Captured(), Captured(), ended_for=Ending.STOPPED)
+
+    assert ending == found.ending
 
 
 def test_init_and_cleanup_lines_follow_the_mode() -> None:

@@ -5,10 +5,11 @@ from io import BytesIO
 from verdictd.concurrency import offload
 from verdictd.contract.checker import Comparison, ProgramChecker
 from verdictd.judging.admission import Admitted
+from verdictd.judging.checkers.authored import Compile
 from verdictd.judging.checkers.comparison import compare
 from verdictd.judging.checkers.difference import Difference
 from verdictd.judging.checkers.judgement import Judgement, accepted, wrong
-from verdictd.judging.checkers.program import Case, CheckerProgram, Compile
+from verdictd.judging.checkers.program import Case, CheckerProgram
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.companion import companion
 
