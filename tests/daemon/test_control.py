@@ -2,21 +2,25 @@
 
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aio_pika
 import pytest
 
-from support.amqp import RESULTS, SUBMISSIONS, Peer, peer
-from support.boxes import own_boxes
+from support.amqp import RESULTS, SUBMISSIONS, Peer, broker_settings, peer
 from support.broker import Broker
 from support.commands import command
 from support.daemon import daemon
 from support.receiver import SECRET, Receiver
 from support.waiting import LIMIT_S, wait_until
 from support.web import Site, site, until_counted, until_in_box
+from verdictd.amqp import topology
+from verdictd.amqp.connection import connect
+from verdictd.amqp.control import tell_all
+from verdictd.amqp.control_queue import declare_control
+from verdictd.contract.control import ControlMessage, Taken
 from verdictd.contract.result import Result
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
@@ -60,13 +64,6 @@ async def client(url: str) -> AsyncIterator[Peer]:
     """A publisher and consumer of the shared daemon."""
     async with peer(url) as client:
         yield client
-
-
-@pytest.fixture
-def own(amqp_url: str) -> Iterator[dict[str, str]]:
-    """Settings of daemons on a virtual host of the test's own, one after the other."""
-    with own_boxes(ONE_BOX | {"broker__url": amqp_url}) as settings:
-        yield settings
 
 
 def bash(source: str = "echo 42", **fields: Any) -> dict[str, Any]:
@@ -200,45 +197,46 @@ async def test_delete_over_http_and_the_command_cancel_too(shared: Site, client:
     assert {running["id"]: "cancelled", waiting["id"]: "cancelled"} == await results(client, 2)
 
 
-async def test_daemon_that_starts_later_knows_what_was_said(
-    own: dict[str, str], amqp_url: str, tmp_path: Path
-) -> None:
-    """What was cancelled while none ran is not begun, and what is sent again keeps its successor."""
-    key = {"supersede_key": "k"}
-    first, second, cancelled = sleeper(**key), bash(**key), bash("touch /box/begun")
+async def test_daemon_that_starts_later_knows_what_was_said(amqp_url: str, tmp_path: Path) -> None:
+    """What was cancelled or superseded while none ran is not begun."""
+    settings = broker_settings(amqp_url)
+    async with connect(settings, "tests") as connection:
+        await topology.declare(connection, settings, topology.queues(settings))
+        await declare_control(connection, settings)
+    cancelled, older, last = bash(), bash(supersede_key="k"), bash()
+    newer = Taken(key="k", id="newer", body_sha256="0" * 64, published_ms=1_767_323_045_000, taken_ms=0)
     async with peer(amqp_url) as client:
-        async with daemon(tmp_path / "first.log", **own, log__level="debug") as running:
-            await send(client, first, timestamp=1_767_323_044)
-            await wait_until(lambda: running.logged("submission.started"))
-            await send(client, second, timestamp=1_767_323_045)
-            answered = await results(client, 2)
-            await running.end()
-        await send(client, cancelled, first, timestamp=1_767_323_046)
-        await cancel(client, cancelled)
-        async with daemon(tmp_path / "second.log", **own, log__level="debug") as running:
-            late = await results(client, 2)
+        await send(client, cancelled, older, last, timestamp=1_767_323_044)
+        await tell_all(settings, [ControlMessage(cancel=cancelled["id"]), ControlMessage(supersede=newer)])
+        debug = {"broker__url": amqp_url, "log__level": "debug"}
+        async with daemon(tmp_path / "daemon.log", **ONE_BOX, **debug) as running:
+            answered = await results(client, 3)
             begun = [line["id"] for line in running.logged("submission.started")]
 
-    assert {first["id"]: "superseded", second["id"]: "accepted"} == answered
-    assert {first["id"]: "superseded", cancelled["id"]: "cancelled"} == late
-    assert [] == begun
+    assert {
+        cancelled["id"]: "cancelled",
+        older["id"]: "superseded",
+        last["id"]: "accepted",
+    } == answered
+    assert [last["id"]] == begun
 
 
 async def test_daemons_tell_each_other_of_newer_submissions(
-    own: dict[str, str], amqp_url: str, tmp_path: Path
+    shared: Site, client: Peer, url: str, tmp_path: Path
 ) -> None:
     """One takes the newer submission, and the other ends the older one, which runs there."""
-    key = {"supersede_key": "k"}
-    older, newer = sleeper(**key), bash(**key)
-    other = {name: value for name, value in own.items() if name != "sandbox__first_box"}
-    full = {"log__level": "debug", "broker__prefetch_reserve": "0"}
-    async with peer(amqp_url) as client, daemon(tmp_path / "first.log", **own, **full) as first:
-        await send(client, older)
-        await wait_until(lambda: first.logged("submission.started"))
-        async with daemon(tmp_path / "second.log", **other) as second:
-            await send(client, newer)
-            answered = await results(client, 2)
-        answers = [line["id"] for line in second.logged("submission.answered")]
+    key = {"supersede_key": str(uuid.uuid4())}
+    older, waiting, newer = sleeper(**key), sleeper(), bash(**key)
+    await send(client, older)
+    await until_in_box(shared, 1)
+    await send(client, waiting)
+    await client.until_waiting(SUBMISSIONS, 0)  # the shared daemon is full
+    async with daemon(tmp_path / "daemon.log", **ONE_BOX, broker__url=url) as other:
+        await send(client, newer)
+        answered = await results(client, 2)
+        await cancel(client, waiting)
+        answered |= await results(client, 1)
+        by_other = [line["id"] for line in other.logged("submission.answered")]
 
-    assert [newer["id"]] == answers
-    assert {older["id"]: "superseded", newer["id"]: "accepted"} == answered
+    assert [newer["id"]] == by_other
+    assert {older["id"]: "superseded", newer["id"]: "accepted", waiting["id"]: "cancelled"} == answered
