@@ -16,7 +16,13 @@ from pamqp import common
 
 from verdictd import metrics
 from verdictd.amqp.connection import CLOSE_TIMEOUT_S, amqp_errors, connect, end_of
-from verdictd.amqp.control_queue import ControlQueue, declare_control, declare_own, is_refusal
+from verdictd.amqp.control_queue import (
+    ControlQueue,
+    closes_connection,
+    declare_control,
+    declare_own,
+    is_refusal,
+)
 from verdictd.amqp.publisher import Publisher, json_message, publish_once
 from verdictd.amqp.reconnecting import ReconnectingConnection
 from verdictd.concurrency import background, finish
@@ -70,7 +76,8 @@ class ControlChannel:
     older than its age. Where RabbitMQ has no streams, each has a queue for as long as it is connected.
 
     State: if it reads; if judging may begin; if it has read all that was there when it was connected; until
-    when it did; the last reason why it did not.
+    when it did; the last reason why it did not; the reason for which RabbitMQ closed the connection when it
+    was asked for a stream.
     """
 
     def __init__(self, consuming: ReconnectingConnection, publisher: Publisher, *, hear: Hear) -> None:
@@ -82,6 +89,8 @@ class ControlChannel:
         self._liveness = consuming.liveness()
         self._failure = ""
         self._no_stream = ""
+        self._declaring = False
+        self._refused = ""
         self._reading = False
         self._mark = ""
         self._complete = False
@@ -123,7 +132,10 @@ class ControlChannel:
     async def _read(self, connection: AbstractConnection) -> NoReturn:
         self._caught_up.clear()
         self._complete = False
-        queue = await declare_control(connection, self._settings)
+        self._declaring = True
+        refused, self._refused = self._refused, ""  # another RabbitMQ may allow it, after the next connection
+        queue = await declare_control(connection, self._settings, no_stream=refused)
+        self._declaring = False
         try:
             channel = await self._consume(connection, queue)
         except BrokerUnavailable as error:  # it is not a stream, or this node has no replica of it
@@ -216,6 +228,8 @@ class ControlChannel:
     def _failed(self, reason: str) -> None:
         self._failure = reason
         self._caught_up.set()
+        if self._declaring and closes_connection(reason):
+            self._refused = reason
 
 
 async def _close(channel: AbstractChannel) -> None:

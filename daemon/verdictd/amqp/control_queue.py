@@ -18,6 +18,7 @@ from verdictd.settings import BrokerSettings
 # RabbitMQ forgets whole segments, so they are small.
 _SEGMENT_BYTES = 1024 * 1024
 _STREAM_BYTES = 64 * _SEGMENT_BYTES
+_CLOSING_REPLIES = ("INTERNAL_ERROR", "NOT_IMPLEMENTED", "COMMAND_INVALID", "NOT_ALLOWED")
 _REFUSED = (
     exceptions.ChannelPreconditionFailed,
     exceptions.ChannelAccessRefused,
@@ -33,17 +34,20 @@ class ControlQueue:
     no_stream: str = ""
 
 
-async def declare_control(connection: AbstractConnection, settings: BrokerSettings) -> ControlQueue:
+async def declare_control(
+    connection: AbstractConnection, settings: BrokerSettings, *, no_stream: str = ""
+) -> ControlQueue:
     """Make the exchange and the stream behind it, or a queue for this connection alone if it cannot be one.
 
-    Raises BrokerUnavailable if neither is possible.
+    Raises BrokerUnavailable if neither is possible. If `closes_connection` is true of the reason, it is to be
+    called again over another connection, with the reason as `no_stream`: it does not ask for a stream then.
     """
     name = settings.control_queue
     async with _channel(connection, settings) as channel:
         await channel.exchange_declare(
             name, exchange_type="fanout", durable=True, passive=not settings.declare
         )
-    no_stream = await _declare_stream(connection, settings)
+    no_stream = no_stream or await _declare_stream(connection, settings)
     return await declare_own(connection, settings, no_stream) if no_stream else ControlQueue(name)
 
 
@@ -79,6 +83,14 @@ async def _declare_stream(connection: AbstractConnection, settings: BrokerSettin
             raise
         return str(error)
     return ""
+
+
+def closes_connection(reason: str) -> bool:
+    """Return True if RabbitMQ closed the connection since it does not allow what was asked for.
+
+    It does so for a stream where the feature flag of streams is disabled.
+    """
+    return any(reply in reason for reply in _CLOSING_REPLIES)
 
 
 def is_refusal(error: BrokerUnavailable) -> bool:

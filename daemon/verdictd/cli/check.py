@@ -10,7 +10,7 @@ from rich.text import Text
 
 from verdictd.amqp import topology
 from verdictd.amqp.connection import connect, version_of
-from verdictd.amqp.control_queue import declare_control
+from verdictd.amqp.control_queue import closes_connection, declare_control
 from verdictd.cli.remedies import broker_remedy
 from verdictd.cli.standard_output import StandardOutput
 from verdictd.cli.words import memory_words, printable, status_words
@@ -123,18 +123,21 @@ async def check_broker(settings: Settings) -> list[Check]:
             version = version_of(connection)
             await topology.declare(connection, settings.broker, wanted)
             control = await _control(connection, settings.broker)
+        if closes_connection(control.found):
+            async with connect(settings.broker, "verdictd check") as connection:
+                control = await _control(connection, settings.broker, no_stream=control.found)
     except BrokerUnavailable as error:
         return [Check("broker", str(error), broker_remedy(error, settings.broker))]
     found = f"RabbitMQ {version or 'of unknown version'}; every queue exists with the right arguments"
     return [Check("broker", found + too_large_words(version, settings.limits)), control]
 
 
-async def _control(connection: AbstractConnection, settings: BrokerSettings) -> Check:
+async def _control(connection: AbstractConnection, settings: BrokerSettings, *, no_stream: str = "") -> Check:
     name = "control"
     try:
-        queue = await declare_control(connection, settings)
+        queue = await declare_control(connection, settings, no_stream=no_stream)
     except BrokerUnavailable as error:
-        return Check(name, f"nothing can be cancelled: {error}", broker_remedy(error, settings))
+        return Check(name, str(error), broker_remedy(error, settings))
     if not queue.no_stream:
         return Check(name, f"stream {queue.name}, to {settings.control_age_s} s of age")
     found = f"no stream, so daemons do not know what was cancelled before they start: {queue.no_stream}"

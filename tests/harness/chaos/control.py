@@ -15,6 +15,7 @@ from harness.chaos.mixture import Case, bash
 from harness.chaos.rig import Phoenix, Rig
 from harness.chaos.row import Row
 from support.amqp import broker_settings
+from support.waiting import wait_until
 from verdictd.amqp.control import tell_all
 from verdictd.contract.control import ControlMessage
 from verdictd.contract.result import Status
@@ -24,6 +25,9 @@ BOXES_EACH = 2
 EACH = 30
 VERSIONS = 3
 KILLS = 6
+WITHOUT_STREAMS = (
+    "implicit_default_bindings,maintenance_mode_status,quorum_queue,user_limits,virtual_host_metadata"
+)
 
 
 class Client:
@@ -122,6 +126,26 @@ async def control(rig: Rig, row: Row) -> None:
     row.note("answers", ", ".join(f"{count} {status}" for status, count in sorted(statuses.items())))
     row.none("statuses that are not due", list(undue(client, ledger)))
     row.books(ledger.account(rig.starts()), reruns=KILLS * 2 * BOXES_EACH)
+
+
+async def without_streams(rig: Rig, row: Row) -> None:
+    """RabbitMQ has no streams, and closes the connection of a daemon that asks for one."""
+    async with (
+        rig.own_broker(feature_flags=WITHOUT_STREAMS) as broker,
+        Ledger.open(broker.url) as ledger,
+        rig.daemon(broker.url, boxes=BOXES_EACH) as running,
+    ):
+        await wait_until(lambda: running.logged("control.no_stream"))
+        cancelled, last = (replace(bash("sleep 20; echo 42"), status=Status.CANCELLED), bash("echo 42"))
+        await ledger.publish(cancelled)
+        await wait_until(lambda: running.logged("submission.started"))
+        await tell_all(broker_settings(broker.url), [ControlMessage(cancel=cancelled.id)])
+        await ledger.publish(last)
+        await ledger.complete(within_s=60)
+        losses = running.logged("broker.lost")
+        row.equal("exit code", 0, await running.end())
+    row.equal("connections that were closed", 1, len(losses))
+    row.books(ledger.account(rig.starts()), reruns=0)
 
 
 def undue(client: Client, ledger: Ledger) -> Iterable[str]:

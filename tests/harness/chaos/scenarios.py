@@ -46,6 +46,7 @@ SCENARIOS: Final = (
     Scenario("killed-under-load", deaths.killed_under_load, Lane.BUSY, 600),
     Scenario("killed-while-busy", deaths.killed_while_busy, Lane.BUSY, 120),
     Scenario("control", control.control, Lane.BUSY, 300),
+    Scenario("without-streams", control.without_streams, Lane.QUIET, 200),
     Scenario("told-to-stop", deaths.told_to_stop, Lane.BUSY, 300),
     Scenario("deadly-submission", deaths.deadly_submission, Lane.BUSY, 300),
     Scenario("fuzzed-bodies", load.fuzzed, Lane.BUSY, 400),
