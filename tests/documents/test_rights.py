@@ -121,6 +121,8 @@ async def test_daemon_that_declares_nothing_needs_less(operator: Operator, tmp_p
     settings = {"broker__url": operator.url("less"), "broker__declare": "false"}
     async with judging(operator, tmp_path):
         pass  # which declares the queues
+    for words in commands("Cancelled and superseded submissions"):
+        operator.run(words)  # which would be refused if that were not what is there
     operator.permit("less", found[1], write, read)
     async with judging(operator, tmp_path, **settings) as served:
         status, result = await served.post(HELLO, wait=True)
