@@ -115,6 +115,37 @@ async def test_what_was_said_while_the_connection_was_lost_is_heard(broker: Brok
     assert daemon.heard.count("a") <= 2
 
 
+async def test_stream_that_was_deleted_is_made_anew(amqp_url: str) -> None:
+    """Over the same connection, which others use too."""
+    settings = broker_settings(amqp_url)
+    async with reader(settings) as daemon, peer(amqp_url) as client:
+        with capture_logs() as logs:
+            await client.channel.queue_delete(CONTROL)
+            await wait_until(lambda: not daemon.channel.consuming)
+            await wait_until(lambda: daemon.channel.consuming)
+            await cancel(settings, "a")
+            told = await daemon.has_heard("a")
+
+    assert told
+    assert 1 == len([line for line in logs if line["event"] == "broker.lost"])
+    assert [] == [line for line in logs if line["event"] == "broker.connected"]
+
+
+async def test_judging_does_not_wait_for_ever_for_what_was_said_before(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here it never comes, as the operator has not bound the stream to the exchange."""
+    monkeypatch.setattr("verdictd.amqp.control._CATCH_UP_S", 0.3)
+    async with peer(amqp_url) as client:
+        await client.channel.declare_exchange(CONTROL, "fanout", durable=True)
+        await client.channel.declare_queue(CONTROL, durable=True, arguments={"x-queue-type": "stream"})
+        with capture_logs() as logs:
+            async with reader(broker_settings(amqp_url, declare=False)):
+                pass
+
+    assert ["control.behind"] == [line["event"] for line in logs if line["log_level"] != "info"]
+
+
 async def test_stream_is_bounded_by_age_and_size(broker: Broker, amqp_url: str) -> None:
     """RabbitMQ forgets whole segments, so these are small."""
     settings = broker_settings(amqp_url, control_age_s=3_600)
