@@ -39,6 +39,15 @@ class Origin(StrEnum):
     HTTP = "http"
 
 
+class ControlKind(StrEnum):
+    """Kind of a control message."""
+
+    CANCEL = "cancel"
+    SUPERSEDE = "supersede"
+    INVALID = "invalid"
+    """Neither: logged, and ignored."""
+
+
 class Outcome(StrEnum):
     """Outcome of one attempt to deliver a callback."""
 
@@ -96,6 +105,11 @@ DELIVERIES = Counter(
     ["queue", "settlement"],
 )
 REDELIVERIES = Counter("verdictd_redeliveries", "Submissions that had been delivered before.")
+CONTROL_MESSAGES = Counter(
+    "verdictd_control_messages",
+    "Control messages that were read, by kind; those of the last hours again after a start.",
+    ["kind"],
+)
 CALLBACKS = Counter("verdictd_callbacks", "Attempts to deliver a callback, by outcome.", ["outcome"])
 SANDBOX_FAULTS = Counter("verdictd_sandbox_faults", "Failures of the sandbox, by kind.", ["kind"])
 
@@ -140,6 +154,8 @@ for _lookup in ArtifactLookup:
     ARTIFACT_CACHE.labels(_lookup)
 for _origin in Origin:
     INVALID_SUBMISSIONS.labels(_origin)
+for _control_kind in ControlKind:
+    CONTROL_MESSAGES.labels(_control_kind)
 for _outcome in Outcome:
     CALLBACKS.labels(_outcome)
 for _data_lookup in DataLookup:

@@ -95,6 +95,10 @@ class BrokerSettings(Frozen):
     unanswered_queue: QueueName = "verdictd.unanswered"
     """Dead letters on their way to `dead_queue`: daemons answer those that RabbitMQ gave up by itself."""
     dead_queue: QueueName = "verdictd.dead"
+    control_queue: QueueName = "verdictd.control"
+    """Name of the exchange for control messages, and of the stream that they go to."""
+    control_age_s: int = Field(default=86_400, ge=0, le=2_592_000)
+    """Age up to which control messages are known to a daemon that starts; 0: no stream."""
     reply_to_pattern: Pattern = r"verdictd\.results|verdictd\.reply\..+|amq\.gen-.+"
     delivery_limit: int = Field(default=20, ge=1, le=1_000)
     prefetch_reserve: int = Field(default=2, ge=0, le=1_000)
@@ -123,6 +127,8 @@ class BrokerSettings(Frozen):
             raise ValueError(
                 "submissions_queue, results_queue, unanswered_queue and dead_queue must be four queues"
             )
+        if self.control_queue in self.own_queues:
+            raise ValueError(f"control_queue is {self.control_queue!r}, which is another queue's name")
         return self
 
     @property

@@ -20,6 +20,10 @@ pytestmark = pytest.mark.anyio
 
 
 async def broker_check(url: str, **broker: Any) -> Check:
+    return (await broker_checks(url, **broker))[0]
+
+
+async def broker_checks(url: str, **broker: Any) -> list[Check]:
     settings = Settings(broker=BrokerSettings.model_validate({"url": url, "connect_timeout_s": 20} | broker))
     return await check_broker(settings)
 
@@ -111,6 +115,28 @@ async def test_queue_with_other_arguments_has_a_remedy(amqp_url: str) -> None:
 
     assert "inequivalent arg" in found.found
     assert "delete the queue when it is empty, or set broker.declare = false" == found.remedy
+
+
+@pytest.mark.parametrize(
+    ("queue", "age_s", "found", "remedy"),
+    [
+        (False, 60, "stream verdictd.control, to 60 s of age", None),
+        (False, 0, "no stream, so daemons do not know what was cancelled before they start: broker", None),
+        (True, 60, "no stream, so", "delete the queue verdictd.control, which is made anew"),
+    ],
+)
+async def test_control_messages_without_a_stream_are_told(
+    amqp_url: str, queue: bool, age_s: int, found: str, remedy: str | None
+) -> None:
+    """Where the operator does not want one, nothing needs to be repaired."""
+    if queue:
+        async with peer(amqp_url) as operator:
+            await operator.channel.declare_queue("verdictd.control", durable=True)
+    broker, control = await broker_checks(amqp_url, control_age_s=age_s)
+
+    assert broker.passed
+    assert ("control", remedy) == (control.name, control.remedy)
+    assert control.found.startswith(found)
 
 
 @pytest.mark.parametrize(

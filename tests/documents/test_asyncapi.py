@@ -10,6 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator, validators
 
 from verdictd.amqp import topology
+from verdictd.contract.control import CONTROL_TYPE
 from verdictd.contract.result import RESULT_TYPE
 from verdictd.contract.submission import SUBMISSION_TYPE
 from verdictd.settings import BrokerSettings, CallbackSettings
@@ -72,8 +73,12 @@ def test_reference_leads_somewhere(target: str) -> None:
 
 
 def test_channels_are_the_queues_of_the_default_settings() -> None:
-    """Those that the daemon declares; the queue for replies is the publisher's, and has no name here."""
-    channels = DOCUMENT["channels"]
+    """Those that the daemon declares; the queue for replies is the publisher's, and has no name here.
+
+    Control messages go to an exchange.
+    """
+    channels = dict(DOCUMENT["channels"])
+    control = channels.pop("control")
     addresses = {channel["address"] for name, channel in channels.items() if name != "replies"}
     bound = {
         channel["bindings"]["amqp"]["queue"]["name"] for channel in channels.values() if "bindings" in channel
@@ -83,6 +88,8 @@ def test_channels_are_the_queues_of_the_default_settings() -> None:
 
     assert {*queues} == addresses == bound
     assert channels["replies"]["address"] is None
+    exchange = control["bindings"]["amqp"]["exchange"]
+    assert {BrokerSettings().control_queue} == {control["address"], exchange["name"]}
 
 
 @pytest.mark.parametrize("name", DOCUMENT["operations"])
@@ -99,7 +106,9 @@ def test_operation_uses_messages_of_its_channel(name: str) -> None:
         ]
 
 
-@pytest.mark.parametrize(("name", "word"), [("submission", SUBMISSION_TYPE), ("result", RESULT_TYPE)])
+@pytest.mark.parametrize(
+    ("name", "word"), [("submission", SUBMISSION_TYPE), ("result", RESULT_TYPE), ("control", CONTROL_TYPE)]
+)
 def test_message_says_its_type(name: str, word: str) -> None:
     """The word in the property `type` is that of the code."""
     message = DOCUMENT["components"]["messages"][name]

@@ -60,6 +60,7 @@ SIZES = {
     "tests": f"{LIMITS.tests}",
     "groups": f"{LIMITS.groups}",
     "id": "1 to 128 of `A-Z a-z 0-9 . _ : -`",
+    "supersede_key": "1 to 128 of `A-Z a-z 0-9 . _ : -`",
 }
 
 

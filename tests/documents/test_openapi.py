@@ -31,6 +31,7 @@ CURL_LINES = [
 TOKEN = "the-token-of-these-tests"
 PATHS = {
     "/submissions/new",
+    "/submissions/{id}",
     "/languages",
     "/status",
     "/metrics",
@@ -101,7 +102,7 @@ async def test_document_has_every_route_and_the_bounds_in_force(shared: Site) ->
     assert set(document["paths"]) == PATHS
     assert {reference.removeprefix("#/components/schemas/") for reference in references} <= set(schemas)
     assert 60 == schemas["Submission"]["properties"]["cpu_time_limit"]["maximum"]
-    assert {"/submissions/new", "/languages", "/status", "/metrics"} == needs_token
+    assert {"/submissions/new", "/submissions/{id}", "/languages", "/status", "/metrics"} == needs_token
     Draft202012Validator.check_schema({"$defs": schemas})
 
 

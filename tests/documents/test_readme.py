@@ -79,7 +79,7 @@ async def test_publisher_in_python_gets_its_verdict(amqp_url: str, tmp_path: Pat
 
 async def test_publisher_in_a_shell_says_when_it_sent(operator: manual.Operator, tmp_path: Path) -> None:
     """The lines with rabbitmqadmin, unchanged but for its port."""
-    (script,) = (block for block in blocks("sh", CONTRACT) if "rabbitmqadmin" in block)
+    script, cancel = (block for block in blocks("sh", CONTRACT) if "rabbitmqadmin" in block)
     assert '"timestamp": \'$(date +%s)' in script
     shell = f'rabbitmqadmin() {{ {shlex.join(operator.admin_argv())} "$@"; }}\n'
     publish, get = script.split("rabbitmqadmin get")
@@ -92,11 +92,13 @@ async def test_publisher_in_a_shell_says_when_it_sent(operator: manual.Operator,
             while not await reader.count(RESULTS):
                 await asyncio.sleep(0.1)
         code, out = await run(["bash", "-c", f"{shell}rabbitmqadmin get{get}"])
+        cancelled = await run(["bash", "-c", shell + cancel])
         (answered,) = running.logged("submission.answered")
         left = await reader.count(RESULTS)
 
     assert (0, 0, 0) == (published, code, left), said + out
     assert '"status":"accepted"' in out
+    assert (0, "Message published\n") == cancelled
     assert ("hello-2", True) == (answered["id"], 0 <= answered["queue_time"] < 60)
 
 

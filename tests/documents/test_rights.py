@@ -24,6 +24,9 @@ from support.waiting import wait_until
 from support.web import Site, listening, site
 from verdictd.amqp import topology
 from verdictd.amqp.connection import connect
+from verdictd.amqp.control import tell_all
+from verdictd.amqp.control_queue import declare_control
+from verdictd.contract.control import ControlMessage
 from verdictd.errors import BrokerUnavailable
 from verdictd.settings import BrokerSettings, CallbackSettings
 
@@ -121,6 +124,8 @@ async def test_daemon_that_declares_nothing_needs_less(operator: Operator, tmp_p
     settings = {"broker__url": operator.url("less"), "broker__declare": "false"}
     async with judging(operator, tmp_path):
         pass  # which declares the queues
+    for words in commands("Cancelled and superseded submissions"):
+        operator.run(words)  # which would be refused if that were not what is there
     operator.permit("less", found[1], write, read)
     async with judging(operator, tmp_path, **settings) as served:
         status, result = await served.post(HELLO, wait=True)
@@ -168,6 +173,20 @@ async def on_channel(url: str, act: str, queue: str) -> None:
         channel = await connection.channel()
         consumer = [print] if act == "basic_consume" else []
         await getattr(channel, act)(queue, *consumer)
+
+
+async def test_client_needs_a_right_to_cancel(operator: Operator) -> None:
+    """With the expression in the text it may, and without it is told so."""
+    (write,) = re.findall(r"`'(\S+)'` as its second\nright. It can then cancel", section("RabbitMQ"))
+    configure, _, read = RIGHTS["web"]
+    operator.permit("canceller", configure, write, read)
+    settings = BrokerSettings(url=SecretStr(operator.url("verdictd")))
+    async with connect(settings, "tests") as connection:
+        await declare_control(connection, settings)
+    cancel = [ControlMessage(cancel="s-1")]
+    await tell_all(BrokerSettings(url=SecretStr(operator.url("canceller"))), cancel)
+    with pytest.raises(BrokerUnavailable, match=r"access to exchange 'verdictd\.control' .* refused"):
+        await tell_all(BrokerSettings(url=SecretStr(operator.url("web"))), cancel)
 
 
 async def test_client_may_be_let_to_the_results(operator: Operator, tmp_path: Path) -> None:

@@ -26,7 +26,9 @@ PRELOAD: Final = Path(__file__).parent / "preload.erl"
 class PrivateBroker(Broker):
     """One RabbitMQ node with its own ports, data, cookie and port mapper; leaving the block removes all."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, feature_flags: str | None = None) -> None:
+        """`feature_flags`: those that are enabled, separated by commas; None: all."""
+        self._feature_flags = {} if feature_flags is None else {"RABBITMQ_FEATURE_FLAGS": feature_flags}
         port, self._dist_port, epmd_port = free_ports(3)
         super().__init__(Path(tempfile.mkdtemp(prefix="verdictd-broker-")), port=port, epmd_port=epmd_port)
         (self.folder / "home").mkdir()
@@ -134,20 +136,24 @@ class PrivateBroker(Broker):
         """Return all that the scripts of RabbitMQ and Erlang read."""
         # The script does not start RabbitMQ itself then, but leaves that to the arguments.
         preloaded = f'-eval file:script("{self.folder / PRELOAD.name}") -s rabbit boot'
-        return super().environment() | {
-            "RABBITMQ_NODE_IP_ADDRESS": HOST,
-            "RABBITMQ_NODE_PORT": str(self.port),
-            "RABBITMQ_DIST_PORT": str(self._dist_port),
-            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
-            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.folder / "none"),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "plugins"),
-            "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
-            "RABBITMQ_LOG_BASE": str(self.folder),
-            "RABBITMQ_LOGS": "-",  # to standard output, where the scripts and Erlang write too
-            "RABBITMQ_NODE_ONLY": "true",
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"+S 2:2 {ERLANG_FLAGS} {preloaded}",
-            "RUNNING_UNDER_SYSTEMD": "true",  # the script becomes the server, and does not watch over it
-        }
+        return (
+            super().environment()
+            | self._feature_flags
+            | {
+                "RABBITMQ_NODE_IP_ADDRESS": HOST,
+                "RABBITMQ_NODE_PORT": str(self.port),
+                "RABBITMQ_DIST_PORT": str(self._dist_port),
+                "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
+                "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.folder / "none"),
+                "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "plugins"),
+                "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
+                "RABBITMQ_LOG_BASE": str(self.folder),
+                "RABBITMQ_LOGS": "-",  # to standard output, where the scripts and Erlang write too
+                "RABBITMQ_NODE_ONLY": "true",
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"+S 2:2 {ERLANG_FLAGS} {preloaded}",
+                "RUNNING_UNDER_SYSTEMD": "true",  # the script becomes the server, and does not watch over it
+            }
+        )
 
     def _wait_until(self, ready: Callable[[], bool], limit_s: float) -> None:
         deadline = time.monotonic() + limit_s

@@ -10,7 +10,7 @@ from typing import NoReturn, Self
 
 import aio_pika
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aio_pika.exceptions import DeliveryError, PublishError
 from aiormq.abc import AbstractConnection as UnderlayConnection
 
@@ -67,17 +67,22 @@ def json_message(
 
 
 async def publish_once(
-    channel: AbstractChannel, queue: str, make: MessageFactory, *, timeout_s: float
+    channel: AbstractChannel, queue: str, make: MessageFactory, *, timeout_s: float, exchange: str = ""
 ) -> str | None:
     """Publish over a channel with confirms; return why the queue does not get the message, None if it does.
 
+    To another exchange than the default one, `queue` is the routing key.
+
     Raises BrokerUnavailable if that is not known, and if the queue is full (its cause is DeliveryError then).
     """
-    with amqp_errors(f"cannot publish to {queue!r}"):
+    with amqp_errors(f"cannot publish to {exchange or queue!r}"):
         async with asyncio.timeout(timeout_s):
             # While the broker blocks us, tries would only pile up copies; aio-pika itself cannot tell.
             underlay = (await channel.get_underlay_channel()).connection
             await underlay.ready()
+            if exchange:
+                other = await channel.get_exchange(exchange, ensure=False)
+                return await _publish_to(other, queue, await make())
             return await _publish(channel, underlay, queue, await make())
 
 
@@ -88,8 +93,14 @@ async def _publish(
     direct = queue.startswith(DIRECT_REPLY_TO)
     if direct and not await has_queue(underlay, queue):
         return "nobody waits there"
+    return await _publish_to(channel.default_exchange, queue, message, mandatory=not direct)
+
+
+async def _publish_to(
+    exchange: AbstractExchange, routing_key: str, message: aio_pika.Message, *, mandatory: bool = True
+) -> str | None:
     try:
-        await channel.default_exchange.publish(message, queue, mandatory=not direct)
+        await exchange.publish(message, routing_key, mandatory=mandatory)
     except PublishError:
         return "no such queue"
     return None
@@ -115,10 +126,21 @@ class Publisher:
         cls, settings: BrokerSettings, queues: Queues, *, limit_s: float = PUBLISH_LIMIT_S
     ) -> AsyncIterator[Self]:
         """Hold a connection to publish over until the block ends; publications wait for it."""
-        async with ReconnectingConnection.keep(settings, "verdictd publish", queues) as connection:
-            publisher = cls(connection, limit_s=limit_s)
-            async with background(publisher._keep_channel()):
-                yield publisher
+        async with (
+            ReconnectingConnection.keep(settings, "verdictd publish", queues) as connection,
+            cls.over(connection, limit_s=limit_s) as publisher,
+        ):
+            yield publisher
+
+    @classmethod
+    @asynccontextmanager
+    async def over(
+        cls, connection: ReconnectingConnection, *, limit_s: float = PUBLISH_LIMIT_S
+    ) -> AsyncIterator[Self]:
+        """Publish over a channel of its own until the block ends: what closes it disturbs no other."""
+        publisher = cls(connection, limit_s=limit_s)
+        async with background(publisher._keep_channel()):
+            yield publisher
 
     @property
     def connected(self) -> bool:
@@ -169,7 +191,7 @@ class Publisher:
         except TimeoutError as error:
             raise BrokerUnavailable(f"no confirm from {queue!r} in {self._limit_s:g} s") from error
 
-    async def publish_now(self, queue: str, message: aio_pika.Message) -> None:
+    async def publish_now(self, queue: str, message: aio_pika.Message, *, exchange: str = "") -> None:
         """Publish once; raises BrokerUnavailable, after which the message may be published or not.
 
         Raises it at once where there is no connection, or where RabbitMQ is known to block it.
@@ -184,8 +206,9 @@ class Publisher:
         with amqp_errors("RabbitMQ takes no messages now"):
             async with asyncio.timeout(_BLOCKED_S):
                 await (await channel.get_underlay_channel()).connection.ready()
-        if await self._try(channel, queue, make) is not None:
-            raise BrokerUnavailable(f"queue {queue!r} does not exist")
+        if await self._try(channel, queue, make, exchange=exchange) is not None:
+            missing = f"no queue is bound to {exchange!r}" if exchange else f"queue {queue!r} does not exist"
+            raise BrokerUnavailable(missing)
 
     async def _publish_to_own(self, queue: str, make: MessageFactory) -> None:
         connection = self.connection
@@ -198,10 +221,12 @@ class Publisher:
                 log.warning("reply.delayed", reason=str(error))
                 await asyncio.sleep(pause_s)
 
-    async def _try(self, channel: AbstractChannel, queue: str, make: MessageFactory) -> str | None:
+    async def _try(
+        self, channel: AbstractChannel, queue: str, make: MessageFactory, *, exchange: str = ""
+    ) -> str | None:
         timeout_s = self.connection.settings.publish_timeout_s
         try:
-            return await publish_once(channel, queue, make, timeout_s=timeout_s)
+            return await publish_once(channel, queue, make, timeout_s=timeout_s, exchange=exchange)
         except BrokerUnavailable as error:
             full = isinstance(error.__cause__, DeliveryError)
             if not full or queue in self.connection.queues:  # for which there is no other

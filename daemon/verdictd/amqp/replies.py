@@ -79,7 +79,8 @@ class ReplyRouter:
             return None
         if len(reply_to.encode()) > _SHORT_STRING_BYTES:
             return f"longer than {_SHORT_STRING_BYTES} bytes"
-        if reply_to in {settings.submissions_queue, settings.unanswered_queue, settings.dead_queue}:
+        own = {settings.submissions_queue, settings.unanswered_queue, settings.dead_queue}
+        if reply_to in own | {settings.control_queue}:
             return "a queue of the daemon itself"
         if reply_to.startswith(DIRECT_REPLY_TO) or self._reply_to_pattern.fullmatch(reply_to):
             return None

@@ -5,10 +5,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from aio_pika.abc import AbstractConnection
 from rich.text import Text
 
 from verdictd.amqp import topology
 from verdictd.amqp.connection import connect, version_of
+from verdictd.amqp.control_queue import closes_connection, declare_control
 from verdictd.cli.remedies import broker_remedy
 from verdictd.cli.standard_output import StandardOutput
 from verdictd.cli.words import memory_words, printable, status_words
@@ -22,7 +24,7 @@ from verdictd.judging.languages import Language
 from verdictd.sandbox.discovery import NoSandbox
 from verdictd.sandbox.exactness import by_hold, exactness, remedies
 from verdictd.sandbox.pool import BoxState, BoxTaken
-from verdictd.settings import CallbackSettings, DataSettings, Settings
+from verdictd.settings import BrokerSettings, CallbackSettings, DataSettings, Settings
 
 _ANOTHER_BOX = "VERDICTD_SANDBOX__FIRST_BOX=900 VERDICTD_SANDBOX__BOXES=1"
 _NO_SANDBOX = "install isolate 2.6 or newer, or run verdictd as root; see README.md"
@@ -76,7 +78,8 @@ async def check(settings: Settings, *, broker: bool, tell: Tell) -> None:
         if not data.passed:
             settings = settings.model_copy(update={"data": DataSettings()})
     if broker:
-        tell(await check_broker(settings))
+        for checked in await check_broker(settings):
+            tell(checked)
     try:
         # Each language is to be compiled now, and not to be found where it was compiled before.
         judge = settings.judge.model_copy(update={"cache_kib": 0})
@@ -112,17 +115,37 @@ def check_data(settings: DataSettings) -> Check:
     return Check("test data", f"{' and '.join(sources)}; {cache}")
 
 
-async def check_broker(settings: Settings) -> Check:
-    """Connect to RabbitMQ, and declare the queues."""
+async def check_broker(settings: Settings) -> list[Check]:
+    """Connect to RabbitMQ, and declare the queues, and what control messages need."""
     wanted = topology.queues(settings.broker, settings.callbacks)
     try:
         async with connect(settings.broker, "verdictd check") as connection:
             version = version_of(connection)
             await topology.declare(connection, settings.broker, wanted)
+            control = await _control(connection, settings.broker)
+        if closes_connection(control.found):
+            async with connect(settings.broker, "verdictd check") as connection:
+                control = await _control(connection, settings.broker, no_stream=control.found)
     except BrokerUnavailable as error:
-        return Check("broker", str(error), broker_remedy(error, settings.broker))
+        return [Check("broker", str(error), broker_remedy(error, settings.broker))]
     found = f"RabbitMQ {version or 'of unknown version'}; every queue exists with the right arguments"
-    return Check("broker", found + too_large_words(version, settings.limits))
+    return [Check("broker", found + too_large_words(version, settings.limits)), control]
+
+
+async def _control(connection: AbstractConnection, settings: BrokerSettings, *, no_stream: str = "") -> Check:
+    name = "control"
+    try:
+        queue = await declare_control(connection, settings, no_stream=no_stream)
+    except BrokerUnavailable as error:
+        return Check(name, str(error), broker_remedy(error, settings))
+    if not queue.no_stream:
+        return Check(name, f"stream {queue.name}, to {settings.control_age_s} s of age")
+    found = f"no stream, so daemons do not know what was cancelled before they start: {queue.no_stream}"
+    if "inequivalent" in queue.no_stream:
+        return Check(name, found, f"delete the queue {settings.control_queue}, which is made anew")
+    if "ACCESS_REFUSED" in queue.no_stream:
+        return Check(name, found, broker_remedy(BrokerUnavailable(queue.no_stream), settings))
+    return Check(name, found)
 
 
 def too_large_words(version: str, limits: Limits) -> str:

@@ -158,6 +158,25 @@ def submit(  # noqa: PLR0917 - each is an option of the command
 
 
 @app.command()
+def cancel(
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Ids of submissions.")], config: Config = None
+) -> None:
+    """Cancel submissions, wherever they are: in the queue, or in a box of any daemon.
+
+    Each is answered with the status cancelled, unless it was answered before.
+    """
+    from verdictd.amqp.control import tell_all
+    from verdictd.contract.control import ControlMessage
+
+    try:
+        messages = [ControlMessage(cancel=submission_id) for submission_id in ids]
+    except ValueError:
+        raise typer.BadParameter("an id has 1 to 128 of A-Z a-z 0-9 . _ : -", param_hint="ID") from None
+    _run(tell_all(_quiet(config).broker, messages))
+    typer.echo(f"All daemons are told to cancel {', '.join(ids)}.")
+
+
+@app.command()
 def check(
     broker: Annotated[bool, typer.Option(help="Try the broker too.")] = True,
     config: Config = None,

@@ -6,8 +6,10 @@ text never has more characters than bytes, so the schema accepts everything that
 
 import base64
 import math
+import re
 import shlex
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -25,6 +27,7 @@ Schema = dict[str, Any]
 _MAX_NAME = 40  # characters of a name in a message
 _NO_NUL = r"^[^\u0000]*$"
 _NAME_PART = r"(?!\.{1,2}(/|$))[^/\u0000-\u001f\u007f]+"
+_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 
 
 def decode_content(value: object) -> bytes:
@@ -174,6 +177,21 @@ def url_schema(max_length: int) -> Schema:
     """Return the schema of an http or https URL."""
     pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[!-~]+$"
     return {"type": "string", "format": "uri", "pattern": pattern, "maxLength": max_length}
+
+
+def decode_time(value: object) -> datetime:
+    """Return the time that a string of RFC 3339 names, which has a zone."""
+    if not isinstance(value, str) or not re.fullmatch(_TIME, value, re.ASCII):
+        raise ValueError('must be a time as in RFC 3339, with a zone, such as "2026-01-31T12:00:00Z"')
+    try:
+        return datetime.fromisoformat(value.upper())
+    except ValueError as error:
+        raise ValueError(f"is not a time: {error}") from None
+
+
+def time_schema() -> Schema:
+    """Return the schema of a time."""
+    return {"type": "string", "format": "date-time", "pattern": f"^{_TIME}$"}
 
 
 def check_metadata(metadata: dict[str, Any], max_bytes: int) -> dict[str, Any]:

@@ -32,6 +32,9 @@ class Status(StrEnum):
     INVALID_SUBMISSION = "invalid_submission"
     SKIPPED = "skipped"
     """Of a test or a group, never of a submission."""
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
 
 
 STATUS_IDS = {
@@ -51,6 +54,9 @@ STATUS_IDS = {
     Status.OUTPUT_LIMIT_EXCEEDED: 102,
     Status.INVALID_SUBMISSION: 103,
     Status.SKIPPED: 104,
+    Status.CANCELLED: 105,
+    Status.EXPIRED: 106,
+    Status.SUPERSEDED: 107,
 }
 """3 to 14 are Judge0's numbers; 101 and above are verdictd's own."""
 
@@ -179,7 +185,8 @@ class Outcome(Wire):
     message: str = Field(description="Explanation of the status, for a person.")
     cause: Cause | None = Field(
         default=None,
-        description="The limit or event that decided the status; null if accepted.",
+        description="The limit or event that decided the status; null if accepted, cancelled, expired or "
+        "superseded.",
     )
     stdout: str = Field(default="", description="Standard output of the last run.")
     stdout_encoding: Encoding = Field(default="utf-8", description="base64 if the bytes are not UTF-8.")

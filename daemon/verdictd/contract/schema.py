@@ -7,6 +7,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from verdictd.contract.checker import checker_models, interactor_model, program_limits_model
 from verdictd.contract.content import data_schemas
+from verdictd.contract.control import ControlMessage
 from verdictd.contract.fields import (
     AdditionalFile,
     Schema,
@@ -14,6 +15,7 @@ from verdictd.contract.fields import (
     files_schema,
     name_schema,
     patterns_schema,
+    time_schema,
     url_schema,
     words_schema,
 )
@@ -27,12 +29,17 @@ Shapes = dict[str, tuple[str, Schema]]
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _BOUNDS = "Defaults and bounds are those of the default settings; the operator may set others."
+_OTHERS = "Daemons ignore all others."
 _GROWTH = "Every field is always present. Fields may be added: ignore those that you do not know."
 
 
 def schemas() -> dict[str, Schema]:
     """Return the schemas by file name, with the bounds of the default settings."""
-    return {"submission.schema.json": submission_schema(Limits()), "result.schema.json": result_schema()}
+    return {
+        "submission.schema.json": submission_schema(Limits()),
+        "result.schema.json": result_schema(),
+        "control.schema.json": control_schema(),
+    }
 
 
 def write(directory: Path) -> None:
@@ -154,6 +161,7 @@ def _shapes(limits: Limits) -> Shapes:
             f"At most {limits.output_patterns} names, and {limits.output_files} files that match them.",
             patterns_schema(limits.output_patterns),
         ),
+        "deadline": ("RFC 3339, with a zone.", time_schema()),
         "callback_url": (
             f"At most {limits.callback_url_length} printable ASCII characters.",
             url_schema(limits.callback_url_length),
@@ -175,6 +183,15 @@ def result_schema() -> Schema:
     for part in (schema, *schema["$defs"].values()):
         part.pop("additionalProperties", None)
     return _headed(schema, _GROWTH)
+
+
+def control_schema() -> Schema:
+    """Return the schema of a control message."""
+    schema = ControlMessage.model_json_schema(schema_generator=_WithoutFieldTitles)
+    for name, field in schema["properties"].items():
+        shape = next(kind for kind in field["anyOf"] if kind != {"type": "null"})
+        schema["properties"][name] = {"description": field["description"]} | shape
+    return _headed(schema | {"minProperties": 1, "maxProperties": 1}, _OTHERS)
 
 
 def _headed(schema: Schema, note: str) -> Schema:

@@ -2,6 +2,7 @@
 
 import functools
 import uuid
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
@@ -16,6 +17,7 @@ from verdictd.contract.fields import (
     check_url,
     decode_files,
     decode_patterns,
+    decode_time,
     decode_words,
 )
 from verdictd.contract.limits import Bound, Limits, bounded_fields
@@ -172,6 +174,15 @@ class Submission(Received):
         default=DEFAULT_LIMITS.number_of_runs.default,
         description="Number of runs; times and memory are the means of all runs.",
     )
+    supersede_key: str | None = Field(
+        default=None,
+        pattern=ID_PATTERN,
+        description="Key of which the newest submission counts: older ones are answered with superseded.",
+    )
+    deadline: datetime | None = Field(
+        default=None,
+        description="Time by which a box must have been found for it; later it is answered with expired.",
+    )
     callback_url: str | None = Field(
         default=None,
         description="An http or https URL that the result is also posted to, if the operator permits it.",
@@ -216,6 +227,11 @@ class Submission(Received):
     @classmethod
     def _output_files(cls, value: object) -> tuple[str, ...]:
         return decode_patterns(value, cls.limits.output_patterns)
+
+    @field_validator("deadline", mode="plain")
+    @classmethod
+    def _deadline(cls, value: object) -> datetime:
+        return decode_time(value)
 
     @field_validator("callback_url")
     @classmethod

@@ -2,8 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -24,7 +24,7 @@ from verdictd.judging.results import judged_result, unjudged_result
 from verdictd.judging.scoring import TestOutcome
 from verdictd.judging.test_data import DataStore
 from verdictd.judging.testing import run_test
-from verdictd.judging.verdicts import Verdict
+from verdictd.judging.verdicts import Verdict, expired
 from verdictd.judging.versions import Versions
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.model import BoxId, Sandbox
@@ -41,6 +41,32 @@ class Running:
     id: str
     language: str
     since: AwareDatetime
+
+
+class _Expired(Exception):
+    """The deadline has passed, and the submission has no box yet."""
+
+    def __init__(self, deadline: datetime) -> None:
+        super().__init__(deadline)
+        self.deadline = deadline
+
+
+@asynccontextmanager
+async def _before(deadline: datetime | None) -> AsyncIterator[None]:
+    """Raise _Expired if the deadline has passed, or as soon as it passes while the block runs."""
+    if deadline is None:
+        yield
+        return
+    left_s = (deadline - datetime.now(UTC)).total_seconds()
+    if left_s <= 0:
+        raise _Expired(deadline)
+    try:
+        async with asyncio.timeout(left_s) as limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise _Expired(deadline) from None
 
 
 class Judge:
@@ -79,11 +105,20 @@ class Judge:
     async def judge(self, admitted: Admitted) -> Result:
         """Judge a submission in a box of its own; if the sandbox fails, go on in another.
 
+        One that has no box yet when its deadline passes is not judged; once it has begun, it goes on.
         A program that makes the sandbox fail in one working box after the other gets a verdict for that.
         Raises SandboxBroken if the sandbox fails otherwise again and again, or if its box does not work any
         more, Draining if no more boxes are leased, InvalidSubmission and DataUnavailable for its test data.
         """
-        await self._data.fetch(admitted.submission.references())
+        try:
+            return await self._judge(admitted)
+        except _Expired as error:
+            submission = admitted.submission
+            return self.unjudged(submission.id, expired(error.deadline), metadata=submission.metadata)
+
+    async def _judge(self, admitted: Admitted) -> Result:
+        async with _before(admitted.submission.deadline):
+            await self._data.fetch(admitted.submission.references())
         checker = OutputChecker(admitted, compile_program=self._compiler.compile, open_files=self._open_files)
         interactor = self._interactor(admitted)
         progress = Progress(admitted, checker=checker, interactor=interactor, kept_bytes=self._result_bytes)
@@ -115,7 +150,9 @@ class Judge:
 
     async def _go_on(self, admitted: Admitted, progress: Progress) -> None:
         """Do the steps that are left in one box, and in those that are idle."""
-        async with self._pool.lease() as box:
+        async with AsyncExitStack() as stack:
+            async with _before(None if progress.begun else admitted.submission.deadline):
+                box = await stack.enter_async_context(self._pool.lease())
             progress.enter(box.number)
             with self._occupied(box, admitted):
                 await self._within_time(box, admitted, progress)

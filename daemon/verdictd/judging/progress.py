@@ -78,6 +78,11 @@ class Progress:
             raise RuntimeError("there is no program to run")
         return self.compilation.artifact
 
+    @property
+    def begun(self) -> bool:
+        """True once the submission has had a box."""
+        return self.box is not None
+
     def enter(self, box: BoxId) -> None:
         """Note the box that the submission has now."""
         if self.box is None:

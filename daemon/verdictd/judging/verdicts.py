@@ -4,6 +4,7 @@ import re
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, assert_never
 
 from verdictd.contract.result import Cause, Status
@@ -29,12 +30,24 @@ class Verdict:
     message: str
 
 
+CANCELLED = Verdict(Status.CANCELLED, None, "Cancelled by request.")
 INVALID = Verdict(Status.INVALID_SUBMISSION, Cause.VALIDATION, "The submission is invalid; see errors.")
 
 
 def internal_error(message: str, cause: Cause = Cause.SANDBOX) -> Verdict:
     """Return the verdict for a failure of the judge, which says nothing about the program."""
     return Verdict(Status.INTERNAL_ERROR, cause, message)
+
+
+def expired(deadline: datetime) -> Verdict:
+    """Return the verdict for a submission that no box was found for in time."""
+    return Verdict(Status.EXPIRED, None, f"Not begun by its deadline, {deadline.isoformat()}.")
+
+
+def superseded(successor_id: str) -> Verdict:
+    """Return the verdict for a submission that gave way to another one."""
+    message = f"Superseded by the submission {successor_id}, which has the same supersede_key."
+    return Verdict(Status.SUPERSEDED, None, message)
 
 
 def verdict(

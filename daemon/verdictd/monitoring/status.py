@@ -7,13 +7,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from pydantic import AwareDatetime
 
 from verdictd import __version__, metrics
 from verdictd.amqp.consumer import Consumer
+from verdictd.amqp.control import ControlChannel
 from verdictd.amqp.publisher import Publisher
 from verdictd.amqp.requests import Requests
+from verdictd.contract.result import Status
 from verdictd.judging.judge import Running
 from verdictd.judging.judgehost import Judgehost
 from verdictd.monitoring.history import History, Rate, ResultSummary
@@ -37,6 +40,23 @@ class QueueStatus:
     name: str
     messages: int | None
     """Null while RabbitMQ is away."""
+
+
+class SeenState(StrEnum):
+    """State of a submission, as far as this daemon has seen it lately."""
+
+    RUNNING = "running"
+    ANSWERED = "answered"
+    UNKNOWN = "unknown"
+    """It may be in the queue, with another daemon, or nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A submission, as far as this daemon has seen it lately; the status if it was answered."""
+
+    state: SeenState
+    status: Status | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +102,7 @@ class StatusReporter:
         *,
         publisher: Publisher,
         consumers: Sequence[Consumer],
+        control: ControlChannel,
         requests: Requests | None,
     ) -> None:
         self._host = host
@@ -89,8 +110,8 @@ class StatusReporter:
         self._stop = stop
         self._started_at = datetime.now(UTC)
         self._publisher = publisher
-        self._consumers = consumers
         self._submissions = consumers[0]
+        self._readers: list[Consumer | ControlChannel] = [*consumers, control]
         self._requests = requests
         metrics.INFO.info(
             {
@@ -113,9 +134,9 @@ class StatusReporter:
 
     def hung(self) -> Iterator[str]:
         """Yield what neither works over RabbitMQ nor tries to."""
-        for consumer in self._consumers:
-            if consumer.overdue:
-                yield f"the consumer of {consumer.queue} neither consumes nor tries to"
+        for reader in self._readers:
+            if reader.overdue:
+                yield f"the consumer of {reader.queue} neither consumes nor tries to"
         if self._publisher.overdue:
             yield "the publisher of results is not connected and does not try to be"
 
@@ -146,8 +167,8 @@ class StatusReporter:
         """Set the metrics that are states, for a scrape."""
         metrics.READY.set(not self.problems())
         metrics.BROKER_CONNECTED.set(self._publisher.confirming)
-        for consumer in self._consumers:
-            metrics.CONSUMING.labels(consumer.queue).set(consumer.consuming)
+        for reader in self._readers:
+            metrics.CONSUMING.labels(reader.queue).set(reader.consuming)
         metrics.DRAINING.set(self.stopping)
         states = Counter(self._host.pool.states.values())
         for state in BoxState:
@@ -163,6 +184,14 @@ class StatusReporter:
     def rates(self) -> list[Rate]:
         """Rates of the last minutes, shortest window first."""
         return self._history.rates
+
+    def seen(self, submission_id: str) -> Seen:
+        """Return what this daemon has seen of a submission lately."""
+        if any(running.id == submission_id for running in self._host.judge.running.values()):
+            return Seen(SeenState.RUNNING)
+        statuses = (verdict.status for verdict in self._history.verdicts if verdict.id == submission_id)
+        status = next(statuses, None)
+        return Seen(SeenState.UNKNOWN if status is None else SeenState.ANSWERED, status)
 
     def status(self, queue: QueueStatus) -> DaemonStatus:
         """Return the whole status."""

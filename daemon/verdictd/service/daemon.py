@@ -9,6 +9,7 @@ import structlog
 
 from verdictd import metrics
 from verdictd.amqp.consumer import Consumer, FixedCapacity
+from verdictd.amqp.control import ControlChannel
 from verdictd.amqp.publisher import Publisher
 from verdictd.amqp.reconnecting import ReconnectingConnection
 from verdictd.amqp.replies import ReplyRouter
@@ -24,6 +25,7 @@ from verdictd.monitoring import systemd
 from verdictd.monitoring.history import History
 from verdictd.monitoring.status import StatusReporter
 from verdictd.sandbox.pool import BoxPool
+from verdictd.service.control import Control
 from verdictd.service.in_progress import Recent
 from verdictd.service.worker import Worker
 from verdictd.settings import Settings
@@ -72,9 +74,10 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
         ReconnectingConnection.keep(settings.broker, "verdictd consume", needed) as consuming,
         Publisher.keep(settings.broker, needed) as publisher,
         _requests(settings, consuming, publisher) as requests,
+        Control.open(consuming, publisher.connection) as control,
     ):
         history = History()
-        worker = _worker(settings, host, publisher, history)
+        worker = _worker(settings, host, publisher, history, control)
         submissions = Consumer(
             consuming,
             settings.broker.submissions_queue,
@@ -88,11 +91,12 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
             stop,
             publisher=publisher,
             consumers=[submissions, unanswered, *callbacks],
+            control=control.channel,
             requests=requests,
         )
         async with (
             systemd.informed(reporter, submission_timeout_s=settings.judge.submission_timeout_s),
-            _http(settings, host, requests, reporter),
+            _http(settings, host, requests, control.channel, reporter),
             asyncio.TaskGroup() as tasks,
         ):
             for consumer in callbacks:
@@ -128,7 +132,9 @@ class _PoolCapacity:
         return usable and usable + ready + min(self._worker.waiting, _WAITING_AT_MOST)
 
 
-def _worker(settings: Settings, host: Judgehost, publisher: Publisher, history: History) -> Worker:
+def _worker(
+    settings: Settings, host: Judgehost, publisher: Publisher, history: History, control: Control
+) -> Worker:
     return Worker(
         admission=host.admission,
         judge=host.judge,
@@ -137,6 +143,7 @@ def _worker(settings: Settings, host: Judgehost, publisher: Publisher, history: 
         settings=settings.judge,
         history=history,
         callbacks=Jobs(publisher, settings.callbacks),
+        control=control,
         changed=host.pool.changed,
         # It is answered before RabbitMQ gives it up by itself.
         ack_timeout_s=settings.broker.ack_timeout_s,
@@ -162,13 +169,17 @@ async def _requests(
 
 @asynccontextmanager
 async def _http(
-    settings: Settings, host: Judgehost, requests: Requests | None, reporter: StatusReporter
+    settings: Settings,
+    host: Judgehost,
+    requests: Requests | None,
+    control: ControlChannel,
+    reporter: StatusReporter,
 ) -> AsyncIterator[None]:
     """Listen to HTTP, where it is enabled, until everything is judged."""
     if requests is None:
         yield
         return
-    app = application(settings=settings, host=host, requests=requests, reporter=reporter)
+    app = application(settings=settings, host=host, requests=requests, control=control, reporter=reporter)
     async with listen(app, settings.http), background(metrics.observe_lag()):
         try:
             yield

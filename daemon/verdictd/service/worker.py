@@ -31,6 +31,7 @@ from verdictd.judging.judge import Judge
 from verdictd.judging.verdicts import INVALID, internal_error
 from verdictd.monitoring.history import History
 from verdictd.sandbox.pool import Draining
+from verdictd.service.control import Control, Withdrawn
 from verdictd.service.envelope import opened
 from verdictd.service.given_up import given_up_reason
 from verdictd.service.in_progress import Key, Recent
@@ -66,6 +67,7 @@ class Worker:
         recent: Recent,
         history: History,
         callbacks: Jobs | None = None,
+        control: Control | None = None,
         changed: asyncio.Event | None = None,
         ack_timeout_s: float,
         excuses: int = 0,
@@ -79,6 +81,7 @@ class Worker:
         self._recent = recent
         self._history = history
         self._callbacks = callbacks
+        self._control = control
         self._ack_timeout_s = ack_timeout_s
         self._excuses = excuses
         self._fault_pause_s = fault_pause_s
@@ -147,8 +150,10 @@ class Worker:
             known = self._recent.get(key)
             if known is not None and known.answered:
                 return Settlement.DEAD_LETTER
-            given_up = internal_error(f"RabbitMQ gave the submission up: {reason}.", Cause.QUEUE)
-            result = self._judge.unjudged(submission.id, given_up, metadata=submission.metadata)
+            verdict = internal_error(f"RabbitMQ gave the submission up: {reason}.", Cause.QUEUE)
+            if self._control is not None:
+                verdict = self._control.verdict(submission, key) or verdict
+            result = self._judge.unjudged(submission.id, verdict, metadata=submission.metadata)
             told, body = await self._encode(result, delivery)
             job = _job(submission, delivery, digest)
             return await self._answer(delivery, told, body, Settlement.DEAD_LETTER, job=job)
@@ -174,6 +179,17 @@ class Worker:
         if known is not None:
             result = await offload(partial(Result.model_validate_json, known.body), len(known.body))
             return result.model_copy(update={"duplicate": result.duplicate or known.answered})
+        if self._control is None:
+            return await self._judged(key, admitted, delivery)
+        submission = admitted.submission
+        try:
+            async with self._control.heeded(submission, key, delivery):
+                return await self._judged(key, admitted, delivery)
+        except Withdrawn as withdrawn:
+            return self._judge.unjudged(submission.id, withdrawn.verdict, metadata=submission.metadata)
+
+    async def _judged(self, key: Key, admitted: Admitted, delivery: Delivery) -> Result:
+        """Judge the submission, unless it was tried too often or there is no time for it."""
         submission = admitted.submission
         attempts = delivery.attempt - min(self._excused.get(key, 0), self._excuses)
         if attempts > self._settings.max_attempts:

@@ -10,10 +10,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from pydantic import SecretStr
 
+from verdictd.amqp.control import ControlChannel
 from verdictd.amqp.requests import Requests
 from verdictd.judging.judgehost import Judgehost
 from verdictd.monitoring.status import StatusReporter
 from verdictd.settings import Settings
+from verdictd.web.cancelling import CancelHandler
 from verdictd.web.hosts import host_check
 from verdictd.web.openapi import document
 from verdictd.web.pages import DOCUMENT, Pages
@@ -31,13 +33,19 @@ log = structlog.get_logger()
 
 
 def application(
-    *, settings: Settings, host: Judgehost, requests: Requests, reporter: StatusReporter
+    *,
+    settings: Settings,
+    host: Judgehost,
+    requests: Requests,
+    control: ControlChannel,
+    reporter: StatusReporter,
 ) -> web.Application:
-    """Make the application; it publishes through `requests`, and only reads from the others."""
+    """Make the application; it publishes through `requests` and `control`, and only reads from the others."""
     submissions = SubmissionHandler(
         settings=settings, admission=host.admission, requests=requests, reporter=reporter
     )
-    routes = [submissions.route(), *Pages(settings, host, requests, reporter).routes()]
+    cancelling = CancelHandler(control, reporter)
+    routes = [submissions.route(), cancelling.route(), *Pages(settings, host, requests, reporter).routes()]
     middlewares: list[Middleware] = [_errors_as_json, host_check(settings.http)]
     if tokens := settings.http.tokens:
         open_paths = ["/", *(route.definition.path for route in routes if not route.needs_token)]

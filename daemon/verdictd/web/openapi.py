@@ -13,7 +13,7 @@ from verdictd.contract.fields import Schema
 from verdictd.contract.schema import result_schema, submission_schema
 from verdictd.monitoring.status import DaemonStatus
 from verdictd.settings import Settings
-from verdictd.web.responses import Accepted, ErrorBody, Health, Offer, Readiness
+from verdictd.web.responses import Accepted, Cancelling, ErrorBody, Health, Offer, Readiness
 
 COMPONENTS = "#/components/schemas/"
 RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}}
@@ -115,7 +115,7 @@ def _schemas(settings: Settings) -> Schema:
         parts |= schema.pop("$defs", {})
         schema.pop("$schema")
         found[schema["title"]] = schema
-    shapes = (Accepted, ErrorBody, Health, Readiness, Offer, DaemonStatus)
+    shapes = (Accepted, Cancelling, ErrorBody, Health, Readiness, Offer, DaemonStatus)
     adapters = [(shape.__name__, "serialization", TypeAdapter(shape)) for shape in shapes]
     _, generated = TypeAdapter.json_schemas(adapters)  # type: ignore[arg-type]
     found |= parts | generated["$defs"]

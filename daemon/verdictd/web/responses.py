@@ -9,8 +9,10 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from verdictd.contract.limits import Limits
+from verdictd.contract.result import Status
 from verdictd.errors import Problem, VerdictdError
 from verdictd.judging.languages import CompileLimits
+from verdictd.monitoring.status import SeenState
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,16 @@ class Accepted:
     """The submission is in the queue; its result will be published to the results queue, under this id."""
 
     id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelling:
+    """All daemons are told to cancel the submission. `state` and `status`: what this daemon knows of it."""
+
+    id: str
+    state: SeenState
+    status: Status | None
+    """The status with which it was answered."""
 
 
 @dataclass(frozen=True, slots=True)

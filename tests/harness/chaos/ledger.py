@@ -16,6 +16,7 @@ from support.amqp import SUBMISSIONS, broker_settings
 from support.waiting import wait_until
 from verdictd.amqp import topology
 from verdictd.amqp.connection import amqp_errors, connect, end_of
+from verdictd.amqp.delivery import TIMESTAMP_IN_MS
 from verdictd.contract.result import Result
 from verdictd.errors import BrokerUnavailable
 
@@ -61,7 +62,7 @@ class Ledger:
                 task.cancel()
             await asyncio.wait(keeping)
 
-    async def publish(self, case: Case) -> None:
+    async def publish(self, case: Case, *, published_ms: int | None = None) -> None:
         """Publish until it is confirmed; each try may have arrived."""
         entry = self.entries[case.id] = Entry(case)
         async with asyncio.timeout(PUBLISH_LIMIT_S):
@@ -75,6 +76,7 @@ class Ledger:
                         message_id=str(uuid.uuid4()),
                         correlation_id=case.id,
                         reply_to=self.queue,
+                        headers={} if published_ms is None else {TIMESTAMP_IN_MS: published_ms},
                     )
                     await channel.default_exchange.publish(message, SUBMISSIONS, timeout=10)
                     return

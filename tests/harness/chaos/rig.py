@@ -57,9 +57,9 @@ class Rig:
         return await asyncio.to_thread(self._broker.ctl, *arguments)
 
     @asynccontextmanager
-    async def own_broker(self) -> AsyncIterator[PrivateBroker]:
+    async def own_broker(self, *, feature_flags: str | None = None) -> AsyncIterator[PrivateBroker]:
         """A broker that the scenario may stop, kill and start."""
-        broker = PrivateBroker()
+        broker = PrivateBroker(feature_flags=feature_flags)
         try:
             await asyncio.to_thread(broker.start)
             yield broker

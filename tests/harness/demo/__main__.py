@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import aio_pika
+import orjson
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from rich.console import Console
 from rich.text import Text
@@ -20,6 +21,7 @@ from verdictd.contract.result import Result, Status
 
 LIMIT_S = 100
 SUBMISSIONS_QUEUE = "verdictd.submissions"
+CONTROL_EXCHANGE = "verdictd.control"
 REPLY_QUEUE = "verdictd.reply.demo"
 ROW = "{:<17} {:<11} {:<22} {:<22} {:>9} {:>11}"
 HEADING = ROW.format("id", "language", "verdict", "expected", "CPU time", "memory")
@@ -117,6 +119,9 @@ async def publish(channel: AbstractChannel, *, after: str | None) -> None:
             timestamp=time.time(),
         )
         await channel.default_exchange.publish(message, SUBMISSIONS_QUEUE)
+        if case.cancelled:
+            exchange = await channel.get_exchange(CONTROL_EXCHANGE)
+            await exchange.publish(aio_pika.Message(orjson.dumps({"cancel": case.id})), "")
 
 
 def show(case: Case, result: Result) -> None:

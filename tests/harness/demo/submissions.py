@@ -18,6 +18,8 @@ class Case:
     expected: Status
     after: str | None = None
     """Id of the submission whose result is waited for first."""
+    cancelled: bool = False
+    """Whether it is cancelled as soon as it is sent."""
 
 
 def case(
@@ -260,5 +262,13 @@ SUBMISSIONS: Final = (
     case("lua-sum", "lua", "print(6 * 7)", Status.ACCEPTED, expected_output="42"),
     case("unknown-language", "klingon", "Qapla'", Status.INVALID_SUBMISSION),
     case("out-of-bounds", "python", "print(42)", Status.INVALID_SUBMISSION, cpu_time_limit=1_000_000),
+    Case(
+        "bash-cancelled",
+        "bash",
+        orjson.dumps({"language": "bash", "source_code": "sleep 60", "wall_time_limit": 70}),
+        Status.CANCELLED,
+        cancelled=True,
+    ),
+    case("python-too-late", "python", "print(42)", Status.EXPIRED, deadline="2026-01-01T00:00:00Z"),
     Case("not-json", "", b'{"language": "python", "source_code": ', Status.INVALID_SUBMISSION),
 )

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import zipfile
+from datetime import UTC, datetime
 
 import pytest
 
@@ -527,3 +528,45 @@ def test_invalid_message_is_answered_under_the_id_that_can_be_found(
 def test_invalid_message_without_a_usable_id_is_answered_under_a_new_one(message_id: str | None) -> None:
     """A malformed id is not used."""
     assert re.fullmatch(UUID, peek_id(b"{}", message_id))
+
+
+@pytest.mark.parametrize(
+    ("deadline", "meant"),
+    [
+        ("2026-01-31T12:00:00Z", datetime(2026, 1, 31, 12, tzinfo=UTC)),
+        ("2026-01-31t12:00:00.5z", datetime(2026, 1, 31, 12, 0, 0, 500_000, UTC)),
+        ("2026-01-31T12:00:00.123456789+01:30", datetime(2026, 1, 31, 10, 30, 0, 123_456, UTC)),
+        ("2026-01-31T12:00:00-00:00", datetime(2026, 1, 31, 12, tzinfo=UTC)),
+    ],
+)
+def test_deadline_is_a_time_of_rfc_3339(deadline: str, meant: datetime) -> None:
+    """In any zone, with or without a part of a second."""
+    assert meant == take(deadline=deadline).deadline
+
+
+@pytest.mark.parametrize(
+    "deadline",
+    [
+        "2026-01-31T12:00:00",
+        "2026-01-31 12:00:00Z",
+        "2026-01-31",
+        "2026-01-31T12:00Z",
+        "2026-02-30T12:00:00Z",
+        "2026-01-31T24:00:00Z",
+        "2026-01-31T12:00:00+24:00",
+        "2026-01-31T12:00:00Z\n",
+        "0000-01-01T00:00:00Z",
+        "\u0662026-01-31T12:00:00Z",
+        "1767323045",
+        "",
+        1767323045,
+        True,
+        {},
+    ],
+)
+def test_deadline_that_is_no_time_is_refused(deadline: object) -> None:
+    """Without a zone nobody knows when it is."""
+    found = problem(body(deadline=deadline))
+
+    assert "/deadline" == found.path
+    assert found.message.startswith(("must be a time as in RFC 3339, with a zone", "is not a time: "))
