@@ -10,6 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator, validators
 
 from verdictd.amqp import topology
+from verdictd.contract.events import EVENT_TYPE, EventKind
 from verdictd.contract.result import RESULT_TYPE
 from verdictd.contract.submission import SUBMISSION_TYPE
 from verdictd.settings import BrokerSettings, CallbackSettings
@@ -74,15 +75,23 @@ def test_reference_leads_somewhere(target: str) -> None:
 def test_channels_are_the_queues_of_the_default_settings() -> None:
     """Those that the daemon declares; the queue for replies is the publisher's, and has no name here."""
     channels = DOCUMENT["channels"]
-    addresses = {channel["address"] for name, channel in channels.items() if name != "replies"}
-    bound = {
-        channel["bindings"]["amqp"]["queue"]["name"] for channel in channels.values() if "bindings" in channel
-    }
+    of_daemon = {name: channel for name, channel in channels.items() if name not in {"replies", "events"}}
+    addresses = {channel["address"] for channel in of_daemon.values()}
+    bound = {channel["bindings"]["amqp"]["queue"]["name"] for channel in of_daemon.values()}
 
     queues = topology.queues(BrokerSettings(), CallbackSettings(enabled=True))
 
     assert {*queues} == addresses == bound
     assert channels["replies"]["address"] is None
+
+
+def test_channel_of_events_is_the_exchange_of_the_default_settings() -> None:
+    """With every kind of event in its routing key."""
+    channel = DOCUMENT["channels"]["events"]
+    exchange = channel["bindings"]["amqp"]["exchange"]
+
+    assert (BrokerSettings().events_exchange, "topic") == (exchange["name"], exchange["type"])
+    assert list(EventKind) == channel["parameters"]["kind"]["enum"]
 
 
 @pytest.mark.parametrize("name", DOCUMENT["operations"])
@@ -99,7 +108,9 @@ def test_operation_uses_messages_of_its_channel(name: str) -> None:
         ]
 
 
-@pytest.mark.parametrize(("name", "word"), [("submission", SUBMISSION_TYPE), ("result", RESULT_TYPE)])
+@pytest.mark.parametrize(
+    ("name", "word"), [("submission", SUBMISSION_TYPE), ("result", RESULT_TYPE), ("event", EVENT_TYPE)]
+)
 def test_message_says_its_type(name: str, word: str) -> None:
     """The word in the property `type` is that of the code."""
     message = DOCUMENT["components"]["messages"][name]

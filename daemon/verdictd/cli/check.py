@@ -113,12 +113,13 @@ def check_data(settings: DataSettings) -> Check:
 
 
 async def check_broker(settings: Settings) -> Check:
-    """Connect to RabbitMQ, and declare the queues."""
+    """Connect to RabbitMQ, and declare the queues and the exchange of events."""
     wanted = topology.queues(settings.broker, settings.callbacks)
     try:
         async with connect(settings.broker, "verdictd check") as connection:
             version = version_of(connection)
             await topology.declare(connection, settings.broker, wanted)
+            await topology.declare_events(connection, settings.broker)
     except BrokerUnavailable as error:
         return Check("broker", str(error), broker_remedy(error, settings.broker))
     found = f"RabbitMQ {version or 'of unknown version'}; every queue exists with the right arguments"

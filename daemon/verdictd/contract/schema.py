@@ -7,6 +7,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from verdictd.contract.checker import checker_models, program_limits_model
 from verdictd.contract.content import data_schemas
+from verdictd.contract.events import Event
 from verdictd.contract.fields import (
     AdditionalFile,
     Schema,
@@ -32,7 +33,11 @@ _GROWTH = "Every field is always present. Fields may be added: ignore those that
 
 def schemas() -> dict[str, Schema]:
     """Return the schemas by file name, with the bounds of the default settings."""
-    return {"submission.schema.json": submission_schema(Limits()), "result.schema.json": result_schema()}
+    return {
+        "submission.schema.json": submission_schema(Limits()),
+        "result.schema.json": result_schema(),
+        "event.schema.json": event_schema(),
+    }
 
 
 def write(directory: Path) -> None:
@@ -168,6 +173,13 @@ def result_schema() -> Schema:
     schema["$defs"]["Problem"]["description"] = Problem.__doc__
     for part in (schema, *schema["$defs"].values()):
         part.pop("additionalProperties", None)
+    return _headed(schema, _GROWTH)
+
+
+def event_schema() -> Schema:
+    """Return the schema of an event."""
+    schema = Event.model_json_schema(mode="serialization", schema_generator=_WithoutFieldTitles)
+    schema.pop("additionalProperties", None)
     return _headed(schema, _GROWTH)
 
 

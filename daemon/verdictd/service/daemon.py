@@ -9,6 +9,7 @@ import structlog
 
 from verdictd import metrics
 from verdictd.amqp.consumer import Consumer, FixedCapacity
+from verdictd.amqp.events import EventPublisher
 from verdictd.amqp.publisher import Publisher
 from verdictd.amqp.reconnecting import ReconnectingConnection
 from verdictd.amqp.replies import ReplyRouter
@@ -25,6 +26,7 @@ from verdictd.monitoring.history import History
 from verdictd.monitoring.status import StatusReporter
 from verdictd.sandbox.pool import BoxPool
 from verdictd.service.in_progress import Recent
+from verdictd.service.progress import EventFeed
 from verdictd.service.worker import Worker
 from verdictd.settings import Settings
 from verdictd.web.app import application
@@ -71,10 +73,12 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
         open_judgehost(settings) as host,
         ReconnectingConnection.keep(settings.broker, "verdictd consume", needed) as consuming,
         Publisher.keep(settings.broker, needed) as publisher,
+        EventPublisher.keep(settings.broker) as event_publisher,
         _requests(settings, consuming, publisher) as requests,
     ):
         history = History()
-        worker = _worker(settings, host, publisher, history)
+        events = EventFeed(event_publisher)
+        worker = _worker(settings, host, publisher, history, events)
         submissions = Consumer(
             consuming,
             settings.broker.submissions_queue,
@@ -92,7 +96,7 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
         )
         async with (
             systemd.informed(reporter, submission_timeout_s=settings.judge.submission_timeout_s),
-            _http(settings, host, requests, reporter),
+            _http(settings, host, requests, reporter, events),
             asyncio.TaskGroup() as tasks,
         ):
             for consumer in callbacks:
@@ -128,7 +132,9 @@ class _PoolCapacity:
         return usable and usable + ready + min(self._worker.waiting, _WAITING_AT_MOST)
 
 
-def _worker(settings: Settings, host: Judgehost, publisher: Publisher, history: History) -> Worker:
+def _worker(
+    settings: Settings, host: Judgehost, publisher: Publisher, history: History, events: EventFeed
+) -> Worker:
     return Worker(
         admission=host.admission,
         judge=host.judge,
@@ -137,6 +143,7 @@ def _worker(settings: Settings, host: Judgehost, publisher: Publisher, history: 
         settings=settings.judge,
         history=history,
         callbacks=Jobs(publisher, settings.callbacks),
+        events=events,
         changed=host.pool.changed,
         # It is answered before RabbitMQ gives it up by itself.
         ack_timeout_s=settings.broker.ack_timeout_s,
@@ -162,13 +169,19 @@ async def _requests(
 
 @asynccontextmanager
 async def _http(
-    settings: Settings, host: Judgehost, requests: Requests | None, reporter: StatusReporter
+    settings: Settings,
+    host: Judgehost,
+    requests: Requests | None,
+    reporter: StatusReporter,
+    events: EventFeed,
 ) -> AsyncIterator[None]:
     """Listen to HTTP, where it is enabled, until everything is judged."""
     if requests is None:
         yield
         return
-    app = application(settings=settings, host=host, requests=requests, reporter=reporter)
+    app = application(
+        settings=settings, host=host, requests=requests, reporter=reporter, finished=events.finished
+    )
     async with listen(app, settings.http), background(metrics.observe_lag()):
         try:
             yield

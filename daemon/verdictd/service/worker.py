@@ -34,6 +34,7 @@ from verdictd.sandbox.pool import Draining
 from verdictd.service.envelope import opened
 from verdictd.service.given_up import given_up_reason
 from verdictd.service.in_progress import Key, Recent
+from verdictd.service.progress import EventFeed, SubmissionEvents
 from verdictd.settings import JudgeSettings
 
 FAULT_PAUSE_S = 1
@@ -66,6 +67,7 @@ class Worker:
         recent: Recent,
         history: History,
         callbacks: Jobs | None = None,
+        events: EventFeed | None = None,
         changed: asyncio.Event | None = None,
         ack_timeout_s: float,
         excuses: int = 0,
@@ -79,6 +81,7 @@ class Worker:
         self._recent = recent
         self._history = history
         self._callbacks = callbacks
+        self._events = events
         self._ack_timeout_s = ack_timeout_s
         self._excuses = excuses
         self._fault_pause_s = fault_pause_s
@@ -103,13 +106,14 @@ class Worker:
         structlog.contextvars.bind_contextvars(id=submission.id)
         digest = await offload(partial(_digest, delivery.body), len(delivery.body))
         key = (submission.id, digest)
+        events = self._events_of(submission, delivery)
         async with self._in_work.hold(key):  # what another delivery of it comes to is remembered
             try:
-                told, body = await self._encode(await self._result(key, admitted, delivery), delivery)
+                told, body = await self._encode(await self._result(key, admitted, delivery, events), delivery)
             except Draining:
                 return Settlement.REQUEUE
             except InvalidSubmission as error:  # its test data is missing
-                return await self._refuse(delivery, error.problems)
+                return await self._refuse(delivery, error.problems, events)
             except (SandboxBroken, DataUnavailable) as error:
                 log.error("submission.not_judged", attempt=delivery.attempt, error=str(error))
                 await asyncio.sleep(self._fault_pause_s)
@@ -129,7 +133,7 @@ class Worker:
             job = _job(submission, delivery, digest)
             if not given_up:
                 self._recent.add(key, body)
-            return await self._answer(delivery, told, body, wanted, key=key, job=job)
+            return await self._answer(delivery, told, body, wanted, key=key, job=job, events=events)
 
     async def answer_given_up(self, delivery: Delivery) -> Settlement:
         """Answer what RabbitMQ gave up by itself, if nobody here has; it is dead-lettered then."""
@@ -151,14 +155,20 @@ class Worker:
             result = self._judge.unjudged(submission.id, given_up, metadata=submission.metadata)
             told, body = await self._encode(result, delivery)
             job = _job(submission, delivery, digest)
-            return await self._answer(delivery, told, body, Settlement.DEAD_LETTER, job=job)
+            events = self._events_of(submission, delivery)
+            return await self._answer(delivery, told, body, Settlement.DEAD_LETTER, job=job, events=events)
 
-    async def _refuse(self, delivery: Delivery, problems: Sequence[Problem]) -> Settlement:
+    def _events_of(self, submission: Submission, delivery: Delivery) -> SubmissionEvents | None:
+        return None if self._events is None else self._events.of(submission, delivery)
+
+    async def _refuse(
+        self, delivery: Delivery, problems: Sequence[Problem], events: SubmissionEvents | None = None
+    ) -> Settlement:
         metrics.INVALID_SUBMISSIONS.labels(metrics.Origin.AMQP).inc()
         peek = partial(peek_id, delivery.body, delivery.message_id)
         submission_id = await offload(peek, len(delivery.body))
         told, body = await self._encode(self._judge.unjudged(submission_id, INVALID, problems), delivery)
-        return await self._answer(delivery, told, body, Settlement.DEAD_LETTER)
+        return await self._answer(delivery, told, body, Settlement.DEAD_LETTER, events=events)
 
     async def _admit(self, delivery: Delivery) -> Admitted:
         refused = self._replies.problem(delivery.reply_to)
@@ -168,7 +178,9 @@ class Worker:
         submission = await offload(decoding, len(delivery.body))
         return self._admission.admit(submission)
 
-    async def _result(self, key: Key, admitted: Admitted, delivery: Delivery) -> Result:
+    async def _result(
+        self, key: Key, admitted: Admitted, delivery: Delivery, events: SubmissionEvents | None
+    ) -> Result:
         """Return the recent result of this submission, or judge it."""
         known = self._recent.get(key)
         if known is not None:
@@ -183,7 +195,7 @@ class Worker:
         if waited_s + admitted.timeout_s > self._ack_timeout_s:
             raise _TooLate
         try:
-            result = await self._judge.judge(admitted)
+            result = await self._judge.judge(admitted, observe=events and events.step)
         except DataUnavailable as error:
             if attempts < self._settings.max_attempts:
                 raise
@@ -225,6 +237,7 @@ class Worker:
         *,
         key: Key | None = None,
         job: Job | None = None,
+        events: SubmissionEvents | None = None,
     ) -> Settlement:
         """Publish the result, then its callback; requeue the delivery if that fails."""
 
@@ -236,6 +249,8 @@ class Worker:
                 await self._replies.reply(body, delivery=delivery, submission_id=result.id, again=again)
             if key is not None:
                 self._recent.answered(key)
+            if events is not None:
+                events.finished(result)
             if job is not None and self._callbacks is not None:
                 await self._callbacks.add(replace(job, body=body))
         except BrokerUnavailable as error:

@@ -14,6 +14,7 @@ from verdictd.amqp.requests import Requests
 from verdictd.judging.judgehost import Judgehost
 from verdictd.monitoring.status import StatusReporter
 from verdictd.settings import Settings
+from verdictd.web.events import EventStreams, Finished
 from verdictd.web.hosts import host_check
 from verdictd.web.openapi import document
 from verdictd.web.pages import DOCUMENT, Pages
@@ -31,13 +32,19 @@ log = structlog.get_logger()
 
 
 def application(
-    *, settings: Settings, host: Judgehost, requests: Requests, reporter: StatusReporter
+    *,
+    settings: Settings,
+    host: Judgehost,
+    requests: Requests,
+    reporter: StatusReporter,
+    finished: Finished,
 ) -> web.Application:
     """Make the application; it publishes through `requests`, and only reads from the others."""
     submissions = SubmissionHandler(
         settings=settings, admission=host.admission, requests=requests, reporter=reporter
     )
-    routes = [submissions.route(), *Pages(settings, host, requests, reporter).routes()]
+    streams = EventStreams(settings=settings.http, requests=requests, reporter=reporter, finished=finished)
+    routes = [submissions.route(), streams.route(), *Pages(settings, host, requests, reporter).routes()]
     middlewares: list[Middleware] = [_errors_as_json, host_check(settings.http)]
     if tokens := settings.http.tokens:
         open_paths = ["/", *(route.definition.path for route in routes if not route.needs_token)]

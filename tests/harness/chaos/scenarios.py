@@ -6,7 +6,7 @@ from enum import Enum, auto
 from random import Random
 from typing import Final
 
-from harness.chaos import boxes, connections, deaths, load, outages, several, storms
+from harness.chaos import boxes, connections, deaths, load, outages, progress, several, storms
 from harness.chaos.rig import Rig
 from harness.chaos.row import Row
 
@@ -45,6 +45,7 @@ SCENARIOS: Final = (
     Scenario("storm", storms.storm, Lane.BUSY, 300),
     Scenario("killed-under-load", deaths.killed_under_load, Lane.BUSY, 600),
     Scenario("killed-while-busy", deaths.killed_while_busy, Lane.BUSY, 120),
+    Scenario("killed-while-telling", progress.killed_while_telling, Lane.BUSY, 300),
     Scenario("told-to-stop", deaths.told_to_stop, Lane.BUSY, 300),
     Scenario("deadly-submission", deaths.deadly_submission, Lane.BUSY, 300),
     Scenario("fuzzed-bodies", load.fuzzed, Lane.BUSY, 400),
