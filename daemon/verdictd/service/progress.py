@@ -9,6 +9,7 @@ from cachetools import LRUCache
 
 from verdictd.amqp.delivery import Delivery
 from verdictd.amqp.events import EventPublisher, OutgoingEvent
+from verdictd.amqp.replies import correlation_id_of
 from verdictd.contract.events import Event, EventKind, Step
 from verdictd.contract.result import Result
 from verdictd.contract.submission import Submission
@@ -57,7 +58,7 @@ class SubmissionEvents:
         self._feed = feed
         self._id = submission_id
         self._attempt = delivery.attempt
-        self._correlation_id = delivery.correlation_id or submission_id
+        self._correlation_id = correlation_id_of(delivery, submission_id)
         self._run = secrets.token_hex(8)
         self._numbers = itertools.count(1)
         self._judged: Step | None = None
