@@ -112,7 +112,7 @@ async def test_follower_that_is_slow_gets_the_newest(amqp_url: str) -> None:
             for number in range(3_000):
                 publisher.offer(event(number))
             await wait_until(lambda: not publisher.waiting)
-            heard = []
+            heard: list[int] = []
             while heard[-1:] != [2_999] and (got := await followed.next(30)) is not None:
                 heard.append(int(got.body))
         async with peer(amqp_url) as client:

@@ -97,7 +97,7 @@ def _tests(tests: dict[int, Step], rows: int, width: int) -> Table:
     """Return the tests that are done, by their numbers; the last ones, if there is not room for all."""
     latest = [tests[number] for number in sorted(tests)][-rows:]
     with_points = any(test.points is not None for test in latest)
-    lines = [
+    lines: list[list[str | Text]] = [
         [
             printable(test.name or ""),
             status_text(test.status or Status.SKIPPED),

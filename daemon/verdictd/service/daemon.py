@@ -73,7 +73,7 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
         open_judgehost(settings) as host,
         ReconnectingConnection.keep(settings.broker, "verdictd consume", needed) as consuming,
         Publisher.keep(settings.broker, needed) as publisher,
-        EventPublisher.keep(settings.broker) as event_publisher,
+        EventPublisher.keep(consuming) as event_publisher,
         _requests(settings, consuming, publisher) as requests,
     ):
         history = History()

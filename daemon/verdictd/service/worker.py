@@ -195,7 +195,7 @@ class Worker:
         if waited_s + admitted.timeout_s > self._ack_timeout_s:
             raise _TooLate
         try:
-            result = await self._judge.judge(admitted, observe=events and events.step)
+            result = await self._judge.judge(admitted, observe=None if events is None else events.step)
         except DataUnavailable as error:
             if attempts < self._settings.max_attempts:
                 raise

@@ -16,6 +16,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from pamqp.common import FieldTable
+
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from support.amqp import RESULTS, SUBMISSIONS, Peer, peer
@@ -53,7 +55,7 @@ async def listening(url: str, way: str) -> AsyncIterator[None]:
         yield
         return
     async with peer(url) as other:
-        arguments = {"x-max-length": 100} if way == "stalled" else None
+        arguments: FieldTable = {"x-max-length": 100} if way == "stalled" else {}
         queue = await other.channel.declare_queue(exclusive=True, arguments=arguments)
         await queue.bind(EXCHANGE, "#")
         if way == "read":
