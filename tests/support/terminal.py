@@ -30,6 +30,11 @@ class Terminal:
             pass
         return self.text
 
+    def close(self) -> None:
+        """Take in what is left; the descriptor is another file's from now on."""
+        self.read()
+        self._fd = -1
+
     def type(self, keys: str) -> None:
         """Press keys."""
         os.write(self._fd, keys.encode())
@@ -49,12 +54,14 @@ async def on_terminal(*arguments: str, **settings: str) -> AsyncIterator[Termina
             stderr=theirs,
             env=environment(**own) | {"TERM": "xterm-256color"},
         )
+        terminal = Terminal(ours, process)
         try:
-            yield Terminal(ours, process)
+            yield terminal
         finally:
             if process.returncode is None:
                 process.kill()
             await process.wait()
+            terminal.close()
 
 
 @contextmanager
