@@ -21,7 +21,7 @@ from verdictd.contract.events import Event, EventKind
 from verdictd.contract.result import Status
 
 KILLS: Final = 6
-SUBMISSIONS: Final = 400
+SUBMISSIONS: Final = 240
 
 
 async def killed_while_telling(rig: Rig, row: Row) -> None:
