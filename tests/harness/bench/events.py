@@ -2,6 +2,7 @@
 
 Run as `python tests/harness/bench/events.py [--sandbox PATH] [--count N] [--rounds N] [--boxes N]`.
 The ways take turns, so that all have the same machine. Each submission has ten tests, and so thirteen events.
+The CPU time is that of the daemon itself, without its sandboxes.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pamqp.common import FieldTable
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from harness.chaos.outages import cpu_time_s
 from support.amqp import RESULTS, SUBMISSIONS, Peer, peer
 from support.daemon import daemon
 from support.rabbitmq import PrivateBroker
@@ -71,10 +73,11 @@ async def main() -> None:
     parser.add_argument("--boxes", type=int, default=2)
     arguments = parser.parse_args()
     took_s: defaultdict[str, list[float]] = defaultdict(list)
+    cpu_s: defaultdict[str, float] = defaultdict(float)
     with PrivateBroker() as broker:
         settings = {"sandbox__isolate": arguments.sandbox, "sandbox__boxes": str(arguments.boxes)}
         log = broker.folder / "daemon.log"
-        async with daemon(log, broker__url=broker.url, **settings), peer(broker.url) as client:
+        async with daemon(log, broker__url=broker.url, **settings) as running, peer(broker.url) as client:
             answered: asyncio.Queue[str] = asyncio.Queue()
             replies = await client.channel.get_queue(RESULTS)
             await replies.consume(lambda reply: answered.put(json.loads(reply.body)["status"]), no_ack=True)
@@ -82,9 +85,11 @@ async def main() -> None:
             for _ in range(arguments.rounds):
                 for way in WAYS:
                     async with listening(broker.url, way):
+                        before_s = cpu_time_s(running)
                         took_s[way].append(
                             await judged(client, answered, arguments.count, events=way != "off")
                         )
+                        cpu_s[way] += cpu_time_s(running) - before_s
             for way in ("off", "on"):
                 took_s[f"alarm, {way}"].append(
                     await through_alarm(broker, client, answered, arguments.count, way)
@@ -93,9 +98,9 @@ async def main() -> None:
     for way, meaning in WAYS.items():
         middle_s = statistics.median(took_s[way])
         spread = f"{min(took_s[way]):.2f} to {max(took_s[way]):.2f} s"
-        print(
-            f"{way:10} {arguments.count / middle_s:6.1f}/s  ratio {off_s / middle_s:.3f}  {spread}  {meaning}"
-        )
+        cpu_ms = 1_000 * cpu_s[way] / arguments.count / arguments.rounds
+        rate = f"{arguments.count / middle_s:6.1f}/s, ratio {off_s / middle_s:.3f}"
+        print(f"{way:10} {rate}, {spread}, CPU {cpu_ms:.1f} ms each: {meaning}")
     off_s, on_s = took_s["alarm, off"][0], took_s["alarm, on"][0]
     print(f"alarm of {ALARM_S} s: {off_s:.2f} s without events, {on_s:.2f} s with, ratio {off_s / on_s:.3f}")
 
