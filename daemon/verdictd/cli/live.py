@@ -69,8 +69,9 @@ class LiveView:
             for name, one in zip(self._names, self._submissions, strict=True)
             if one.is_running and one.last is not None
         ]
-        if len(self._submissions) == 1 and self._submissions[0].tests:
-            yield _tests(self._submissions[0].tests, max(1, rows - 2), width)
+        # A copy, as it is drawn in another thread than it is changed in.
+        if len(self._submissions) == 1 and (tests := dict(self._submissions[0].tests)):
+            yield _tests(tests, max(1, rows - 2), width)
         bars = running[:rows] if len(running) <= rows else running[: rows - 1]
         if bars:
             yield _bars(bars)

@@ -24,8 +24,8 @@ class EventFeed:
     """
 
     def __init__(self, publisher: EventPublisher) -> None:
+        self.host = socket.gethostname()
         self._publisher = publisher
-        self._host = socket.gethostname()
         self._finished: LRUCache[str, bytes] = LRUCache(_REMEMBERED)
 
     def of(self, submission: Submission, delivery: Delivery) -> "SubmissionEvents | None":
@@ -44,11 +44,6 @@ class EventFeed:
         elif event.kind is EventKind.STARTED:
             self._finished.pop(event.id, None)
         self._publisher.offer(OutgoingEvent(event.id, event.kind, body, correlation_id))
-
-    @property
-    def host(self) -> str:
-        """Name of this host."""
-        return self._host
 
 
 class SubmissionEvents:
