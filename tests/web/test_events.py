@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from support.broker import Broker, vhost
+from support.daemon import daemon
 from support.waiting import LIMIT_S
 from support.web import Site, site, until_in_box
 from verdictd.contract.events import Event
@@ -132,6 +133,24 @@ async def test_lost_connection_ends_the_stream(shared: Site, url: str, broker: B
 
     assert [] == events
     assert "finished" == later[-1][0]
+
+
+async def test_submission_on_another_judge_box_is_followed_too(amqp_url: str, tmp_path: Path) -> None:
+    """Two at once, on two daemons with one box each; only one of these serves HTTP."""
+    submissions = [bash("sleep 1", id=name) for name in ("one", "two")]
+    own = {"broker__url": amqp_url, "sandbox__isolate": "embedded", "sandbox__boxes": "1"}
+    async with (
+        daemon(tmp_path / "other", **own),
+        site(tmp_path / "log", **own) as served,
+        stream(served, "one") as first,
+        stream(served, "two") as second,
+    ):
+        results = await asyncio.gather(*(served.post(submission, wait=True) for submission in submissions))
+        told = [await parsed(first), await parsed(second)]
+
+    assert 2 == len({result["worker"]["box"] for _, result in results})
+    assert ["one", "two"] == [events[0][1].id for events in told]
+    assert [["started", "compiled", "test", "finished"]] * 2 == [[kind for kind, _ in one] for one in told]
 
 
 async def test_stream_of_a_daemon_that_stops_ends_with_the_submission(amqp_url: str, tmp_path: Path) -> None:
