@@ -66,6 +66,15 @@ class Outcome(StrEnum):
     """Not sent, because the message on the callbacks queue is not a callback."""
 
 
+class EventOutcome(StrEnum):
+    """Outcome of an event of a submission."""
+
+    PUBLISHED = "published"
+    """Handed to RabbitMQ, which confirms none."""
+    DROPPED = "dropped"
+    """RabbitMQ was away, blocked or slow, and nobody waits for it."""
+
+
 class DataLookup(StrEnum):
     """Outcome of one look-up of test data by reference."""
 
@@ -111,6 +120,9 @@ CONTROL_MESSAGES = Counter(
     ["kind"],
 )
 CALLBACKS = Counter("verdictd_callbacks", "Attempts to deliver a callback, by outcome.", ["outcome"])
+EVENTS = Counter(
+    "verdictd_events", "Events of submissions that asked for them, by what became of them.", ["outcome"]
+)
 SANDBOX_FAULTS = Counter("verdictd_sandbox_faults", "Failures of the sandbox, by kind.", ["kind"])
 
 ARTIFACT_CACHE = Counter(
@@ -158,6 +170,8 @@ for _control_kind in ControlKind:
     CONTROL_MESSAGES.labels(_control_kind)
 for _outcome in Outcome:
     CALLBACKS.labels(_outcome)
+for _event_outcome in EventOutcome:
+    EVENTS.labels(_event_outcome)
 for _data_lookup in DataLookup:
     TEST_DATA.labels(_data_lookup)
 

@@ -99,6 +99,12 @@ class BrokerSettings(Frozen):
     """Name of the exchange for control messages, and of the stream that they go to."""
     control_age_s: int = Field(default=86_400, ge=0, le=2_592_000)
     """Age up to which control messages are known to a daemon that starts; 0: no stream."""
+    events_exchange: QueueName = "verdictd.events"
+    """Topic exchange to which events of submissions are published."""
+    events_waiting: int = Field(default=1_000, ge=1, le=100_000)
+    """Events that wait here until RabbitMQ takes them; of more, the oldest are dropped."""
+    events_expire_s: Seconds = 60
+    """Time after which RabbitMQ drops an event that nobody has taken from a queue."""
     reply_to_pattern: Pattern = r"verdictd\.results|verdictd\.reply\..+|amq\.gen-.+"
     delivery_limit: int = Field(default=20, ge=1, le=1_000)
     prefetch_reserve: int = Field(default=2, ge=0, le=1_000)
@@ -278,6 +284,10 @@ class HttpSettings(Frozen):
     max_queue_length: int = Field(default=10_000, ge=1)
     max_requests: int = Field(default=128, ge=1, le=10_000)
     """At once, including those that wait for a result."""
+    max_event_streams: int = Field(default=64, ge=0, le=10_000)
+    """Streams of events at once. 0: none are served."""
+    event_stream_s: Seconds = 900
+    """Longest life of a stream of events."""
     request_timeout_s: Seconds = 30
     """For a client to send a request, or its next one over the same connection."""
 

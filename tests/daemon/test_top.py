@@ -1,16 +1,13 @@
 """`verdictd top`, as an operator and a script run it, against daemons and other servers."""
 
 import asyncio
-import fcntl
 import json
 import os
 import re
 import signal
-import struct
 import sys
-import termios
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -19,10 +16,10 @@ import pytest
 from support.broker import Broker
 from support.certificates import make_certificate, needs_openssl
 from support.commands import Ended, command
-from support.daemon import COMMAND, environment
-from support.forkserver import DIES_WITH_US
+from support.daemon import environment
 from support.rabbitmq import free_ports
 from support.receiver import Behave, Receiver, answers, dies, never_answers
+from support.terminal import on_terminal
 from support.waiting import wait_until
 from support.web import Site, site, until_counted, until_in_box
 
@@ -30,6 +27,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
 TOKEN = "a-token-for-the-tests-of-top"
 LEFT_SCREEN = "\x1b[?1049l"
+SLOW = {"wall_time_limit": 60}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +44,7 @@ async def served(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> As
 async def judging(served: Site) -> AsyncIterator[str]:
     """Run a submission in a box until the block ends, and give its id; it is accepted then."""
     key = str(uuid.uuid4())
-    submission = {"id": key, "language": "bash", "source_code": "sleep 8", "wall_time_limit": 60}
+    submission = {"id": key, "language": "bash", "source_code": "sleep 4", "tests": [{"limits": SLOW}] * 2}
     posting = asyncio.create_task(served.post(submission, wait=True))
     await until_in_box(served, 1)
     yield key
@@ -67,13 +65,14 @@ async def test_script_gets_what_runs_and_what_was_judged(served: Site) -> None:
     async with judging(served) as submission:
         during, facts = await once(daemon)
     after, later = await once(daemon)
-    (running,) = (fact for fact in facts if fact[-1] == submission)
+    (running,) = (fact for fact in facts if fact[6:7] == [submission])
     (verdict,) = (fact for fact in later if fact[-1] == submission)
 
     assert (0, "", 0) == (during.code, during.err, after.code)
     assert [daemon, "ready", "yes"] == facts[0]
     assert ["box", "leased", "bash"] == [running[1], running[3], running[5]]
     assert 0 <= float(running[4]) < 60
+    assert (int(running[7]) in {0, 1}, "2") == (True, running[8])
     assert ["verdict", "accepted", "bash"] == [verdict[1], verdict[3], verdict[6]]
     assert [daemon, "boxes", "leased", "1"] in facts
     assert ["verdictd.submissions"] == [fact[2] for fact in facts if fact[1] == "queue" and fact[3].isdigit()]
@@ -212,72 +211,14 @@ async def test_what_cannot_be_done_is_a_usage_error(arguments: list[str], said: 
     assert said in ended.err
 
 
-class Terminal:
-    """A terminal with a command on it, and what was drawn so far."""
-
-    def __init__(self, fd: int, process: asyncio.subprocess.Process) -> None:
-        self._fd = fd
-        self.process = process
-        self.text = ""
-
-    def read(self) -> str:
-        """Return all that was drawn so far."""
-        try:
-            while data := os.read(self._fd, 65_536):
-                self.text += data.decode(errors="replace")
-        except (BlockingIOError, OSError):  # no more for now, or for ever
-            pass
-        return self.text
-
-    def type(self, keys: str) -> None:
-        """Press keys."""
-        os.write(self._fd, keys.encode())
-
-
-@pytest.fixture
-def pseudo_terminal() -> Iterator[tuple[int, int]]:
-    """Both ends of a terminal of 30 lines with 120 columns."""
-    ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
-    os.set_blocking(ours, False)
-    yield ours, theirs
-    os.close(ours)
-    os.close(theirs)
-
-
-@asynccontextmanager
-async def watching(ends: tuple[int, int], *arguments: str) -> AsyncIterator[Terminal]:
-    """Run `verdictd top` on a terminal, which is gone when the block has ended."""
-    ours, theirs = ends
-    process = await asyncio.create_subprocess_exec(
-        *("setsid", "--ctty"),
-        *DIES_WITH_US,
-        *COMMAND,
-        "top",
-        *arguments,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env=environment(http__tokens=TOKEN) | {"TERM": "xterm-256color"},
-    )
-    try:
-        yield Terminal(ours, process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-
-
-async def test_live_view_follows_what_runs_and_ends_at_ctrl_c(
-    served: Site, pseudo_terminal: tuple[int, int]
-) -> None:
+async def test_live_view_follows_what_runs_and_ends_at_ctrl_c(served: Site) -> None:
     """Two daemons, one down: what runs appears, then its verdict; the terminal is left as it was."""
     down = free_ports(1)[0]
     daemons = (f"127.0.0.1:{served.port}", f"127.0.0.1:{down}")
-    async with watching(pseudo_terminal, *daemons, "--interval", "0.2") as terminal:
+    async with on_terminal("top", *daemons, "--interval", "0.2", http__tokens=TOKEN) as terminal:
         await wait_until(lambda: "1 of 2 ready" in terminal.read(), 30)
         async with judging(served) as submission:
-            await wait_until(lambda: submission in terminal.read())
+            await wait_until(lambda: re.search(rf"[12] of 2 .*{submission}", terminal.read()))
         await wait_until(lambda: re.search(rf"Accepted.*{submission}", terminal.read()))
         terminal.type("\x03")
         async with asyncio.timeout(10):
@@ -289,10 +230,10 @@ async def test_live_view_follows_what_runs_and_ends_at_ctrl_c(
     assert "Traceback" not in terminal.text
 
 
-async def test_live_view_ends_at_sigterm_while_a_daemon_is_silent(pseudo_terminal: tuple[int, int]) -> None:
+async def test_live_view_ends_at_sigterm_while_a_daemon_is_silent() -> None:
     """The end does not wait for an answer that does not come."""
     silent = Receiver(never_answers)
-    async with silent.up(), watching(pseudo_terminal, f"127.0.0.1:{silent.port}") as terminal:
+    async with silent.up(), on_terminal("top", f"127.0.0.1:{silent.port}") as terminal:
         await wait_until(lambda: silent.received and "asking" in terminal.read(), 30)
         terminal.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(4):

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator, validators
 
 from verdictd.amqp import topology
 from verdictd.contract.control import CONTROL_TYPE
+from verdictd.contract.events import EVENT_TYPE, EventKind
 from verdictd.contract.result import RESULT_TYPE
 from verdictd.contract.submission import SUBMISSION_TYPE
 from verdictd.settings import BrokerSettings, CallbackSettings
@@ -75,10 +76,10 @@ def test_reference_leads_somewhere(target: str) -> None:
 def test_channels_are_the_queues_of_the_default_settings() -> None:
     """Those that the daemon declares; the queue for replies is the publisher's, and has no name here.
 
-    Control messages go to an exchange.
+    Events and control messages go to exchanges.
     """
     channels = dict(DOCUMENT["channels"])
-    control = channels.pop("control")
+    control, _ = channels.pop("control"), channels.pop("events")
     addresses = {channel["address"] for name, channel in channels.items() if name != "replies"}
     bound = {
         channel["bindings"]["amqp"]["queue"]["name"] for channel in channels.values() if "bindings" in channel
@@ -90,6 +91,15 @@ def test_channels_are_the_queues_of_the_default_settings() -> None:
     assert channels["replies"]["address"] is None
     exchange = control["bindings"]["amqp"]["exchange"]
     assert {BrokerSettings().control_queue} == {control["address"], exchange["name"]}
+
+
+def test_channel_of_events_is_the_exchange_of_the_default_settings() -> None:
+    """With every kind of event in its routing key."""
+    channel = DOCUMENT["channels"]["events"]
+    exchange = channel["bindings"]["amqp"]["exchange"]
+
+    assert (BrokerSettings().events_exchange, "topic") == (exchange["name"], exchange["type"])
+    assert list(EventKind) == channel["parameters"]["kind"]["enum"]
 
 
 @pytest.mark.parametrize("name", DOCUMENT["operations"])
@@ -107,7 +117,13 @@ def test_operation_uses_messages_of_its_channel(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "word"), [("submission", SUBMISSION_TYPE), ("result", RESULT_TYPE), ("control", CONTROL_TYPE)]
+    ("name", "word"),
+    [
+        ("submission", SUBMISSION_TYPE),
+        ("result", RESULT_TYPE),
+        ("control", CONTROL_TYPE),
+        ("event", EVENT_TYPE),
+    ],
 )
 def test_message_says_its_type(name: str, word: str) -> None:
     """The word in the property `type` is that of the code."""

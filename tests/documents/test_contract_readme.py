@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from verdictd.contract.codec import MAX_VALUES
+from verdictd.contract.events import EVENT_TYPE, Event, EventKind
 from verdictd.contract.limits import KIB, MIB, Limits
 from verdictd.contract.result import RESULT_TYPE, STATUS_IDS, Cause, Result
 from verdictd.contract.schema import schemas
@@ -106,6 +107,12 @@ def test_table_has_every_field_of_a_result() -> None:
     assert list(Result.model_fields) == list(table("Fields of a result"))
 
 
+def test_tables_have_every_field_and_kind_of_an_event() -> None:
+    """In the order of the message."""
+    assert list(Event.model_fields) == list(table("Fields of an event"))
+    assert set(EventKind) <= set(re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE))
+
+
 @pytest.mark.parametrize(("heading", "name"), [("Tests", "Test"), ("Groups and points", "Group")])
 def test_table_has_every_field_of_a_test_and_of_a_group(heading: str, name: str) -> None:
     """In the order of the code, and says which ones are required."""
@@ -149,6 +156,8 @@ def test_table_has_every_cause() -> None:
     [
         f"`{SUBMISSION_TYPE}`",
         f"`{RESULT_TYPE}`",
+        f"`{EVENT_TYPE}`",
+        f"`{Settings().broker.events_exchange}`",
         f"at most {size(LIMITS.message_bytes)} and {MAX_VALUES} values",
         f"A result has at most {size(LIMITS.result_bytes)}",
         f"({Settings().judge.submission_timeout_s:g} seconds)",
@@ -172,5 +181,5 @@ def test_python_in_the_text_compiles() -> None:
     """Each example is a whole program."""
     programs = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
-    assert [1] == [len(programs)]
-    assert compile(programs[0], "README.md", "exec")
+    assert 2 == len(programs)
+    assert all(compile(program, "README.md", "exec") for program in programs)

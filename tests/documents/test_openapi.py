@@ -32,6 +32,7 @@ TOKEN = "the-token-of-these-tests"
 PATHS = {
     "/submissions/new",
     "/submissions/{id}",
+    "/submissions/{id}/events",
     "/languages",
     "/status",
     "/metrics",
@@ -46,7 +47,7 @@ PATHS = {
 async def shared(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     """A daemon for all tests of this module but the one that needs its own port."""
     log = tmp_path_factory.mktemp("web") / "daemon.log"
-    settings = {"http__tokens": TOKEN, "http__wait_s": "0.5"}
+    settings = {"http__tokens": TOKEN, "http__wait_s": "0.5", "http__event_stream_s": "0.1"}
     async with site(log, broker__url=broker.fresh_vhost(), **settings) as shared:
         yield shared
 
@@ -102,7 +103,8 @@ async def test_document_has_every_route_and_the_bounds_in_force(shared: Site) ->
     assert set(document["paths"]) == PATHS
     assert {reference.removeprefix("#/components/schemas/") for reference in references} <= set(schemas)
     assert 60 == schemas["Submission"]["properties"]["cpu_time_limit"]["maximum"]
-    assert {"/submissions/new", "/submissions/{id}", "/languages", "/status", "/metrics"} == needs_token
+    open_paths = {"/healthz", "/readyz", "/openapi.json", "/docs"}
+    assert PATHS - open_paths == needs_token
     Draft202012Validator.check_schema({"$defs": schemas})
 
 
@@ -201,7 +203,7 @@ async def test_page_shows_every_route(shared: Site, tmp_path: Path) -> None:
     assert set() == {path for path in PATHS if path not in text.splitlines()}
     assert set() == {name for name in document["components"]["schemas"] if name not in text.splitlines()}
     assert "0 links lead nowhere" in text.splitlines()
-    assert ["Submission", "Result"] == list(document["components"]["schemas"])[:2]
+    assert ["Submission", "Result", "Event"] == list(document["components"]["schemas"])[:3]
     command = text[text.index("curl -X POST") :]
     assert command.startswith("curl -X POST 'http://127.0.0.1:8080/submissions/new?wait=true'")
 

@@ -116,6 +116,21 @@ async def test_rights_are_enough_for_the_daemon_and_for_a_client(operator: Opera
     assert (b"no JSON", "gone") == (invalid.body, str(given_up.headers["reason"])[:4])
 
 
+async def test_rights_are_enough_to_follow_submissions(operator: Operator, tmp_path: Path) -> None:
+    """Those of the daemon, for its exchange and its streams over HTTP, and those of a client that watches."""
+    async with judging(operator, tmp_path) as served, peer(operator.url("watcher")) as watcher:
+        queue = await watcher.channel.declare_queue("verdictd.reply.watch", exclusive=True)
+        await queue.bind("verdictd.events", "watched.*")
+        async with served.client.get("/submissions/watched/events") as stream:
+            await served.post(HELLO | {"id": "watched", "events": True}, wait=True)
+            streamed = await stream.text()
+        await watcher.until_waiting(queue.name, 4)
+    with pytest.raises(ChannelAccessRefused):
+        await on_channel(operator.url("watcher"), "basic_get", SUBMISSIONS)
+
+    assert 4 == streamed.count("event: ")
+
+
 async def test_daemon_that_declares_nothing_needs_less(operator: Operator, tmp_path: Path) -> None:
     """The text has the two expressions: for HTTP, whose reply queue it still makes, and without HTTP."""
     found = re.search(r"may be `'(.*?)'`, and without HTTP `'(.*?)'`", " ".join(section("RabbitMQ").split()))

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 
 from support.submissions import MINIMAL, MODEL, PROTOTYPE_SAMPLE, body, problems
 from verdictd.contract.codec import decode
+from verdictd.contract.events import Event, EventKind
 from verdictd.contract.result import STATUS_IDS, Result, Status
 from verdictd.contract.schema import schemas, write
 from verdictd.files import check_name
@@ -21,6 +22,7 @@ SUBMISSIONS = sorted(file.name for file in EXAMPLES.glob("submission-*.json"))
 RESULTS = sorted(file.name for file in EXAMPLES.glob("result-*.json"))
 VALIDATORS = {name: Draft202012Validator(schema) for name, schema in schemas().items()}
 SUBMISSION, RESULT = VALIDATORS["submission.schema.json"], VALIDATORS["result.schema.json"]
+EVENT = VALIDATORS["event.schema.json"]
 
 
 def read(name: str) -> bytes:
@@ -73,6 +75,17 @@ def test_result_example_is_a_result(name: str) -> None:
     assert [] == faults(RESULT, document)
     assert set(Result.model_fields) == set(document)
     assert STATUS_IDS[result.status] == result.status_id
+
+
+@pytest.mark.parametrize("kind", EventKind)
+def test_event_example_is_an_event(kind: EventKind) -> None:
+    """There is one of every kind, with every field."""
+    document = json.loads(read(f"event-{kind}.json"))
+    event = Event.model_validate_json(read(f"event-{kind}.json"))
+
+    assert [] == faults(EVENT, document)
+    assert list(Event.model_fields) == list(document)
+    assert kind == event.kind
 
 
 def test_there_is_a_result_of_every_status() -> None:

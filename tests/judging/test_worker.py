@@ -85,11 +85,11 @@ class Unusable:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._judge, name)
 
-    async def judge(self, admitted: Admitted) -> Result:
+    async def judge(self, admitted: Admitted, **options: Any) -> Result:
         if self._failures:
             self._failures -= 1
             raise SandboxUnusable("no box is usable", FaultKind.RUN)
-        return await self._judge.judge(admitted)
+        return await self._judge.judge(admitted, **options)
 
 
 class Dataless:
@@ -102,7 +102,7 @@ class Dataless:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._judge, name)
 
-    async def judge(self, _: Admitted) -> Result:
+    async def judge(self, _: Admitted, **__: Any) -> Result:
         raise self._error
 
 

@@ -97,10 +97,17 @@ def trace_headers(headers: Mapping[str, object]) -> dict[str, str]:
     }
 
 
-def _message(body: bytes, delivery: Delivery, headers: Mapping[str, str]) -> aio_pika.Message:
+def correlation_id_of(delivery: Delivery, submission_id: str) -> str:
+    """Return the correlation id of a submission, or its id if there is none that can be published."""
     correlation_id = delivery.correlation_id or ""
-    if not 0 < len(correlation_id.encode()) <= _SHORT_STRING_BYTES:
-        correlation_id = headers["submission_id"]
+    return correlation_id if 0 < len(correlation_id.encode()) <= _SHORT_STRING_BYTES else submission_id
+
+
+def _message(body: bytes, delivery: Delivery, headers: Mapping[str, str]) -> aio_pika.Message:
     return json_message(
-        body, type=RESULT_TYPE, correlation_id=correlation_id, priority=delivery.priority, headers=headers
+        body,
+        type=RESULT_TYPE,
+        correlation_id=correlation_id_of(delivery, headers["submission_id"]),
+        priority=delivery.priority,
+        headers=headers,
     )

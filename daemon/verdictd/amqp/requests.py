@@ -13,6 +13,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 
 from verdictd.amqp.connection import amqp_errors, connect, end_of
 from verdictd.amqp.delivery import TIMESTAMP_IN_MS
+from verdictd.amqp.following import Followed, Watch, follow, watching
 from verdictd.amqp.publisher import Publisher, json_message, publish_once
 from verdictd.amqp.reconnecting import ReconnectingConnection
 from verdictd.concurrency import KeyedLock, background
@@ -38,8 +39,8 @@ class Requests:
     A result that nobody waits for any more goes from there to the results queue, and so do those that come
     while we are away: the queue keeps nothing (a TTL of 0) that it cannot deliver at once.
 
-    State: the consuming connection while the reply queue is open; who waits, by correlation id; the length of
-    the submissions queue, and when it was looked up.
+    State: the consuming connection while the reply queue is open; who waits, by correlation id; who follows
+    events; the length of the submissions queue, and when it was looked up.
     """
 
     def __init__(self, consuming: ReconnectingConnection, publisher: Publisher) -> None:
@@ -50,6 +51,7 @@ class Requests:
         self._failure = ""
         self._opened: AbstractConnection | None = None
         self._waiting: dict[str, asyncio.Future[bytes]] = {}
+        self._followed: set[Followed] = set()
         self._publishing: KeyedLock = KeyedLock()
         self._looking = asyncio.Lock()
         self._length = 0
@@ -121,6 +123,19 @@ class Requests:
         """Tell all who wait that they need not."""
         for result in self._waiting.values():
             result.cancel()
+        for followed in self._followed:
+            followed.stop()
+
+    @asynccontextmanager
+    async def follow(self, submission_id: str) -> AsyncIterator[Followed]:
+        """Follow the events of a submission until the block ends; raises BrokerUnavailable."""
+        queue = f"{HTTP_REPLIES}events.{uuid.uuid4()}"
+        async with follow(self._now_open(), self._settings, [submission_id], queue=queue) as followed:
+            self._followed.add(followed)
+            try:
+                yield followed
+            finally:
+                self._followed.discard(followed)
 
     async def queue_length(self) -> int:
         """Return the number of submissions in the queue, a second old at most; raises BrokerUnavailable."""
@@ -190,11 +205,13 @@ async def submit_all(
     *,
     timeout_s: float,
     priority: int | None = None,
+    watch: Watch | None = None,
 ) -> AsyncGenerator[tuple[str, bytes], None]:
     """Publish each body, and yield each reply as it comes, with the key that its body was given with.
 
-    A body without a key gets a new one. Raises TimeoutError when replies are missing after `timeout_s`, and
-    BrokerUnavailable when the submissions queue does not exist or the connection is lost.
+    A body without a key gets a new one. There are no events where they cannot be followed. Raises
+    TimeoutError when replies are missing after `timeout_s`, and BrokerUnavailable when the submissions queue
+    does not exist or the connection is lost.
     """
     keyed = {key or str(uuid.uuid4()): body for key, body in bodies}
     deadline_s = time.monotonic() + timeout_s
@@ -211,7 +228,7 @@ async def submit_all(
             lambda ended: replies.put_nowait(BrokerUnavailable(f"no replies any more: {ended.result()}"))
         )
         publishing = _publish_all(channel, settings, keyed, replies, reply_to=reply_to, priority=priority)
-        async with background(publishing):
+        async with watching(connection, settings, watch), background(publishing):
             missing = set(keyed)
             while missing:
                 reply = await _next(replies, deadline_s, missing)

@@ -1,11 +1,11 @@
-"""Queues: the arguments of each, their declaration, and the look whether one exists."""
+"""Queues and the exchange of events: arguments, declaration, and the look whether a queue exists."""
 
 import asyncio
 from collections.abc import Mapping
 from typing import cast
 
 import aiormq
-from aio_pika import exceptions
+from aio_pika import ExchangeType, exceptions
 from aio_pika.abc import AbstractConnection
 from pamqp import commands, common
 
@@ -78,6 +78,21 @@ async def declare(connection: AbstractConnection, settings: BrokerSettings, want
                     await channel.declare_queue(
                         name, durable=True, passive=not settings.declare, arguments=arguments
                     )
+
+
+async def declare_events(connection: AbstractConnection, settings: BrokerSettings) -> None:
+    """Make the exchange of events, or only look for it; raises BrokerUnavailable with the reason.
+
+    It is apart from the queues, as judging does not need it.
+    """
+    name = settings.events_exchange
+    with amqp_errors(f"exchange {name!r} cannot be used"):
+        async with (
+            asyncio.timeout(settings.connect_timeout_s),
+            connection.channel(publisher_confirms=False) as channel,
+        ):
+            passive = not settings.declare
+            await channel.declare_exchange(name, ExchangeType.TOPIC, durable=True, passive=passive)
 
 
 async def has_queue(connection: aiormq.abc.AbstractConnection, name: str) -> bool:

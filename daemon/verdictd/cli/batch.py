@@ -2,17 +2,23 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import orjson
+from pydantic import ValidationError
 
+from verdictd.amqp.following import Watch
 from verdictd.amqp.requests import submit_all
 from verdictd.cli.contents import check_size, read, text_or_base64
+from verdictd.cli.live import LiveView
 from verdictd.contract.codec import decode, peek_id
+from verdictd.contract.events import Event, Observe
 from verdictd.contract.result import Cause, Result
-from verdictd.contract.submission import submission_model
+from verdictd.contract.submission import ID_PATTERN, submission_model
 from verdictd.errors import DataUnavailable, InvalidSubmission, SandboxBroken
 from verdictd.judging.judgehost import Judgehost, open_judgehost
 from verdictd.judging.verdicts import INVALID, internal_error
@@ -83,22 +89,23 @@ def id_of(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._:-]", "-", name)[:128]
 
 
-async def judge(settings: Settings, entries: Sequence[Entry], *, on_result: Callable[[], None]) -> Results:
+async def judge(settings: Settings, entries: Sequence[Entry], *, view: LiveView) -> Results:
     """Judge files on this host, without a broker, and return their results in the order of the files."""
 
-    async def judge_one(host: Judgehost, entry: Entry) -> Result:
-        result = await _judge(settings, host, entry)
-        on_result()
+    async def judge_one(host: Judgehost, at: int, entry: Entry) -> Result:
+        result = await _judge(settings, host, entry, partial(view.step, at) if view.shown else None)
+        view.result(at)
         return result
 
     async with open_judgehost(settings) as host:
-        return dict(enumerate(await asyncio.gather(*(judge_one(host, entry) for entry in entries))))
+        judging = [judge_one(host, at, entry) for at, entry in enumerate(entries)]
+        return dict(enumerate(await asyncio.gather(*judging)))
 
 
-async def _judge(settings: Settings, host: Judgehost, entry: Entry) -> Result:
+async def _judge(settings: Settings, host: Judgehost, entry: Entry, observe: Observe | None) -> Result:
     try:
         submission = decode(entry.body, submission_model(settings.limits), message_id=entry.submission_id)
-        return await host.judge.judge(host.admission.admit(submission))
+        return await host.judge.judge(host.admission.admit(submission), observe=observe)
     except InvalidSubmission as error:
         return host.judge.unjudged(peek_id(entry.body, entry.submission_id), INVALID, error.problems)
     except DataUnavailable as error:
@@ -109,18 +116,59 @@ async def _judge(settings: Settings, host: Judgehost, entry: Entry) -> Result:
 
 
 async def submit(
-    settings: Settings, entries: Sequence[Entry], *, timeout_s: float, on_result: Callable[[], None]
+    settings: Settings, entries: Sequence[Entry], *, timeout_s: float, view: LiveView
 ) -> Results:
     """Publish files, and return the results that come in time, in the order in which they came.
 
     Raises BrokerUnavailable when the submissions queue does not exist or the connection is lost.
     """
     results: Results = {}
-    keyed = [(str(number), entry.body) for number, entry in enumerate(entries)]
+    # Others may send files of the same names now: the events of ours are told by their correlation id.
+    positions = {str(uuid.uuid4()): at for at in range(len(entries))}
+    bodies = [entry.body for entry in entries]
+    watch = None
+    if view.shown:
+        ids, bodies = asking_for_events(entries)
+        watch = Watch(ids, partial(_show, view, positions))
+    keyed = list(zip(positions, bodies, strict=True))
     try:
-        async for key, reply in submit_all(settings.broker, keyed, timeout_s=timeout_s):
-            results[int(key)] = Result.model_validate_json(reply)
-            on_result()
+        async for key, reply in submit_all(settings.broker, keyed, timeout_s=timeout_s, watch=watch):
+            results[positions[key]] = Result.model_validate_json(reply)
+            view.result(positions[key])
     except TimeoutError:
         pass  # the caller sees which results are missing
     return results
+
+
+def asking_for_events(entries: Sequence[Entry]) -> tuple[set[str], list[bytes]]:
+    """Return the ids of submissions, and bodies that ask for events; one that is not valid stays as it is."""
+    ids, bodies = set(), []
+    for entry in entries:
+        try:
+            document = orjson.loads(entry.body)
+        except orjson.JSONDecodeError:
+            document = None
+        fields: dict[str, object] = {}
+        if isinstance(document, dict) and document:
+            fields = {"events": True} if "events" not in document else {}
+            submission_id = document.get("id") or fields.setdefault("id", str(uuid.uuid4()))
+            if isinstance(submission_id, str) and re.fullmatch(ID_PATTERN, submission_id):
+                ids.add(submission_id)
+        bodies.append(_with_fields(entry.body, fields))
+    return ids, bodies
+
+
+def _with_fields(body: bytes, fields: Mapping[str, object]) -> bytes:
+    """Return an object in JSON with more fields in front; those that follow override them."""
+    if not fields:
+        return body
+    return orjson.dumps(fields)[:-1] + b"," + body.lstrip(b" \t\r\n")[1:]
+
+
+def _show(view: LiveView, positions: Mapping[str, int], key: str, body: bytes) -> None:
+    try:
+        event = Event.model_validate_json(body)
+    except ValidationError:  # of another version
+        return
+    if key in positions:
+        view.step(positions[key], event)

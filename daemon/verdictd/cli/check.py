@@ -116,12 +116,13 @@ def check_data(settings: DataSettings) -> Check:
 
 
 async def check_broker(settings: Settings) -> list[Check]:
-    """Connect to RabbitMQ, and declare the queues, and what control messages need."""
+    """Connect to RabbitMQ, and declare the queues, the exchange of events, and what control messages need."""
     wanted = topology.queues(settings.broker, settings.callbacks)
     try:
         async with connect(settings.broker, "verdictd check") as connection:
             version = version_of(connection)
             await topology.declare(connection, settings.broker, wanted)
+            await topology.declare_events(connection, settings.broker)
             control = await _control(connection, settings.broker)
         if closes_connection(control.found):
             async with connect(settings.broker, "verdictd check") as connection:

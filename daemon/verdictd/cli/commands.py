@@ -103,13 +103,14 @@ def run(  # noqa: PLR0917 - each is an option of the command
     Exits with 0 if all are accepted, else with 1.
     """
     from verdictd.cli.batch import judge, read_entries
-    from verdictd.cli.results import counting, show
+    from verdictd.cli.live import watching
+    from verdictd.cli.results import show
 
     settings = _quiet(config)
     extras = _extras(settings, language, stdin, expected, tests=tests)
     entries = read_entries(files, extras, max_bytes=settings.limits.message_bytes)
-    with counting(len(entries)) as on_result:
-        results = _run(judge(settings, entries, on_result=on_result))
+    with watching([entry.name for entry in entries]) as view:
+        results = _run(judge(settings, entries, view=view))
     sys.exit(0 if show(entries, results, as_json=output is Format.JSON) else 1)
 
 
@@ -143,7 +144,8 @@ def submit(  # noqa: PLR0917 - each is an option of the command
     submissions, which are shown as by verify.
     """
     from verdictd.cli import batch
-    from verdictd.cli.results import counting, show
+    from verdictd.cli.live import watching
+    from verdictd.cli.results import show
 
     settings = _quiet(config)
     if any(file.is_dir() for file in files):
@@ -152,8 +154,8 @@ def submit(  # noqa: PLR0917 - each is an option of the command
         sys.exit(0 if _verified(settings, package, output, publish) else 1)
     extras = _extras(settings, language, stdin, expected, tests=tests)
     entries = batch.read_entries(files, extras, max_bytes=settings.limits.message_bytes)
-    with counting(len(entries)) as on_result:
-        results = _run(batch.submit(settings, entries, timeout_s=timeout, on_result=on_result))
+    with watching([entry.name for entry in entries]) as view:
+        results = _run(batch.submit(settings, entries, timeout_s=timeout, view=view))
     sys.exit(0 if show(entries, results, as_json=output is Format.JSON) else 1)
 
 
@@ -263,7 +265,7 @@ def schema(
         "schemas"
     ),
 ) -> None:
-    """Write the JSON schemas of submissions and results."""
+    """Write the JSON schemas of submissions, results and events."""
     from verdictd.contract import schema as json_schema
 
     json_schema.write(directory)
@@ -321,11 +323,12 @@ def _only_package(files: list[Path], options: Iterable[object]) -> Path:
 def _verified(settings: "Settings", directory: Path, output: Format, judge: "Judge") -> bool:
     """Judge the submissions of a package, and show them; return True if all got their verdicts."""
     from verdictd.cli import verify
-    from verdictd.cli.results import counting
+    from verdictd.cli.live import watching
 
     expected = verify.read_submissions(settings, directory)
-    with counting(len(expected)) as on_result:
-        results = _run(judge([one.entry for one in expected], on_result=on_result))
+    entries = [one.entry for one in expected]
+    with watching([entry.name for entry in entries]) as view:
+        results = _run(judge(entries, view=view))
     return verify.show(expected, results, as_json=output is Format.JSON)
 
 

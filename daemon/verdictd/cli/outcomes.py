@@ -36,7 +36,7 @@ def _tests(result: Result, width: int) -> Table:
 def _test_line(test: TestResult) -> tuple[str, Text, str, str, str, str]:
     return (
         printable(test.name),
-        _status(test.status),
+        status_text(test.status),
         "" if test.time is None else f"{test.time:.3f} s",
         "" if test.memory is None else memory_words(test.memory),
         "" if test.points is None else f"{test.points:g}",
@@ -45,10 +45,11 @@ def _test_line(test: TestResult) -> tuple[str, Text, str, str, str, str]:
 
 
 def _group_line(group: GroupResult) -> list[str | Text]:
-    return [printable(group.name), _status(group.status), points_words(group.points, group.max_points)]
+    return [printable(group.name), status_text(group.status), points_words(group.points, group.max_points)]
 
 
-def _status(status: Status) -> Text:
+def status_text(status: Status) -> Text:
+    """Return a status in words and in its colour."""
     return Text(status_words(status), "dim" if status is Status.SKIPPED else status_colour(status))
 
 

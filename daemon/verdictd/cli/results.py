@@ -2,13 +2,11 @@
 
 import base64
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 
 import orjson
 import typer
-from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from verdictd.cli.batch import Entry, Results
@@ -32,16 +30,6 @@ _COLUMNS = (
     Column("memory", cut=2, number=True),
     Column("message", cut=1),
 )
-
-
-@contextmanager
-def counting(total: int) -> Iterator[Callable[[], None]]:
-    """Show on a terminal how many results are there; yield the function that counts one."""
-    console = Console(stderr=True)
-    columns = (TextColumn("waiting for results"), BarColumn(), MofNCompleteColumn(separator=" of "))
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda: progress.advance(task)
 
 
 def show(entries: Sequence[Entry], results: Results, *, as_json: bool) -> bool:

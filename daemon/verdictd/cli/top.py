@@ -82,11 +82,13 @@ def _status_facts(status: DaemonStatus) -> Iterator[list[object]]:
     for state in BoxState:
         yield ["boxes", state, states[state]]
     for box in status.boxes:
-        if box.running is None:
-            yield ["box", box.box, box.state, None, None, None]
+        running = box.running
+        if running is None:
+            yield ["box", box.box, box.state, None, None, None, None, None]
         else:
-            running_s = round((status.at - box.running.since).total_seconds(), 1)
-            yield ["box", box.box, box.state, running_s, box.running.language, box.running.id]
+            running_s = round((status.at - running.since).total_seconds(), 1)
+            told = (running.language, running.id, running.done, running.tests)
+            yield ["box", box.box, box.state, running_s, *told]
     for rate in status.rates:
         yield ["rate", rate.window_s, rate.submissions, rate.per_second]
         for answer, count in sorted(rate.by_status.items()):
@@ -182,9 +184,10 @@ def _box_table(reports: Sequence[DaemonReport], width: int, rows: int) -> Table:
         Column("box", number=True),
         Column("state"),
         Column("runs for"),
+        Column("test", cut=3),
         Column("language", cut=2),
-        Column("daemon", cut=1 if len(reports) == 1 else 3),
-        Column("submission", cut=4),
+        Column("daemon", cut=1 if len(reports) == 1 else 4),
+        Column("submission", cut=5),
     ]
     busy = [
         (report.daemon, report.status, box)
@@ -197,7 +200,7 @@ def _box_table(reports: Sequence[DaemonReport], width: int, rows: int) -> Table:
     shown = busy[: rows if len(busy) <= rows else rows - 1]
     lines = [_box_row(*entry) for entry in shown]
     if len(busy) > len(shown):
-        lines.append(["...", f"{len(busy) - len(shown)} more", "", "", "", ""])
+        lines.append(["...", f"{len(busy) - len(shown)} more", *[""] * (len(columns) - 2)])
     return table(columns, lines, width)
 
 
@@ -207,6 +210,7 @@ def _box_row(daemon: URL, status: DaemonStatus, box: BoxStatus) -> list[str | Te
         str(box.box),
         Text(box.state, "red" if box.state is BoxState.RETIRED else ""),
         duration_words(_running_time(status, box)) if running else "",
+        f"{min(running.done + 1, running.tests)} of {running.tests}" if running and running.tests > 1 else "",
         printable(running.language) if running else "",
         _name(daemon),
         printable(running.id) if running else "",

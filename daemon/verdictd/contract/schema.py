@@ -8,6 +8,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from verdictd.contract.checker import checker_models, interactor_model, program_limits_model
 from verdictd.contract.content import data_schemas
 from verdictd.contract.control import ControlMessage
+from verdictd.contract.events import Event
 from verdictd.contract.fields import (
     AdditionalFile,
     Schema,
@@ -39,6 +40,7 @@ def schemas() -> dict[str, Schema]:
         "submission.schema.json": submission_schema(Limits()),
         "result.schema.json": result_schema(),
         "control.schema.json": control_schema(),
+        "event.schema.json": event_schema(),
     }
 
 
@@ -192,6 +194,13 @@ def control_schema() -> Schema:
         shape = next(kind for kind in field["anyOf"] if kind != {"type": "null"})
         schema["properties"][name] = {"description": field["description"]} | shape
     return _headed(schema | {"minProperties": 1, "maxProperties": 1}, _OTHERS)
+
+
+def event_schema() -> Schema:
+    """Return the schema of an event."""
+    schema = Event.model_json_schema(mode="serialization", schema_generator=_WithoutFieldTitles)
+    schema.pop("additionalProperties", None)
+    return _headed(schema, _GROWTH)
 
 
 def _headed(schema: Schema, note: str) -> Schema:

@@ -187,6 +187,9 @@ class Submission(Received):
         default=None,
         description="An http or https URL that the result is also posted to, if the operator permits it.",
     )
+    events: bool = Field(
+        default=False, description="Tell of its progress while it is judged: publish events of it."
+    )
     metadata: dict[str, Any] | None = Field(default=None, description="Any JSON object; echoed unchanged.")
 
     @field_validator("source_code", "stdin", "expected_output")

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from pydantic import AwareDatetime
 
 from verdictd import __version__
 from verdictd.concurrency import background
+from verdictd.contract.events import Observe
 from verdictd.contract.result import LanguageUsed, Result, WorkerIdentity
 from verdictd.errors import DataUnavailable, FaultKind, InvalidSubmission, Problem, SandboxBroken
 from verdictd.judging.admission import Admitted, path_of_test
@@ -41,6 +42,9 @@ class Running:
     id: str
     language: str
     since: AwareDatetime
+    tests: int = 1
+    done: int = 0
+    """Tests that are decided."""
 
 
 class _Expired(Exception):
@@ -72,7 +76,7 @@ async def _before(deadline: datetime | None) -> AsyncIterator[None]:
 class Judge:
     """Judges submissions in the boxes of a pool.
 
-    State: the submission that runs in each box.
+    State: the submission that runs in each box, and its progress.
     """
 
     def __init__(
@@ -95,33 +99,39 @@ class Judge:
         self._settings = settings
         self._open_files = open_files
         self._result_bytes = result_bytes
-        self._running: dict[BoxId, Running] = {}
+        self._running: dict[BoxId, tuple[Running, Progress]] = {}
 
     @property
     def running(self) -> dict[BoxId, Running]:
         """The submissions that run now, by the number of their box."""
-        return dict(self._running)
+        return {
+            box: replace(running, done=progress.plan.decided)
+            for box, (running, progress) in self._running.items()
+        }
 
-    async def judge(self, admitted: Admitted) -> Result:
+    async def judge(self, admitted: Admitted, *, observe: Observe | None = None) -> Result:
         """Judge a submission in a box of its own; if the sandbox fails, go on in another.
 
         One that has no box yet when its deadline passes is not judged; once it has begun, it goes on.
         A program that makes the sandbox fail in one working box after the other gets a verdict for that.
         Raises SandboxBroken if the sandbox fails otherwise again and again, or if its box does not work any
         more, Draining if no more boxes are leased, InvalidSubmission and DataUnavailable for its test data.
+        `observe` is told of each step.
         """
         try:
-            return await self._judge(admitted)
+            return await self._judge(admitted, observe)
         except _Expired as error:
             submission = admitted.submission
             return self.unjudged(submission.id, expired(error.deadline), metadata=submission.metadata)
 
-    async def _judge(self, admitted: Admitted) -> Result:
+    async def _judge(self, admitted: Admitted, observe: Observe | None) -> Result:
         async with _before(admitted.submission.deadline):
             await self._data.fetch(admitted.submission.references())
         checker = OutputChecker(admitted, compile_program=self._compiler.compile, open_files=self._open_files)
         interactor = self._interactor(admitted)
-        progress = Progress(admitted, checker=checker, interactor=interactor, kept_bytes=self._result_bytes)
+        progress = Progress(
+            admitted, checker=checker, interactor=interactor, kept_bytes=self._result_bytes, observe=observe
+        )
         while not progress.finished:
             try:
                 await self._go_on(admitted, progress)
@@ -154,16 +164,17 @@ class Judge:
             async with _before(None if progress.begun else admitted.submission.deadline):
                 box = await stack.enter_async_context(self._pool.lease())
             progress.enter(box.number)
-            with self._occupied(box, admitted):
+            with self._occupied(box, admitted, progress):
                 await self._within_time(box, admitted, progress)
 
     @contextmanager
-    def _occupied(self, box: Box, admitted: Admitted) -> Iterator[None]:
+    def _occupied(self, box: Box, admitted: Admitted, progress: Progress) -> Iterator[None]:
         """Tell others of the submission that is in a box."""
         # Bound for the rest of the caller's task and the tasks it starts, the one that retires a box too.
         language = admitted.language.name
         structlog.contextvars.bind_contextvars(language=language, box=box.number)
-        self._running[box.number] = Running(admitted.submission.id, language, datetime.now(UTC))
+        running = Running(admitted.submission.id, language, datetime.now(UTC), len(admitted.tests))
+        self._running[box.number] = (running, progress)
         log.debug("submission.started", id=admitted.submission.id)
         try:
             yield
@@ -193,7 +204,7 @@ class Judge:
             while await progress.more():
                 try:
                     async with self._pool.borrow() as box:
-                        with self._occupied(box, admitted):
+                        with self._occupied(box, admitted, progress):
                             while progress.can_begin:
                                 await self._test(box, admitted, progress)
                 except (SandboxBroken, InvalidSubmission, DataUnavailable) as error:

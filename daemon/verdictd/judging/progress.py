@@ -4,10 +4,12 @@ import asyncio
 from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
 from verdictd.contract.codec import fair_share
+from verdictd.contract.events import EventKind, Observe, Step
 from verdictd.contract.result import Cause, Status
 from verdictd.contract.submission import ReturnOutput
 from verdictd.errors import FaultKind, SandboxBroken, VerdictdError
@@ -35,7 +37,7 @@ class Progress:
 
     `started_at`: the time at which it had its first box; `until_s`: the end of its time, by the clock of the
     event loop. `box`: the last one that was its own. At most `kept_bytes` of output are kept: of many tests,
-    the longest are cut.
+    the longest are cut. `observe` is told of each step.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Progress:
         checker: OutputChecker,
         interactor: InteractorProgram | None = None,
         kept_bytes: int,
+        observe: Observe | None = None,
     ) -> None:
         self.checker = checker
         self.interactor = interactor
@@ -59,6 +62,7 @@ class Progress:
         self._timeout_s = admitted.timeout_s
         self._kept_bytes = kept_bytes
         self._output_bytes = 0
+        self._observe = observe
         self.runs: dict[int, Runs] = defaultdict(Runs)
         self._faults: dict[int, list[SandboxBroken]] = defaultdict(list)
         self._done_at_fault: dict[int, int] = {}
@@ -88,6 +92,7 @@ class Progress:
         if self.box is None:
             self.started_at = datetime.now(UTC)
             self.until_s = asyncio.get_running_loop().time() + self._timeout_s
+            self._tell(EventKind.STARTED, box=box)
         self.box = box
 
     @property
@@ -99,11 +104,15 @@ class Progress:
         """Note the artifact, or that there is none."""
         self.compilation = compilation
         if compilation.artifact is None:
-            self._not_built(Verdict(Status.COMPILATION_ERROR, Cause.COMPILE, compilation.failure))
+            verdict = Verdict(Status.COMPILATION_ERROR, Cause.COMPILE, compilation.failure)
+            self._not_built(verdict, cached=compilation.cached)
+        else:
+            self._tell(EventKind.COMPILED, ok=True, cached=compilation.cached)
 
-    def _not_built(self, verdict: Verdict) -> None:
+    def _not_built(self, verdict: Verdict, *, cached: bool = False) -> None:
         self._failed_to_compile = verdict
         self.plan.skip_all(NOT_BUILT)
+        self._tell(EventKind.COMPILED, ok=False, cached=cached)
 
     async def more(self) -> bool:
         """Wait until a test can begin; return False once all are decided.
@@ -132,6 +141,7 @@ class Progress:
         self._output_bytes += sum(_output_bytes(last) for last in outcome.reports[-1:])
         self._cut_output()
         self._changed.set()
+        self._tell_test(index, outcome)
 
     def _cut_output(self) -> None:
         """Cut the longest outputs while all together are more than a result can hold."""
@@ -193,13 +203,32 @@ class Progress:
         if error.with_checker:
             program = "checker" if self.interactor is None else "interactor"
             verdict = internal_error(f"The {program} breaks its sandbox: {error}.", Cause.CHECKER)
-            self.plan.decide(step, TestOutcome(verdict))
+            self._decide(step, verdict)
         elif step == _COMPILING:
             message = f"The compiler breaks its sandbox: {error}."
             self._not_built(Verdict(Status.COMPILATION_ERROR, Cause.SANDBOX, message))
         else:
             message = f"The program breaks its sandbox: {error}."
-            self.plan.decide(step, TestOutcome(Verdict(Status.RUNTIME_ERROR_OTHER, Cause.SANDBOX, message)))
+            self._decide(step, Verdict(Status.RUNTIME_ERROR_OTHER, Cause.SANDBOX, message))
+
+    def _decide(self, index: int, verdict: Verdict) -> None:
+        outcome = TestOutcome(verdict)
+        self.plan.decide(index, outcome)
+        self._tell_test(index, outcome)
+
+    def _tell_test(self, index: int, outcome: TestOutcome) -> None:
+        self._tell(
+            EventKind.TEST,
+            name=self.plan.tests[index].name,
+            number=index + 1,
+            status=outcome.verdict.status,
+            points=self.plan.test_points(index),
+        )
+
+    def _tell(self, kind: EventKind, **details: Any) -> None:
+        if self._observe is not None:
+            tests = len(self.plan.tests)
+            self._observe(Step(kind=kind, tests=tests, done=self.plan.decided, **details))
 
     def judged(self) -> Judged:
         """Return what the submission came to."""

@@ -93,6 +93,11 @@ class Plan:
         """True once every test has an outcome."""
         return None not in self.outcomes
 
+    @property
+    def decided(self) -> int:
+        """Number of tests that have an outcome."""
+        return len(self.outcomes) - self.outcomes.count(None)
+
     def ready(self) -> int | None:
         """Return the index of the next test that can begin now, or None; skip those that need not."""
         skipped = True

@@ -10,6 +10,7 @@ import structlog
 from verdictd import metrics
 from verdictd.amqp.consumer import Consumer, FixedCapacity
 from verdictd.amqp.control import ControlChannel
+from verdictd.amqp.events import EventPublisher
 from verdictd.amqp.publisher import Publisher
 from verdictd.amqp.reconnecting import ReconnectingConnection
 from verdictd.amqp.replies import ReplyRouter
@@ -27,6 +28,7 @@ from verdictd.monitoring.status import StatusReporter
 from verdictd.sandbox.pool import BoxPool
 from verdictd.service.control import Control
 from verdictd.service.in_progress import Recent
+from verdictd.service.progress import EventFeed
 from verdictd.service.worker import Worker
 from verdictd.settings import Settings
 from verdictd.web.app import application
@@ -73,11 +75,13 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
         open_judgehost(settings) as host,
         ReconnectingConnection.keep(settings.broker, "verdictd consume", needed) as consuming,
         Publisher.keep(settings.broker, needed) as publisher,
+        EventPublisher.keep(consuming) as event_publisher,
         _requests(settings, consuming, publisher) as requests,
         Control.open(consuming, publisher.connection) as control,
     ):
         history = History()
-        worker = _worker(settings, host, publisher, history, control)
+        events = EventFeed(event_publisher)
+        worker = _worker(settings, host, publisher, history, control=control, events=events)
         submissions = Consumer(
             consuming,
             settings.broker.submissions_queue,
@@ -96,7 +100,7 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
         )
         async with (
             systemd.informed(reporter, submission_timeout_s=settings.judge.submission_timeout_s),
-            _http(settings, host, requests, control.channel, reporter),
+            _http(settings, host, requests, control=control.channel, reporter=reporter, events=events),
             asyncio.TaskGroup() as tasks,
         ):
             for consumer in callbacks:
@@ -133,7 +137,13 @@ class _PoolCapacity:
 
 
 def _worker(
-    settings: Settings, host: Judgehost, publisher: Publisher, history: History, control: Control
+    settings: Settings,
+    host: Judgehost,
+    publisher: Publisher,
+    history: History,
+    *,
+    control: Control,
+    events: EventFeed,
 ) -> Worker:
     return Worker(
         admission=host.admission,
@@ -144,6 +154,7 @@ def _worker(
         history=history,
         callbacks=Jobs(publisher, settings.callbacks),
         control=control,
+        events=events,
         changed=host.pool.changed,
         # It is answered before RabbitMQ gives it up by itself.
         ack_timeout_s=settings.broker.ack_timeout_s,
@@ -172,14 +183,23 @@ async def _http(
     settings: Settings,
     host: Judgehost,
     requests: Requests | None,
+    *,
     control: ControlChannel,
     reporter: StatusReporter,
+    events: EventFeed,
 ) -> AsyncIterator[None]:
     """Listen to HTTP, where it is enabled, until everything is judged."""
     if requests is None:
         yield
         return
-    app = application(settings=settings, host=host, requests=requests, control=control, reporter=reporter)
+    app = application(
+        settings=settings,
+        host=host,
+        requests=requests,
+        control=control,
+        reporter=reporter,
+        finished=events.finished,
+    )
     async with listen(app, settings.http), background(metrics.observe_lag()):
         try:
             yield

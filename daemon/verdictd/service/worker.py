@@ -35,6 +35,7 @@ from verdictd.service.control import Control, Withdrawn
 from verdictd.service.envelope import opened
 from verdictd.service.given_up import given_up_reason
 from verdictd.service.in_progress import Key, Recent
+from verdictd.service.progress import EventFeed, SubmissionEvents
 from verdictd.settings import JudgeSettings
 
 FAULT_PAUSE_S = 1
@@ -68,6 +69,7 @@ class Worker:
         history: History,
         callbacks: Jobs | None = None,
         control: Control | None = None,
+        events: EventFeed | None = None,
         changed: asyncio.Event | None = None,
         ack_timeout_s: float,
         excuses: int = 0,
@@ -82,6 +84,7 @@ class Worker:
         self._history = history
         self._callbacks = callbacks
         self._control = control
+        self._events = events
         self._ack_timeout_s = ack_timeout_s
         self._excuses = excuses
         self._fault_pause_s = fault_pause_s
@@ -106,13 +109,14 @@ class Worker:
         structlog.contextvars.bind_contextvars(id=submission.id)
         digest = await offload(partial(_digest, delivery.body), len(delivery.body))
         key = (submission.id, digest)
+        events = self._events_of(submission, delivery)
         async with self._in_work.hold(key):  # what another delivery of it comes to is remembered
             try:
-                told, body = await self._encode(await self._result(key, admitted, delivery), delivery)
+                told, body = await self._encode(await self._result(key, admitted, delivery, events), delivery)
             except Draining:
                 return Settlement.REQUEUE
             except InvalidSubmission as error:  # its test data is missing
-                return await self._refuse(delivery, error.problems)
+                return await self._refuse(delivery, error.problems, events)
             except (SandboxBroken, DataUnavailable) as error:
                 log.error("submission.not_judged", attempt=delivery.attempt, error=str(error))
                 await asyncio.sleep(self._fault_pause_s)
@@ -132,7 +136,7 @@ class Worker:
             job = _job(submission, delivery, digest)
             if not given_up:
                 self._recent.add(key, body)
-            return await self._answer(delivery, told, body, wanted, key=key, job=job)
+            return await self._answer(delivery, told, body, wanted, key=key, job=job, events=events)
 
     async def answer_given_up(self, delivery: Delivery) -> Settlement:
         """Answer what RabbitMQ gave up by itself, if nobody here has; it is dead-lettered then."""
@@ -156,14 +160,20 @@ class Worker:
             result = self._judge.unjudged(submission.id, verdict, metadata=submission.metadata)
             told, body = await self._encode(result, delivery)
             job = _job(submission, delivery, digest)
-            return await self._answer(delivery, told, body, Settlement.DEAD_LETTER, job=job)
+            events = self._events_of(submission, delivery)
+            return await self._answer(delivery, told, body, Settlement.DEAD_LETTER, job=job, events=events)
 
-    async def _refuse(self, delivery: Delivery, problems: Sequence[Problem]) -> Settlement:
+    def _events_of(self, submission: Submission, delivery: Delivery) -> SubmissionEvents | None:
+        return None if self._events is None else self._events.of(submission, delivery)
+
+    async def _refuse(
+        self, delivery: Delivery, problems: Sequence[Problem], events: SubmissionEvents | None = None
+    ) -> Settlement:
         metrics.INVALID_SUBMISSIONS.labels(metrics.Origin.AMQP).inc()
         peek = partial(peek_id, delivery.body, delivery.message_id)
         submission_id = await offload(peek, len(delivery.body))
         told, body = await self._encode(self._judge.unjudged(submission_id, INVALID, problems), delivery)
-        return await self._answer(delivery, told, body, Settlement.DEAD_LETTER)
+        return await self._answer(delivery, told, body, Settlement.DEAD_LETTER, events=events)
 
     async def _admit(self, delivery: Delivery) -> Admitted:
         refused = self._replies.problem(delivery.reply_to)
@@ -173,22 +183,26 @@ class Worker:
         submission = await offload(decoding, len(delivery.body))
         return self._admission.admit(submission)
 
-    async def _result(self, key: Key, admitted: Admitted, delivery: Delivery) -> Result:
+    async def _result(
+        self, key: Key, admitted: Admitted, delivery: Delivery, events: SubmissionEvents | None
+    ) -> Result:
         """Return the recent result of this submission, or judge it."""
         known = self._recent.get(key)
         if known is not None:
             result = await offload(partial(Result.model_validate_json, known.body), len(known.body))
             return result.model_copy(update={"duplicate": result.duplicate or known.answered})
         if self._control is None:
-            return await self._judged(key, admitted, delivery)
+            return await self._judged(key, admitted, delivery, events)
         submission = admitted.submission
         try:
             async with self._control.heeded(submission, key, delivery):
-                return await self._judged(key, admitted, delivery)
+                return await self._judged(key, admitted, delivery, events)
         except Withdrawn as withdrawn:
             return self._judge.unjudged(submission.id, withdrawn.verdict, metadata=submission.metadata)
 
-    async def _judged(self, key: Key, admitted: Admitted, delivery: Delivery) -> Result:
+    async def _judged(
+        self, key: Key, admitted: Admitted, delivery: Delivery, events: SubmissionEvents | None
+    ) -> Result:
         """Judge the submission, unless it was tried too often or there is no time for it."""
         submission = admitted.submission
         attempts = delivery.attempt - min(self._excused.get(key, 0), self._excuses)
@@ -199,7 +213,7 @@ class Worker:
         if waited_s + admitted.timeout_s > self._ack_timeout_s:
             raise _TooLate
         try:
-            result = await self._judge.judge(admitted)
+            result = await self._judge.judge(admitted, observe=None if events is None else events.step)
         except DataUnavailable as error:
             if attempts < self._settings.max_attempts:
                 raise
@@ -241,6 +255,7 @@ class Worker:
         *,
         key: Key | None = None,
         job: Job | None = None,
+        events: SubmissionEvents | None = None,
     ) -> Settlement:
         """Publish the result, then its callback; requeue the delivery if that fails."""
 
@@ -252,6 +267,8 @@ class Worker:
                 await self._replies.reply(body, delivery=delivery, submission_id=result.id, again=again)
             if key is not None:
                 self._recent.answered(key)
+            if events is not None:
+                events.finished(result)
             if job is not None and self._callbacks is not None:
                 await self._callbacks.add(replace(job, body=body))
         except BrokerUnavailable as error:

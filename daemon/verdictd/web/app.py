@@ -16,6 +16,7 @@ from verdictd.judging.judgehost import Judgehost
 from verdictd.monitoring.status import StatusReporter
 from verdictd.settings import Settings
 from verdictd.web.cancelling import CancelHandler
+from verdictd.web.events import EventStreams, Finished
 from verdictd.web.hosts import host_check
 from verdictd.web.openapi import document
 from verdictd.web.pages import DOCUMENT, Pages
@@ -39,13 +40,20 @@ def application(
     requests: Requests,
     control: ControlChannel,
     reporter: StatusReporter,
+    finished: Finished,
 ) -> web.Application:
     """Make the application; it publishes through `requests` and `control`, and only reads from the others."""
     submissions = SubmissionHandler(
         settings=settings, admission=host.admission, requests=requests, reporter=reporter
     )
     cancelling = CancelHandler(control, reporter)
-    routes = [submissions.route(), cancelling.route(), *Pages(settings, host, requests, reporter).routes()]
+    streams = EventStreams(settings=settings.http, requests=requests, reporter=reporter, finished=finished)
+    routes = [
+        submissions.route(),
+        cancelling.route(),
+        streams.route(),
+        *Pages(settings, host, requests, reporter).routes(),
+    ]
     middlewares: list[Middleware] = [_errors_as_json, host_check(settings.http)]
     if tokens := settings.http.tokens:
         open_paths = ["/", *(route.definition.path for route in routes if not route.needs_token)]

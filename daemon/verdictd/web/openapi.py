@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from verdictd import __version__
 from verdictd.contract.fields import Schema
-from verdictd.contract.schema import result_schema, submission_schema
+from verdictd.contract.schema import event_schema, result_schema, submission_schema
 from verdictd.monitoring.status import DaemonStatus
 from verdictd.settings import Settings
 from verdictd.web.responses import Accepted, Cancelling, ErrorBody, Health, Offer, Readiness
@@ -111,7 +111,7 @@ def _schemas(settings: Settings) -> Schema:
     """Return the schemas of all bodies by name, those of the wire contract first."""
     found: Schema = {}
     parts: Schema = {}
-    for schema in (submission_schema(settings.limits), result_schema()):
+    for schema in (submission_schema(settings.limits), result_schema(), event_schema()):
         parts |= schema.pop("$defs", {})
         schema.pop("$schema")
         found[schema["title"]] = schema

@@ -50,7 +50,7 @@ async def listen(app: web.Application, settings: HttpSettings) -> AsyncIterator[
 
 async def _listening(server: web.Server, settings: HttpSettings) -> asyncio.Server:
     loop = asyncio.get_running_loop()
-    places = Places(settings.max_requests)
+    places = Places(settings.max_requests + settings.max_event_streams)
 
     def accept() -> asyncio.Protocol:
         return _Connection(

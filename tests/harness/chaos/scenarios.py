@@ -6,7 +6,7 @@ from enum import Enum, auto
 from random import Random
 from typing import Final
 
-from harness.chaos import boxes, connections, control, deaths, load, outages, several, storms
+from harness.chaos import boxes, connections, control, deaths, load, outages, progress, several, storms
 from harness.chaos.rig import Rig
 from harness.chaos.row import Row
 
@@ -47,6 +47,7 @@ SCENARIOS: Final = (
     Scenario("killed-while-busy", deaths.killed_while_busy, Lane.BUSY, 120),
     Scenario("control", control.control, Lane.BUSY, 300),
     Scenario("without-streams", control.without_streams, Lane.QUIET, 200),
+    Scenario("killed-while-telling", progress.killed_while_telling, Lane.BUSY, 300),
     Scenario("told-to-stop", deaths.told_to_stop, Lane.BUSY, 300),
     Scenario("deadly-submission", deaths.deadly_submission, Lane.BUSY, 300),
     Scenario("fuzzed-bodies", load.fuzzed, Lane.BUSY, 400),

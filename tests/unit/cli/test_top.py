@@ -64,7 +64,8 @@ def status(
 
 
 def busy(number: int, submission: str, for_s: float) -> BoxStatus:
-    return BoxStatus(BoxId(number), BoxState.LEASED, Running(submission, "python", ago(for_s)))
+    running = Running(submission, "python", ago(for_s), tests=100, done=6)
+    return BoxStatus(BoxId(number), BoxState.LEASED, running)
 
 
 def drawn(seen: Sequence[DaemonReport], *, height: int = 40, width: int = 160) -> list[str]:
@@ -93,8 +94,8 @@ boxes\tfree\t0
 boxes\tleased\t1
 boxes\tresetting\t0
 boxes\tretired\t1
-box\t3\tleased\t12.3\tpython\tlong
-box\t4\tretired\t-\t-\t-
+box\t3\tleased\t12.3\tpython\tlong\t6\t100
+box\t4\tretired\t-\t-\t-\t-\t-
 rate\t60\t30\t0.5
 answered\t60\taccepted\t30
 rate\t300\t75\t0.25
@@ -123,8 +124,9 @@ def test_text_of_strangers_is_only_text() -> None:
     seen = [DaemonReport(HERE, status(boxes=[busy(3, HOSTILE, 1)], verdicts=[verdict(HOSTILE)]))]
     lines = [line.split("\t") for line in facts(seen).splitlines()]
     screen_text = "\n".join(drawn(seen))
+    ids = {line[{"box": 6, "verdict": 7}[line[1]]] for line in lines if line[1] in {"box", "verdict"}}
 
-    assert {"a [2J b c [red]d"} == {line[-1] for line in lines if line[1] in {"box", "verdict"}}
+    assert {"a [2J b c [red]d"} == ids
     assert 2 == screen_text.count("a [2J b c [red]d")
     assert "\x1b[2J" not in screen_text
     assert "\u202e" not in screen_text
@@ -150,6 +152,7 @@ def test_screen_shows_all_daemons_and_what_they_do() -> None:
     assert any("judge-2:8080" in line and ", 1 retired" in line for line in lines)
     assert "judge-3:8080" in lines[where["no answer"]]
     assert "1m15s" in lines[where["long"]]
+    assert " 7 of 100 " in lines[where["long"]]
     assert where["long"] < where["short"] < where["newer"] < where["older"]
 
 
