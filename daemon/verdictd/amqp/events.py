@@ -16,12 +16,13 @@ from verdictd import metrics
 from verdictd.amqp.connection import amqp_errors
 from verdictd.amqp.reconnecting import ReconnectingConnection
 from verdictd.amqp.topology import declare_events
-from verdictd.concurrency import background
+from verdictd.concurrency import background, tick
 from verdictd.contract.events import EVENT_TYPE
 from verdictd.errors import BrokerUnavailable
 from verdictd.settings import BrokerSettings
 
 _FLUSH_S = 1
+_GATHERED_S = 0.1
 
 log = structlog.get_logger()
 
@@ -105,12 +106,12 @@ class EventPublisher:
                 underlay = (await channel.get_underlay_channel()).connection
             while True:
                 await self._arrived.wait()
-                await underlay.ready()  # what waits is dropped meanwhile, the oldest first
-                if self._waiting:
+                await tick(_GATHERED_S)  # several at once cost less
+                while self._waiting:
+                    await underlay.ready()  # what waits is dropped meanwhile, the oldest first
                     await self._publish(exchange)
-                else:
-                    self._arrived.clear()
-                    self._idle.set()
+                self._arrived.clear()
+                self._idle.set()
 
     async def _publish(self, exchange: AbstractExchange) -> None:
         event = self._waiting.popleft()

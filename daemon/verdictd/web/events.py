@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 
@@ -22,6 +21,7 @@ from verdictd.web.openapi import RETRY_AFTER, Route, response
 from verdictd.web.responses import HttpError
 
 _KEEP_ALIVE_S: Final = 15
+_NO_NEWS: Final = b": no news\n\n"
 _HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "X-Accel-Buffering": "no",  # of nginx, which would collect events for a while
@@ -76,27 +76,24 @@ class EventStreams:
         answer = web.StreamResponse(headers=_HEADERS)
         await answer.prepare(request)
         # Looked at now that nothing is missed any more, so that it cannot finish in between.
+        if self._finished(submission_id) is None and await self._pass_on(followed, answer):
+            return answer
         finished = self._finished(submission_id)
         if finished is not None:
             await answer.write(_as_sent(EventKind.FINISHED, finished))
-        else:
-            # The head is sent, so that the end of the stream is all that can be said of a fault.
-            with suppress(BrokerUnavailable, TimeoutError):
-                async with asyncio.timeout(self._settings.event_stream_s):
-                    await _pass_on(followed, answer)
-        await answer.write_eof()
         return answer
 
-
-async def _pass_on(followed: Followed, answer: web.StreamResponse) -> None:
-    while True:
-        event = await followed.next(_KEEP_ALIVE_S)
-        if event is None:
-            await answer.write(b": no news\n\n")
-            continue
-        await answer.write(_as_sent(event.kind, event.body))
-        if event.kind == EventKind.FINISHED:
-            return
+    async def _pass_on(self, followed: Followed, answer: web.StreamResponse) -> bool:
+        """Send events as they come; return True if the last one was sent, False if no more will come."""
+        try:
+            async with asyncio.timeout(self._settings.event_stream_s):
+                while True:
+                    event = await followed.next(_KEEP_ALIVE_S)
+                    await answer.write(_NO_NEWS if event is None else _as_sent(event.kind, event.body))
+                    if event is not None and event.kind == EventKind.FINISHED:
+                        return True
+        except (BrokerUnavailable, TimeoutError):
+            return False  # the head is sent: the end of the stream is all that can be said of it
 
 
 def _as_sent(kind: str, body: bytes) -> bytes:
