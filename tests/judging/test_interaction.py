@@ -180,7 +180,7 @@ ACCEPTS = kattis("read -r line; exit 42")
         ("echo 1; read -r said; exit 3", Status.RUNTIME_ERROR_NZEC, "code 3"),
         ("echo 1; read -r said; kill -ABRT $$", Status.RUNTIME_ERROR_SIGABRT, "signal 6"),
         ("echo 1; read -r said; while :; do :; done", Status.TIME_LIMIT_EXCEEDED, "CPU time"),
-        ("echo 1; sleep 60", Status.TIME_LIMIT_EXCEEDED, "longer than 2 s"),
+        ("echo 1; sleep 60", Status.TIME_LIMIT_EXCEEDED, "longer than 1.5 s"),
     ],
 )
 async def test_interactor_that_is_done_breaks_nothing_but_the_pipe(
@@ -188,8 +188,8 @@ async def test_interactor_that_is_done_breaks_nothing_but_the_pipe(
 ) -> None:
     """The program goes on to its own end: what nobody reads is nobody's fault, a crash is the program's."""
     limits: dict[str, Any] = {
-        "wall_time_limit": 2,
-        "cpu_time_limit": 0.2,
+        "wall_time_limit": 1.5,
+        "cpu_time_limit": 0.1,
         "cpu_extra_time": 0,
         "max_output_size": 256,
     }
@@ -199,7 +199,7 @@ async def test_interactor_that_is_done_breaks_nothing_but_the_pipe(
     assert message in result.message
 
 
-@pytest.mark.parametrize("fails", ["read -r said; exit 3", "sleep 60", "read -r said; kill -SEGV $$"])
+@pytest.mark.parametrize("fails", ["read -r said; exit 3", "sleep 60"])
 async def test_program_is_ended_once_it_was_rejected(judge: Judge, fails: str) -> None:
     """What becomes of it then changes nothing."""
     result = await play(judge, f"echo 1; {fails}", kattis("read -r line; exit 43"))
@@ -213,9 +213,7 @@ async def test_program_is_ended_once_it_was_rejected(judge: Judge, fails: str) -
     [
         (kattis("echo here >&2; kill -SEGV $$"), "Killed by signal 11", "here"),
         (kattis("read -r line; echo here >&2; exit 9"), "no exit code 9", "here"),
-        (kattis("read -r line; exit 0"), "no exit code 0", ""),
         (of_testlib("echo here: error >&2; exit 1"), "does not begin", "here"),
-        (of_testlib("echo FAIL here >&2; exit 3"), "blames the problem", "here"),
         (kattis("read -r line; sleep 60", limits=QUICK), "longer than 1.5 s", ""),
         (kattis("while :; do :; done", limits={"cpu_time_limit": 0.2}), "0.2 s of CPU time", ""),
         (kattis("exec yes here >&2", limits={"max_output_size": 64}), "64 KiB of output", "here"),
@@ -247,7 +245,6 @@ async def test_program_that_makes_the_interactor_fail_is_at_fault(judge: Judge) 
     ("program", "interactor", "message"),
     [
         ("read -r said", READS, "Both waited: each had read all that the other had written."),
-        ("echo 1; read -r said", f"read -r line; {READS}", "Both waited"),
         ("sleep 60", f"echo 12345; {READS}", "The program had left 6 bytes of its input unread."),
         (
             "echo 12345; read -r said",
@@ -258,7 +255,7 @@ async def test_program_that_makes_the_interactor_fail_is_at_fault(judge: Judge) 
 )
 async def test_message_says_who_waited(judge: Judge, program: str, interactor: str, message: str) -> None:
     """At the wall time limit of the program, by what lies unread between both."""
-    result = await play(judge, program, of_testlib(interactor), wall_time_limit=0.5)
+    result = await play(judge, program, of_testlib(interactor), wall_time_limit=0.7)
 
     assert (Status.TIME_LIMIT_EXCEEDED, Cause.WALL_TIME) == (result.status, result.cause)
     assert message in result.message
@@ -320,7 +317,7 @@ async def test_transcript_changes_no_verdict(
     judge: Judge, program: str, interactor: dict[str, Any], status: Status
 ) -> None:
     """Floods, ends and closed streams pass through the daemon, and the record is bounded."""
-    limits: dict[str, Any] = {"wall_time_limit": 1, "max_output_size": 256}
+    limits: dict[str, Any] = {"wall_time_limit": 0.5, "max_output_size": 256}
     result = await play(judge, program, interactor, transcript=True, **limits)
 
     assert status == result.status
@@ -355,7 +352,7 @@ async def test_interactor_may_ask_for_another_pass(
 @pytest.mark.parametrize(
     ("interactor", "message"),
     [
-        ('touch "$3nextpass.in"; exit 42', "it asks for more than 3 passes"),
+        ('touch "$3nextpass.in"; exit 42', "it asks for more than 2 passes"),
         ('ln -s /etc/passwd "$3nextpass.in"; ln "$1" "$3two"; exit 42', "its feedback cannot be read"),
     ],
 )
@@ -363,7 +360,7 @@ async def test_passes_without_end_are_a_fault_of_the_interactor(
     judge: Judge, interactor: str, message: str
 ) -> None:
     """And so is what is no file to go on with."""
-    result = await play(judge, "read -r said; exit 0", kattis(interactor, passes=3))
+    result = await play(judge, "read -r said; exit 0", kattis(interactor, passes=2))
 
     assert (Status.INTERNAL_ERROR, Cause.CHECKER) == (result.status, result.cause)
     assert message in result.message
@@ -371,7 +368,7 @@ async def test_passes_without_end_are_a_fault_of_the_interactor(
 
 async def test_each_run_is_a_conversation_of_its_own(judge: Judge) -> None:
     """`number_of_runs` asks for as many; the times are those of the program alone."""
-    interactor = kattis("for ((i = 0; i < 200000; i++)); do :; done; exit 42")
+    interactor = kattis("for ((i = 0; i < 50000; i++)); do :; done; exit 42")
     result = await play(judge, "read -r said; exit 0", interactor, number_of_runs=2)
 
     assert (Status.ACCEPTED, 2) == (result.status, result.runs and result.runs.count)
@@ -380,7 +377,7 @@ async def test_each_run_is_a_conversation_of_its_own(judge: Judge) -> None:
 
 async def test_many_conversations_at_once_do_not_wait_for_each_other(judge: Judge) -> None:
     """On two boxes, with submissions of other kinds between them, and tests side by side."""
-    tests = [{"stdin": "63", "expected_output": "7"}] * 3
+    tests = [{"stdin": "63", "expected_output": "7"}] * 2
     games = [judge("bash", HALVES, tests=tests, interactor=kattis(GAME), parallel_tests=2) for _ in range(4)]
     others = [judge("bash", "echo 4", expected_output=b"4") for _ in range(4)]
     async with asyncio.timeout(60):
