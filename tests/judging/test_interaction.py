@@ -1,6 +1,8 @@
 """A program and an interactor talk to each other, each in a real box; exact blame for what goes wrong."""
 
 import asyncio
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,8 @@ from judging.conftest import Judge
 from verdictd.contract.result import Cause, Status
 
 pytestmark = pytest.mark.anyio
+
+TESTLIB = os.environ.get("VERDICTD_TEST_TESTLIB", "")
 
 GAME = """
 secret=$(<"$1")
@@ -108,6 +112,43 @@ int main(int, char **arguments) {
     return 43;
 }
 """
+
+
+TESTLIB_GAME = """
+#include "testlib.h"
+using namespace std;
+int main(int argc, char **argv) {
+    registerInteraction(argc, argv);
+    int secret = inf.readInt(), allowed = ans.readInt();
+    for (int used = 1; used <= allowed; used++) {
+        int guess = ouf.readInt(1, 100);
+        tout << guess << endl;
+        if (guess == secret) { cout << "found" << endl; quitf(_ok, "%d guesses", used); }
+        cout << (guess < secret ? "more" : "less") << endl;
+    }
+    quitf(_wa, "too many guesses");
+}
+"""
+
+
+@pytest.mark.skipif(not TESTLIB, reason="VERDICTD_TEST_TESTLIB does not name a testlib.h")
+async def test_interactor_made_with_testlib_decides(judge: Judge) -> None:
+    """With the header as an additional file, unchanged."""
+    header = {"name": "testlib.h", "content": Path(TESTLIB).read_text()}
+    interactor = of_testlib(TESTLIB_GAME, language="cpp", additional_files=[header], compiler_options="-O0")
+    programs = (HALVES, COUNTS, "exit 0", "echo 101", "echo 50; exit 3")
+    tests = [
+        {"stdin": "63", "expected_output": "7", "command_line_arguments": [program]} for program in programs
+    ]
+    result = await judge("bash", 'eval "$1"', tests=tests, interactor=interactor, stop_on_failure=False)
+
+    assert [
+        (Status.ACCEPTED, "ok 6 guesses"),
+        (Status.WRONG_ANSWER, "wrong answer too many guesses"),
+        (Status.WRONG_ANSWER, "wrong output format Unexpected end of file - int32 expected"),
+        (Status.WRONG_ANSWER, "wrong answer Integer 101 violates the range [1, 100]"),
+        (Status.RUNTIME_ERROR_NZEC, "wrong output format Unexpected end of file - int32 expected"),
+    ] == [(test.status, test.checker_message) for test in result.tests]
 
 
 async def test_interactor_is_compiled_once_for_all_tests(judge: Judge) -> None:
