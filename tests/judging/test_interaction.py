@@ -1,6 +1,8 @@
 """A program and an interactor talk to each other, each in a real box; exact blame for what goes wrong."""
 
 import asyncio
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,8 @@ from judging.conftest import Judge
 from verdictd.contract.result import Cause, Status
 
 pytestmark = pytest.mark.anyio
+
+TESTLIB = os.environ.get("VERDICTD_TEST_TESTLIB", "")
 
 GAME = """
 secret=$(<"$1")
@@ -110,6 +114,43 @@ int main(int, char **arguments) {
 """
 
 
+TESTLIB_GAME = """
+#include "testlib.h"
+using namespace std;
+int main(int argc, char **argv) {
+    registerInteraction(argc, argv);
+    int secret = inf.readInt(), allowed = ans.readInt();
+    for (int used = 1; used <= allowed; used++) {
+        int guess = ouf.readInt(1, 100);
+        tout << guess << endl;
+        if (guess == secret) { cout << "found" << endl; quitf(_ok, "%d guesses", used); }
+        cout << (guess < secret ? "more" : "less") << endl;
+    }
+    quitf(_wa, "too many guesses");
+}
+"""
+
+
+@pytest.mark.skipif(not TESTLIB, reason="VERDICTD_TEST_TESTLIB does not name a testlib.h")
+async def test_interactor_made_with_testlib_decides(judge: Judge) -> None:
+    """With the header as an additional file, unchanged."""
+    header = {"name": "testlib.h", "content": Path(TESTLIB).read_text()}
+    interactor = of_testlib(TESTLIB_GAME, language="cpp", additional_files=[header], compiler_options="-O0")
+    programs = (HALVES, COUNTS, "exit 0", "echo 101", "echo 50; exit 3")
+    tests = [
+        {"stdin": "63", "expected_output": "7", "command_line_arguments": [program]} for program in programs
+    ]
+    result = await judge("bash", 'eval "$1"', tests=tests, interactor=interactor, stop_on_failure=False)
+
+    assert [
+        (Status.ACCEPTED, "ok 6 guesses"),
+        (Status.WRONG_ANSWER, "wrong answer too many guesses"),
+        (Status.WRONG_ANSWER, "wrong output format Unexpected end of file - int32 expected"),
+        (Status.WRONG_ANSWER, "wrong answer Integer 101 violates the range [1, 100]"),
+        (Status.RUNTIME_ERROR_NZEC, "wrong output format Unexpected end of file - int32 expected"),
+    ] == [(test.status, test.checker_message) for test in result.tests]
+
+
 async def test_interactor_is_compiled_once_for_all_tests(judge: Judge) -> None:
     """In the second box; groups and points are counted as always."""
     tests = [{"stdin": number, "expected_output": "7", "points": 5} for number in ("63", "1", "100")]
@@ -180,7 +221,7 @@ ACCEPTS = kattis("read -r line; exit 42")
         ("echo 1; read -r said; exit 3", Status.RUNTIME_ERROR_NZEC, "code 3"),
         ("echo 1; read -r said; kill -ABRT $$", Status.RUNTIME_ERROR_SIGABRT, "signal 6"),
         ("echo 1; read -r said; while :; do :; done", Status.TIME_LIMIT_EXCEEDED, "CPU time"),
-        ("echo 1; sleep 60", Status.TIME_LIMIT_EXCEEDED, "longer than 2 s"),
+        ("echo 1; sleep 60", Status.TIME_LIMIT_EXCEEDED, "longer than 1.5 s"),
     ],
 )
 async def test_interactor_that_is_done_breaks_nothing_but_the_pipe(
@@ -188,8 +229,8 @@ async def test_interactor_that_is_done_breaks_nothing_but_the_pipe(
 ) -> None:
     """The program goes on to its own end: what nobody reads is nobody's fault, a crash is the program's."""
     limits: dict[str, Any] = {
-        "wall_time_limit": 2,
-        "cpu_time_limit": 0.2,
+        "wall_time_limit": 1.5,
+        "cpu_time_limit": 0.1,
         "cpu_extra_time": 0,
         "max_output_size": 256,
     }
@@ -199,7 +240,7 @@ async def test_interactor_that_is_done_breaks_nothing_but_the_pipe(
     assert message in result.message
 
 
-@pytest.mark.parametrize("fails", ["read -r said; exit 3", "sleep 60", "read -r said; kill -SEGV $$"])
+@pytest.mark.parametrize("fails", ["read -r said; exit 3", "sleep 60"])
 async def test_program_is_ended_once_it_was_rejected(judge: Judge, fails: str) -> None:
     """What becomes of it then changes nothing."""
     result = await play(judge, f"echo 1; {fails}", kattis("read -r line; exit 43"))
@@ -213,9 +254,7 @@ async def test_program_is_ended_once_it_was_rejected(judge: Judge, fails: str) -
     [
         (kattis("echo here >&2; kill -SEGV $$"), "Killed by signal 11", "here"),
         (kattis("read -r line; echo here >&2; exit 9"), "no exit code 9", "here"),
-        (kattis("read -r line; exit 0"), "no exit code 0", ""),
         (of_testlib("echo here: error >&2; exit 1"), "does not begin", "here"),
-        (of_testlib("echo FAIL here >&2; exit 3"), "blames the problem", "here"),
         (kattis("read -r line; sleep 60", limits=QUICK), "longer than 1.5 s", ""),
         (kattis("while :; do :; done", limits={"cpu_time_limit": 0.2}), "0.2 s of CPU time", ""),
         (kattis("exec yes here >&2", limits={"max_output_size": 64}), "64 KiB of output", "here"),
@@ -247,7 +286,6 @@ async def test_program_that_makes_the_interactor_fail_is_at_fault(judge: Judge) 
     ("program", "interactor", "message"),
     [
         ("read -r said", READS, "Both waited: each had read all that the other had written."),
-        ("echo 1; read -r said", f"read -r line; {READS}", "Both waited"),
         ("sleep 60", f"echo 12345; {READS}", "The program had left 6 bytes of its input unread."),
         (
             "echo 12345; read -r said",
@@ -258,7 +296,7 @@ async def test_program_that_makes_the_interactor_fail_is_at_fault(judge: Judge) 
 )
 async def test_message_says_who_waited(judge: Judge, program: str, interactor: str, message: str) -> None:
     """At the wall time limit of the program, by what lies unread between both."""
-    result = await play(judge, program, of_testlib(interactor), wall_time_limit=0.5)
+    result = await play(judge, program, of_testlib(interactor), wall_time_limit=0.7)
 
     assert (Status.TIME_LIMIT_EXCEEDED, Cause.WALL_TIME) == (result.status, result.cause)
     assert message in result.message
@@ -320,7 +358,7 @@ async def test_transcript_changes_no_verdict(
     judge: Judge, program: str, interactor: dict[str, Any], status: Status
 ) -> None:
     """Floods, ends and closed streams pass through the daemon, and the record is bounded."""
-    limits: dict[str, Any] = {"wall_time_limit": 1, "max_output_size": 256}
+    limits: dict[str, Any] = {"wall_time_limit": 0.5, "max_output_size": 256}
     result = await play(judge, program, interactor, transcript=True, **limits)
 
     assert status == result.status
@@ -355,7 +393,7 @@ async def test_interactor_may_ask_for_another_pass(
 @pytest.mark.parametrize(
     ("interactor", "message"),
     [
-        ('touch "$3nextpass.in"; exit 42', "it asks for more than 3 passes"),
+        ('touch "$3nextpass.in"; exit 42', "it asks for more than 2 passes"),
         ('ln -s /etc/passwd "$3nextpass.in"; ln "$1" "$3two"; exit 42', "its feedback cannot be read"),
     ],
 )
@@ -363,7 +401,7 @@ async def test_passes_without_end_are_a_fault_of_the_interactor(
     judge: Judge, interactor: str, message: str
 ) -> None:
     """And so is what is no file to go on with."""
-    result = await play(judge, "read -r said; exit 0", kattis(interactor, passes=3))
+    result = await play(judge, "read -r said; exit 0", kattis(interactor, passes=2))
 
     assert (Status.INTERNAL_ERROR, Cause.CHECKER) == (result.status, result.cause)
     assert message in result.message
@@ -371,7 +409,7 @@ async def test_passes_without_end_are_a_fault_of_the_interactor(
 
 async def test_each_run_is_a_conversation_of_its_own(judge: Judge) -> None:
     """`number_of_runs` asks for as many; the times are those of the program alone."""
-    interactor = kattis("for ((i = 0; i < 200000; i++)); do :; done; exit 42")
+    interactor = kattis("for ((i = 0; i < 50000; i++)); do :; done; exit 42")
     result = await play(judge, "read -r said; exit 0", interactor, number_of_runs=2)
 
     assert (Status.ACCEPTED, 2) == (result.status, result.runs and result.runs.count)
@@ -380,7 +418,7 @@ async def test_each_run_is_a_conversation_of_its_own(judge: Judge) -> None:
 
 async def test_many_conversations_at_once_do_not_wait_for_each_other(judge: Judge) -> None:
     """On two boxes, with submissions of other kinds between them, and tests side by side."""
-    tests = [{"stdin": "63", "expected_output": "7"}] * 3
+    tests = [{"stdin": "63", "expected_output": "7"}] * 2
     games = [judge("bash", HALVES, tests=tests, interactor=kattis(GAME), parallel_tests=2) for _ in range(4)]
     others = [judge("bash", "echo 4", expected_output=b"4") for _ in range(4)]
     async with asyncio.timeout(60):

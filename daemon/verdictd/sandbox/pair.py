@@ -103,7 +103,8 @@ async def _meet(
         dropping = asyncio.create_task(pipes.drop(ended, seats[1 - ended].dropped_bytes))
         tasks.append(dropping)
         if ended == 1 and ends_program(await runs[1]):
-            if pipes.is_silent(0):  # it has ended by itself, though its sandbox is still there
+            # A program that has ended by itself was not stopped, even if its sandbox is still there.
+            if pipes.is_silent(0):
                 await asyncio.wait(runs, timeout=_ENDING_S)
             stop.set()
         reports = await asyncio.gather(*runs)
