@@ -346,7 +346,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             f"broker.ack_timeout_s ({broker.ack_timeout_s:g}): RabbitMQ would deliver a submission again "
             "that is still being judged; raise consumer_timeout in RabbitMQ, and broker.ack_timeout_s with it"
         )
-    shared = broker.own_queues & {callbacks.queue, callbacks.dead_queue}
+    shared = (broker.own_queues | {broker.control_queue}) & {callbacks.queue, callbacks.dead_queue}
     if shared:
         yield f"callbacks.queue and callbacks.dead_queue must not be queues of broker, got {min(shared)!r}"
     if settings.http.enabled and not re.fullmatch(broker.reply_to_pattern, f"{HTTP_REPLIES}1-2"):

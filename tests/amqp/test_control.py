@@ -131,19 +131,27 @@ async def test_stream_that_was_deleted_is_made_anew(amqp_url: str) -> None:
     assert [] == [line for line in logs if line["event"] == "broker.connected"]
 
 
+@pytest.mark.parametrize(
+    ("right", "reason"),
+    [(".*", "it takes too long"), ("^$", "refused")],
+    ids=["not bound", "without a right"],
+)
 async def test_judging_does_not_wait_for_ever_for_what_was_said_before(
-    amqp_url: str, monkeypatch: pytest.MonkeyPatch
+    broker: Broker, amqp_url: str, monkeypatch: pytest.MonkeyPatch, right: str, reason: str
 ) -> None:
-    """Here it never comes, as the operator has not bound the stream to the exchange."""
-    monkeypatch.setattr("verdictd.amqp.control._CATCH_UP_S", 0.3)
+    """Here it never comes: the operator has not bound the stream to the exchange, or forgot a right."""
+    monkeypatch.setattr("verdictd.amqp.control._CATCH_UP_S", 300 if reason == "refused" else 0.3)
     async with peer(amqp_url) as client:
         await client.channel.declare_exchange(CONTROL, "fanout", durable=True)
         await client.channel.declare_queue(CONTROL, durable=True, arguments={"x-queue-type": "stream"})
-        with capture_logs() as logs:
-            async with reader(broker_settings(amqp_url, declare=False)):
-                pass
+    rights = ", ".join(f'<<"{word}">>' for word in ("guest", vhost(amqp_url), ".*", right, ".*", "tests"))
+    await asyncio.to_thread(broker.evaluate, f"rabbit_auth_backend_internal:set_permissions({rights})")
+    with capture_logs() as logs:
+        async with reader(broker_settings(amqp_url, declare=False)):
+            pass
+    reasons = [line["reason"] for line in logs if line["event"] == "control.behind"]
 
-    assert ["control.behind"] == [line["event"] for line in logs if line["log_level"] != "info"]
+    assert [True] == [reason in one for one in reasons]
 
 
 async def test_stream_is_bounded_by_age_and_size(broker: Broker, amqp_url: str) -> None:

@@ -190,6 +190,7 @@ async def test_reply_waits_for_a_queue_that_only_the_operator_may_declare(amqp_u
         (SUBMISSIONS, "a queue of the daemon itself"),
         (UNANSWERED, "a queue of the daemon itself"),
         (DEAD, "a queue of the daemon itself"),
+        ("verdictd.control", "a queue of the daemon itself"),
     ],
 )
 async def test_reply_to_is_held_against_the_pattern(reply_to: str | None, problem: str | None) -> None:
@@ -199,7 +200,7 @@ async def test_reply_to_is_held_against_the_pattern(reply_to: str | None, proble
     assert (problem or "None") in str(found)
 
 
-@pytest.mark.parametrize("reply_to", [SUBMISSIONS, UNANSWERED, DEAD])
+@pytest.mark.parametrize("reply_to", [SUBMISSIONS, UNANSWERED, DEAD, "verdictd.control"])
 async def test_own_queues_are_refused_whatever_the_pattern(reply_to: str) -> None:
     """A pattern that is too wide opens no loop of results that are taken for submissions."""
     settings = broker_settings("amqp://localhost/", reply_to_pattern=".*")

@@ -197,6 +197,16 @@ async def test_delete_over_http_and_the_command_cancel_too(shared: Site, client:
     assert {running["id"]: "cancelled", waiting["id"]: "cancelled"} == await results(client, 2)
 
 
+async def test_command_says_what_is_wrong(amqp_url: str) -> None:
+    """An id that is none, and a broker on which no daemon ever was."""
+    wrong = await command("cancel", "a b")
+    nobody = await command("cancel", "a", broker__url=amqp_url)
+
+    assert (2, True) == (wrong.code, "an id has 1 to 128 of" in wrong.err)
+    assert (1, "") == (nobody.code, nobody.out)
+    assert "no exchange 'verdictd.control'" in nobody.err
+
+
 async def test_daemon_that_starts_later_knows_what_was_said(amqp_url: str, tmp_path: Path) -> None:
     """What was cancelled or superseded while none ran is not begun."""
     settings = broker_settings(amqp_url)

@@ -192,7 +192,8 @@ async def on_channel(url: str, act: str, queue: str) -> None:
 
 async def test_client_needs_a_right_to_cancel(operator: Operator) -> None:
     """With the expression in the text it may, and without it is told so."""
-    (write,) = re.findall(r"`'(\S+)'` as its second\nright. It can then cancel", section("RabbitMQ"))
+    text = " ".join(section("RabbitMQ").split())
+    (write,) = re.findall(r"control messages, with `'(\S+)'` as its second right", text)
     configure, _, read = RIGHTS["web"]
     operator.permit("canceller", configure, write, read)
     settings = BrokerSettings(url=SecretStr(operator.url("verdictd")))

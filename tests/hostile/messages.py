@@ -101,7 +101,10 @@ MESSAGES: Final = [
     Message("messages", "32 KiB of headers", FINE, None, properties={"headers": {"a": "A" * 33_000}}),
     *(
         Message("messages", f"reply to {queue[:30]}", FINE, "", "reply_to", {"reply_to": queue})
-        for queue in (SUBMISSIONS, UNANSWERED, DEAD, "verdictd.callbacks", "amq.topic", "somebody.elses", "x" * 255)
+        for queue in (
+            *(SUBMISSIONS, UNANSWERED, DEAD, "verdictd.callbacks", "verdictd.control"),
+            *("amq.topic", "somebody.elses", "x" * 255),
+        )
     ),
     Message("messages", "reply to a queue that is not there", FINE, None, properties={"reply_to": "verdictd.reply.gone"}),
 ]  # fmt: skip

@@ -175,6 +175,10 @@ def test_variables_of_others_are_let_through(monkeypatch: pytest.MonkeyPatch, na
             "broker: submissions_queue, results_queue, unanswered_queue and dead_queue must be four queues",
         ),
         ('[broker]\ndead_queue = "a b"', "broker.dead_queue: must match pattern"),
+        (
+            '[broker]\ncontrol_queue = "verdictd.results"',
+            "broker: control_queue is 'verdictd.results', which is another queue's name",
+        ),
         ('[broker]\nreply_to_pattern = "("', "broker.reply_to_pattern: must be a regular expression"),
         (
             f'[callbacks]\nsecrets = ["{SECRET}"]',

@@ -197,17 +197,20 @@ class ControlChannel:
                 async with asyncio.timeout(_CATCH_UP_S):
                     await self._publish_mark()
                     await self._caught_up.wait()
-            except TimeoutError:
+            except (TimeoutError, BrokerUnavailable) as error:
                 effect = "submissions are judged that may have been cancelled"
-                log.warning("control.behind", waited_s=_CATCH_UP_S, effect=effect)
+                log.warning("control.behind", reason=str(error) or "it takes too long", effect=effect)
         self._caught_up.set()
 
     async def _publish_mark(self) -> None:
+        """Publish until confirmed; raises BrokerUnavailable if that is not allowed."""
         while True:
             try:
                 return await self.tell(ControlMessage(mark=self._mark))
-            except BrokerUnavailable:  # the other connection comes up by itself
-                await asyncio.sleep(_TRY_S)
+            except BrokerUnavailable as error:
+                if is_refusal(error):
+                    raise
+                await asyncio.sleep(_TRY_S)  # the other connection comes up by itself
 
     async def _receive(self, message: DeliveredMessage) -> None:
         """Hear a message, whatever it is, and acknowledge some at once: otherwise RabbitMQ sends no more."""
