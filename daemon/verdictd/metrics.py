@@ -77,7 +77,8 @@ BROKER_CONNECTED = Gauge("verdictd_broker_connected", "1 if results can be publi
 CONSUMING = Gauge("verdictd_consuming", "1 if RabbitMQ delivers from a queue to this daemon.", ["queue"])
 WAITING = Gauge(
     "verdictd_queue_messages",
-    "Submissions waiting in the queue, for all daemons together; NaN while the broker is unavailable.",
+    "Submissions waiting in a queue, for all daemons together; NaN while the broker is unavailable.",
+    ["queue"],
 )
 DRAINING = Gauge("verdictd_draining", "1 once the daemon was asked to stop.")
 BOXES = Gauge("verdictd_boxes", "Boxes by state.", ["state"])
@@ -95,7 +96,7 @@ DELIVERIES = Counter(
     "Deliveries by how they were settled; taken_back: the connection was lost before that.",
     ["queue", "settlement"],
 )
-REDELIVERIES = Counter("verdictd_redeliveries", "Submissions that had been delivered before.")
+REDELIVERIES = Counter("verdictd_redeliveries", "Submissions that had been delivered before.", ["queue"])
 CALLBACKS = Counter("verdictd_callbacks", "Attempts to deliver a callback, by outcome.", ["outcome"])
 SANDBOX_FAULTS = Counter("verdictd_sandbox_faults", "Failures of the sandbox, by kind.", ["kind"])
 
@@ -118,6 +119,7 @@ TEST_DATA_CACHE_BYTES = Gauge("verdictd_test_data_cache_bytes", "Bytes in the ca
 QUEUE_TIME = Histogram(
     "verdictd_queue_time_seconds",
     "From the publisher's timestamp of a submission, in whole seconds, to the start of judging.",
+    ["queue"],
     buckets=_SLOW_S,
 )
 STAGES = Histogram(

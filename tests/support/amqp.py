@@ -91,14 +91,14 @@ class DaemonSide:
 
     def consumer_of(self, prefetch: int) -> Consumer:
         """A consumer of submissions, with so many in flight at most."""
-        queue = self.connection.settings.submissions_queue
-        self.consumer = Consumer(self.connection, queue, capacity=FixedCapacity(prefetch))
+        weights = {queue.name: queue.weight for queue in self.connection.settings.submission_queues}
+        self.consumer = Consumer(self.connection, weights, capacity=FixedCapacity(prefetch))
         return self.consumer
 
     def unanswered(self) -> Consumer:
         """A consumer of dead letters on their way."""
-        queue = self.connection.settings.unanswered_queue
-        return Consumer(self.connection, queue, capacity=FixedCapacity(2), isolate_suspects=False)
+        weights = {queue.unanswered: 1 for queue in self.connection.settings.submission_queues}
+        return Consumer(self.connection, weights, capacity=FixedCapacity(2), isolate_suspects=False)
 
     @property
     def connected(self) -> bool:
@@ -171,5 +171,5 @@ async def accept(_: Delivery) -> Settlement:
 def make_delivery(**changes: Any) -> Delivery:
     """A delivery without properties but those given."""
     fields: dict[str, Any] = dict.fromkeys(Delivery.__dataclass_fields__)
-    fields |= {"body": b"{}", "headers": {}, "redelivered": False, "attempt": 1}
+    fields |= {"queue": SUBMISSIONS, "body": b"{}", "headers": {}, "redelivered": False, "attempt": 1}
     return Delivery(**fields | changes)

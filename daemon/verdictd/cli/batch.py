@@ -109,16 +109,22 @@ async def _judge(settings: Settings, host: Judgehost, entry: Entry) -> Result:
 
 
 async def submit(
-    settings: Settings, entries: Sequence[Entry], *, timeout_s: float, on_result: Callable[[], None]
+    settings: Settings,
+    entries: Sequence[Entry],
+    *,
+    queue: str | None,
+    timeout_s: float,
+    on_result: Callable[[], None],
 ) -> Results:
     """Publish files, and return the results that come in time, in the order in which they came.
 
-    Raises BrokerUnavailable when the submissions queue does not exist or the connection is lost.
+    Without a `queue` the first one of the settings gets them.
+    Raises BrokerUnavailable when the queue does not exist or the connection is lost.
     """
     results: Results = {}
     keyed = [(str(number), entry.body) for number, entry in enumerate(entries)]
     try:
-        async for key, reply in submit_all(settings.broker, keyed, timeout_s=timeout_s):
+        async for key, reply in submit_all(settings.broker, keyed, queue=queue, timeout_s=timeout_s):
             results[int(key)] = Result.model_validate_json(reply)
             on_result()
     except TimeoutError:

@@ -35,6 +35,7 @@ class QueueStatus:
     """Queue of submissions, which all judge boxes share; `messages` wait, those in flight are not counted."""
 
     name: str
+    weight: int
     messages: int | None
     """Null while RabbitMQ is away."""
 
@@ -59,7 +60,7 @@ class DaemonStatus:
     ready: bool
     problems: list[str]
     """Reasons why it is not ready; empty if it is."""
-    queue: QueueStatus
+    queues: list[QueueStatus]
     boxes: list[BoxStatus]
     rates: list[Rate]
     verdicts: list[ResultSummary]
@@ -115,7 +116,7 @@ class StatusReporter:
         """Yield what neither works over RabbitMQ nor tries to."""
         for consumer in self._consumers:
             if consumer.overdue:
-                yield f"the consumer of {consumer.queue} neither consumes nor tries to"
+                yield f"the consumer of {consumer.name} neither consumes nor tries to"
         if self._publisher.overdue:
             yield "the publisher of results is not connected and does not try to be"
 
@@ -147,7 +148,8 @@ class StatusReporter:
         metrics.READY.set(not self.problems())
         metrics.BROKER_CONNECTED.set(self._publisher.confirming)
         for consumer in self._consumers:
-            metrics.CONSUMING.labels(consumer.queue).set(consumer.consuming)
+            for queue in consumer.queues:
+                metrics.CONSUMING.labels(queue).set(consumer.consuming)
         metrics.DRAINING.set(self.stopping)
         states = Counter(self._host.pool.states.values())
         for state in BoxState:
@@ -164,7 +166,7 @@ class StatusReporter:
         """Rates of the last minutes, shortest window first."""
         return self._history.rates
 
-    def status(self, queue: QueueStatus) -> DaemonStatus:
+    def status(self, queues: list[QueueStatus]) -> DaemonStatus:
         """Return the whole status."""
         problems = self.problems()
         sandbox = self._host.sandbox
@@ -174,7 +176,7 @@ class StatusReporter:
             started_at=self._started_at,
             ready=not problems,
             problems=problems,
-            queue=queue,
+            queues=queues,
             boxes=self.boxes,
             rates=self.rates,
             verdicts=self._history.verdicts,
