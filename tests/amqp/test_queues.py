@@ -175,3 +175,20 @@ async def test_each_queue_has_dead_letters_of_its_own(amqp_url: str) -> None:
 
     assert [b"c", b"s"] == dead
     assert {CONTEST, SUBMISSIONS} == {delivery.queue for delivery in seen}
+
+
+@pytest.mark.parametrize(("waiting", "held"), [(10, 1), (150, 3)])
+async def test_reserve_is_held_only_while_many_wait(amqp_url: str, waiting: int, held: int) -> None:
+    """With few in the queue, each is left for the daemon that is idle next."""
+    settings = await declared(amqp_url)
+    gate = Gate()
+    async with connected(settings) as side, peer(amqp_url) as client:
+        await client.publish_all(SUBMISSIONS, [b"{}"] * waiting)
+        async with consuming(side, gate.handle, prefetch=1, reserve=2) as stop:
+            await client.until_waiting(SUBMISSIONS, waiting - held)
+            await asyncio.sleep(0.1)
+            left = await client.count(SUBMISSIONS)
+            stop.set()
+            gate.let(held)
+
+    assert waiting - held == left

@@ -89,10 +89,10 @@ class DaemonSide:
         self.reply = replies.reply
         self.consumer = self.consumer_of(10)
 
-    def consumer_of(self, prefetch: int) -> Consumer:
+    def consumer_of(self, prefetch: int, reserve: int = 0) -> Consumer:
         """A consumer of submissions, with so many in flight at most."""
         weights = {queue.name: queue.weight for queue in self.connection.settings.submission_queues}
-        self.consumer = Consumer(self.connection, weights, capacity=FixedCapacity(prefetch))
+        self.consumer = Consumer(self.connection, weights, capacity=FixedCapacity(prefetch, reserve))
         return self.consumer
 
     def unanswered(self) -> Consumer:
@@ -123,11 +123,16 @@ async def connected(settings: BrokerSettings, *, reply_timeout_s: float = 60) ->
 
 @asynccontextmanager
 async def consuming(
-    side: DaemonSide, handle: Handle, *, prefetch: int = 10, drain_timeout_s: float = 10
+    side: DaemonSide,
+    handle: Handle,
+    *,
+    prefetch: int = 10,
+    reserve: int = 0,
+    drain_timeout_s: float = 10,
 ) -> AsyncIterator[asyncio.Event]:
     """Consume until the block ends, or the event is set that it gets; leaving waits for what is in flight."""
     stop = asyncio.Event()
-    consumer, unanswered = side.consumer_of(prefetch), side.unanswered()
+    consumer, unanswered = side.consumer_of(prefetch, reserve), side.unanswered()
     tasks = [
         asyncio.create_task(consumer.run(handle, stop=stop, drain_timeout_s=drain_timeout_s)),
         asyncio.create_task(unanswered.run(move_on, stop=stop, drain_timeout_s=LIMIT_S)),

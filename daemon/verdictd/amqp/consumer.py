@@ -35,12 +35,17 @@ class Capacity(Protocol):
     def limit(self) -> int:
         """Number of deliveries that may be in flight now."""
 
+    @property
+    def reserve(self) -> int:
+        """Number of further ones that may wait here while many wait in the queue."""
+
 
 class FixedCapacity:
     """Capacity that never changes."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, reserve: int = 0) -> None:
         self.limit = limit
+        self.reserve = reserve
         self.changed = asyncio.Event()
 
 
@@ -166,9 +171,9 @@ class Consumer:
         while not self._stopping and not inbox.end.done():
             if not self._limit:
                 await self._suspend(inbox)
-            elif self.in_flight >= self._limit:
+            elif self._full(inbox):
                 await inbox.rest()
-                await inbox.until(lambda: not self._limit or self.in_flight < self._limit)
+                await inbox.until(lambda: not self._limit or not self._full(inbox))
             elif taken := await inbox.take(unless=lambda: not self._limit):
                 await self._begin(taken, inbox, handle, in_flight)
         if not inbox.end.done():
@@ -177,6 +182,10 @@ class Consumer:
     @property
     def _limit(self) -> int:
         return 0 if self._stopping else self._capacity.limit
+
+    def _full(self, inbox: Inbox) -> bool:
+        # One that waits here cannot be taken by another daemon, so none does when others may soon be idle.
+        return self.in_flight >= self._limit + (self._capacity.reserve if inbox.plenty else 0)
 
     async def _begin(self, taken: Taken, inbox: Inbox, handle: Handle, in_flight: asyncio.TaskGroup) -> None:
         """Begin work on a message; return when the next one may be taken."""

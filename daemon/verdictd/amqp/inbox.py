@@ -20,6 +20,7 @@ from verdictd.errors import BrokerUnavailable
 
 # RabbitMQ 3.10 lets a consumer wait for ever whose quorum queue was deleted and at once declared again.
 _LONGEST_WAIT_S = 10
+_PLENTY = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class Inbox:
         self._timeout_s = timeout_s
         self._arrived: deque[Taken] = deque()
         self._waiters: dict[str, Waiter] = {}
+        self.plenty = False
+        """True while many messages are left in the queue that was fetched from."""
         self._news = news
         self.end = end_of(underlay)
         self.end.add_done_callback(lambda _: news.set())
@@ -95,10 +98,10 @@ class Inbox:
     async def take(self, unless: Callable[[], bool]) -> Taken | None:
         """Return the next message, or None if `unless()` becomes true or nothing arrives in time.
 
-        After a wait more may arrive, until the next call of this method or of `rest`.
+        More may arrive until `rest` is called: one from each queue that is empty.
         """
         if not self._arrived:
-            await self._withdraw()
+            await self._withdraw(lambda waiter: not waiter.waiting or waiter.waited_s > _LONGEST_WAIT_S)
         if not self._arrived and not await self._fetch():
             await self._wait_for_one(unless)
         if not self._arrived:
@@ -109,7 +112,7 @@ class Inbox:
 
     async def rest(self) -> None:
         """Let no more messages arrive, and put those back that arrived beside the one that was taken."""
-        await self._withdraw()
+        await self._withdraw(lambda _: True)
         while self._arrived:
             await self._arrived.popleft().settle(Settlement.REQUEUE, timeout_s=self._timeout_s)
 
@@ -123,10 +126,11 @@ class Inbox:
 
     async def _fetch(self) -> bool:
         """Ask one queue after the other; return False if all are empty."""
-        for queue in self._turns:
+        for queue in self._idle():
             with amqp_errors("cannot fetch"):
                 async with asyncio.timeout(self._timeout_s):
                     message = await self._underlay.basic_get(queue)
+            self.plenty = (message.message_count or 0) >= _PLENTY
             if not isinstance(message.delivery, commands.Basic.GetEmpty):
                 self._arrived.append(Taken(queue, message))
                 return True
@@ -135,9 +139,9 @@ class Inbox:
     async def _wait_for_one(self, unless: Callable[[], bool]) -> None:
         """Wait on all queues until one has brought a message, or nothing came for long.
 
-        The consumers are withdrawn later, so that work on the message begins at once.
+        Its consumer is withdrawn later, so that work on the message begins at once.
         """
-        for queue in self._turns:
+        for queue in self._idle():
             await (self._waiters.get(queue) or await self._open_waiter(queue)).wait()
             if self._arrived:
                 return
@@ -160,7 +164,13 @@ class Inbox:
         self._waiters[queue] = waiter
         return waiter
 
-    async def _withdraw(self) -> None:
+    def _idle(self) -> list[str]:
+        """Return the queues that nobody waits on; the others are empty."""
+        return [
+            queue for queue in self._turns if queue not in self._waiters or not self._waiters[queue].waiting
+        ]
+
+    async def _withdraw(self, which: Callable[[Waiter], bool]) -> None:
         for queue, waiter in list(self._waiters.items()):
-            if not await waiter.withdraw():
+            if which(waiter) and not await waiter.withdraw():
                 del self._waiters[queue]

@@ -1,6 +1,7 @@
 """Waiter: a consumer of one queue that is sent one message, over a channel of its own."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -17,8 +18,8 @@ class Waiter:
     as the channel is open. So a consumer that has brought a message is cancelled before that is settled, and
     one that has brought none ends with its channel.
 
-    State: the tag of the consumer, whether it has brought a message, how many messages are not settled, and
-    whether this is over. `silent` is set while no consumer is registered.
+    State: the tag of the consumer, since when it waits, whether it has brought a message, how many messages
+    are not settled, and whether this is over. `silent` is set while no consumer is registered.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Waiter:
         self._arrive = arrive
         self._timeout_s = timeout_s
         self._tag = ""
+        self._since_s = 0.0
         self._brought = False
         self._unsettled = 0
         self._over = False
@@ -61,9 +63,20 @@ class Waiter:
         end_of(channel).add_done_callback(lambda end: None if waiter._over else ended(end.result()))
         return waiter
 
+    @property
+    def waiting(self) -> bool:
+        """True while it may be sent a message."""
+        return not (self.silent.is_set() or self._brought)
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds since the consumer was registered."""
+        return time.monotonic() - self._since_s
+
     async def wait(self) -> None:
         """Register the consumer."""
         self._brought = False
+        self._since_s = time.monotonic()
         self.silent.clear()
         # Not through aio-pika's queue: its messages raise on a delivery mode of 3, which newer
         # versions of RabbitMQ let pass, and such a delivery would reach nobody, never to be settled.

@@ -114,7 +114,7 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
 
 
 class _PoolCapacity:
-    """As many deliveries as there are usable boxes, and a few that are ready for the next free one.
+    """As many deliveries as there are usable boxes, and a reserve that is ready for the next free one.
 
     Those that wait for an equal one need no box, so they take no place: some of them, as each has a body.
     The same holds for those whose results are being published, up to one for each box.
@@ -122,17 +122,20 @@ class _PoolCapacity:
 
     def __init__(self, pool: BoxPool, reserve: int, worker: Worker) -> None:
         self._pool = pool
-        self._reserve = reserve
+        self._most_ready = reserve
         self._worker = worker
         self.changed = pool.changed
 
     @property
     def limit(self) -> int:
         usable = self._pool.usable
-        ready = min(self._reserve, usable)  # or what waits could wait for two others, and longer
         copies = min(self._worker.waiting, _WAITING_AT_MOST)
         answering = min(self._worker.answering, usable)
-        return usable and usable + ready + copies + answering
+        return usable and usable + copies + answering
+
+    @property
+    def reserve(self) -> int:
+        return min(self._most_ready, self._pool.usable)  # or one could wait for two others, and longer
 
 
 def _worker(settings: Settings, host: Judgehost, publisher: Publisher, history: History) -> Worker:
