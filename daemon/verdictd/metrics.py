@@ -80,6 +80,11 @@ WAITING = Gauge(
     "Submissions waiting in a queue, for all daemons together; NaN while the broker is unavailable.",
     ["queue"],
 )
+OLDEST = Gauge(
+    "verdictd_queue_oldest_seconds",
+    "Age of the oldest submission in a queue, at most; NaN while this daemon cannot know it.",
+    ["queue"],
+)
 DRAINING = Gauge("verdictd_draining", "1 once the daemon was asked to stop.")
 BOXES = Gauge("verdictd_boxes", "Boxes by state.", ["state"])
 

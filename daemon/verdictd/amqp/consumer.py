@@ -10,6 +10,7 @@ from aio_pika.abc import AbstractConnection
 from cachetools import LRUCache
 
 from verdictd import metrics
+from verdictd.amqp.backlog import Backlog
 from verdictd.amqp.delivery import TAKEN_BACK, Delivery, Settlement, received
 from verdictd.amqp.inbox import Inbox, Taken
 from verdictd.amqp.reconnecting import ReconnectingConnection
@@ -72,6 +73,7 @@ class Consumer:
         fault_pause_s: float = FAULT_PAUSE_S,
     ) -> None:
         self.queues = tuple(weights)
+        self.backlog = Backlog(weights)
         self._weights = weights
         self._connection = connection
         self._capacity = capacity
@@ -152,7 +154,7 @@ class Consumer:
     ) -> None:
         if not self._stopping:
             timeout_s = self._connection.settings.connect_timeout_s
-            inbox = await Inbox.open(connection, self._weights, self._news, timeout_s=timeout_s)
+            inbox = await Inbox.open(connection, self._weights, self.backlog, self._news, timeout_s=timeout_s)
             self._failure = ""
             self._liveness.rest()
             try:
@@ -230,7 +232,10 @@ class Consumer:
         settlement = Settlement.REQUEUE
         try:
             if not self._stopping:
-                settlement = await handle(received(message, taken.queue, received_at))
+                delivery = received(message, taken.queue, received_at)
+                if not delivery.redelivered:
+                    self.backlog.took(taken.queue, delivery.timestamp)
+                settlement = await handle(delivery)
         except Exception:
             log.exception("delivery.failed", message_id=message.header.properties.message_id)
             await asyncio.sleep(self._fault_pause_s)

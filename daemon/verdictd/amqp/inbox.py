@@ -12,6 +12,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.abc import DeliveredMessage
 from pamqp import commands
 
+from verdictd.amqp.backlog import Backlog
 from verdictd.amqp.connection import CLOSE_TIMEOUT_S, amqp_errors, end_of
 from verdictd.amqp.delivery import Settlement, settle
 from verdictd.amqp.turns import Turns
@@ -57,12 +58,15 @@ class Inbox:
         channel: AbstractChannel,
         underlay: aiormq.abc.AbstractChannel,
         weights: Mapping[str, int],
+        backlog: Backlog,
         news: asyncio.Event,
+        *,
         timeout_s: float,
     ) -> None:
         self._channel = channel
         self._underlay = underlay
         self._turns = Turns(weights)
+        self._backlog = backlog
         self._timeout_s = timeout_s
         self._arrived: deque[Taken] = deque()
         self._waiters: dict[str, Waiter] = {}
@@ -77,6 +81,7 @@ class Inbox:
         cls,
         connection: AbstractConnection,
         weights: Mapping[str, int],
+        backlog: Backlog,
         news: asyncio.Event,
         *,
         timeout_s: float,
@@ -86,7 +91,7 @@ class Inbox:
             async with asyncio.timeout(timeout_s):
                 channel = await connection.channel(publisher_confirms=False)
                 underlay = await channel.get_underlay_channel()
-        return cls(channel, underlay, weights, news, timeout_s)
+        return cls(channel, underlay, weights, backlog, news, timeout_s=timeout_s)
 
     async def close(self) -> None:
         """Close the channels: RabbitMQ takes back what was delivered over them and is not settled."""
@@ -134,6 +139,7 @@ class Inbox:
             if not isinstance(message.delivery, commands.Basic.GetEmpty):
                 self._arrived.append(Taken(queue, message))
                 return True
+            self._backlog.emptied(queue)
         return False
 
     async def _wait_for_one(self, unless: Callable[[], bool]) -> None:
@@ -151,6 +157,7 @@ class Inbox:
 
     async def _open_waiter(self, queue: str) -> Waiter:
         def arrive(message: DeliveredMessage) -> None:
+            self._backlog.emptied(queue)
             self._arrived.append(Taken(queue, message, waiter))
             self._news.set()
 

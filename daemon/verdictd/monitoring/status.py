@@ -4,9 +4,10 @@ import asyncio
 import platform
 import socket
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import nan
 
 from pydantic import AwareDatetime
 
@@ -143,8 +144,12 @@ class StatusReporter:
             told_already = not publisher.connected or not submissions.consuming
             yield _because("not taking submissions over HTTP", "" if told_already else self._requests.failure)
 
-    def measure(self) -> None:
-        """Set the metrics that are states, for a scrape."""
+    def measure(self, waiting: Mapping[str, int]) -> None:
+        """Set the metrics that are states, for a scrape; `waiting` has the lengths of queues, if known."""
+        for queue in self._submissions.queues:
+            length = waiting.get(queue, nan)
+            metrics.WAITING.labels(queue).set(length)
+            metrics.OLDEST.labels(queue).set(self._submissions.backlog.oldest_s(queue, length))
         metrics.READY.set(not self.problems())
         metrics.BROKER_CONNECTED.set(self._publisher.confirming)
         for consumer in self._consumers:

@@ -6,14 +6,12 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from math import nan
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 from prometheus_client.aiohttp import make_aiohttp_handler
 
-from verdictd import metrics
 from verdictd.amqp.requests import Requests
 from verdictd.errors import BrokerUnavailable
 from verdictd.judging.judgehost import Judgehost
@@ -101,10 +99,7 @@ class Pages:
             return {}
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
-        waiting = await self._waiting()
-        for queue in self._queues:
-            metrics.WAITING.labels(queue.name).set(waiting.get(queue.name, nan))
-        self._reporter.measure()
+        self._reporter.measure(await self._waiting())
         return await self._metrics_handler(request)
 
     async def languages(self, _: web.Request) -> web.Response:
