@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Self
 
 import aiormq.abc
 from aiormq.abc import DeliveredMessage
@@ -50,7 +51,7 @@ class Waiter:
         arrive: Callable[[DeliveredMessage], None],
         ended: Callable[[str], None],
         timeout_s: float,
-    ) -> "Waiter":
+    ) -> Self:
         """Open a channel; `ended` gets the reason if RabbitMQ ends it, or its consumer.
 
         This, `wait` and `withdraw` raise BrokerUnavailable, after `timeout_s` at most.
