@@ -95,7 +95,13 @@ BROKER_CONNECTED = Gauge("verdictd_broker_connected", "1 if results can be publi
 CONSUMING = Gauge("verdictd_consuming", "1 if RabbitMQ delivers from a queue to this daemon.", ["queue"])
 WAITING = Gauge(
     "verdictd_queue_messages",
-    "Submissions waiting in the queue, for all daemons together; NaN while the broker is unavailable.",
+    "Submissions waiting in a queue, for all daemons together; NaN while the broker is unavailable.",
+    ["queue"],
+)
+OLDEST = Gauge(
+    "verdictd_queue_oldest_seconds",
+    "Age of the oldest submission in a queue, at most; NaN while this daemon cannot know it.",
+    ["queue"],
 )
 DRAINING = Gauge("verdictd_draining", "1 once the daemon was asked to stop.")
 BOXES = Gauge("verdictd_boxes", "Boxes by state.", ["state"])
@@ -113,7 +119,7 @@ DELIVERIES = Counter(
     "Deliveries by how they were settled; taken_back: the connection was lost before that.",
     ["queue", "settlement"],
 )
-REDELIVERIES = Counter("verdictd_redeliveries", "Submissions that had been delivered before.")
+REDELIVERIES = Counter("verdictd_redeliveries", "Submissions that had been delivered before.", ["queue"])
 CONTROL_MESSAGES = Counter(
     "verdictd_control_messages",
     "Control messages that were read, by kind; those of the last hours again after a start.",
@@ -144,6 +150,7 @@ TEST_DATA_CACHE_BYTES = Gauge("verdictd_test_data_cache_bytes", "Bytes in the ca
 QUEUE_TIME = Histogram(
     "verdictd_queue_time_seconds",
     "From the publisher's timestamp of a submission, in whole seconds, to the start of judging.",
+    ["queue"],
     buckets=_SLOW_S,
 )
 STAGES = Histogram(

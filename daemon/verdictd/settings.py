@@ -4,6 +4,7 @@ import base64
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
@@ -82,6 +83,23 @@ Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
+class WeightedQueue(Frozen):
+    """Queue of submissions; while several have messages, they are taken in proportion to the weights."""
+
+    name: QueueName
+    weight: int = Field(default=1, ge=1, le=1_000)
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionQueue:
+    """Queue of submissions, and the queues of its dead letters: on their way, and in the end."""
+
+    name: str
+    weight: int
+    unanswered: str
+    dead: str
+
+
 class BrokerSettings(Frozen):
     """Connection to RabbitMQ, and the names of its queues."""
 
@@ -105,6 +123,12 @@ class BrokerSettings(Frozen):
     """Events that wait here until RabbitMQ takes them; of more, the oldest are dropped."""
     events_expire_s: Seconds = 60
     """Time after which RabbitMQ drops an event that nobody has taken from a queue."""
+    queues: tuple[WeightedQueue, ...] = Field(default=(), max_length=64)
+    """Queues of submissions; empty: `submissions_queue` alone.
+
+    That one, if it is among them, has `unanswered_queue` and `dead_queue`. Others have queues of their own,
+    whose names are theirs with `.unanswered` and `.dead`.
+    """
     reply_to_pattern: Pattern = r"verdictd\.results|verdictd\.reply\..+|amq\.gen-.+"
     delivery_limit: int = Field(default=20, ge=1, le=1_000)
     prefetch_reserve: int = Field(default=2, ge=0, le=1_000)
@@ -129,18 +153,34 @@ class BrokerSettings(Frozen):
     def _consistent(self) -> Self:
         if (self.cert_file is None) is not (self.key_file is None):
             raise ValueError("cert_file and key_file go together")
-        if len(self.own_queues) < 4:
+        if len(self.own_queues) < 1 + 3 * len(self.submission_queues):
             raise ValueError(
-                "submissions_queue, results_queue, unanswered_queue and dead_queue must be four queues"
+                "queues must differ from each other, from their dead letters and from results_queue"
+                if self.queues
+                else "submissions_queue, results_queue, unanswered_queue and dead_queue must be four queues"
             )
         if self.control_queue in self.own_queues:
             raise ValueError(f"control_queue is {self.control_queue!r}, which is another queue's name")
         return self
 
     @property
+    def submission_queues(self) -> tuple[SubmissionQueue, ...]:
+        """Queues of submissions; the first one gets those that come over HTTP."""
+        weighted = self.queues or (WeightedQueue(name=self.submissions_queue),)
+        return tuple(self._submission_queue(queue) for queue in weighted)
+
+    def _submission_queue(self, queue: WeightedQueue) -> SubmissionQueue:
+        name, weight = queue.name, queue.weight
+        if name == self.submissions_queue:
+            return SubmissionQueue(name, weight, self.unanswered_queue, self.dead_queue)
+        return SubmissionQueue(name, weight, f"{name}.unanswered", f"{name}.dead")
+
+    @property
     def own_queues(self) -> frozenset[str]:
         """Names of the queues of submissions, results and dead letters."""
-        return frozenset({self.submissions_queue, self.results_queue, self.unanswered_queue, self.dead_queue})
+        queues = self.submission_queues
+        named = {name for queue in queues for name in (queue.name, queue.unanswered, queue.dead)}
+        return frozenset(named | {self.results_queue})
 
 
 def _is_broker_url(url: str) -> bool:

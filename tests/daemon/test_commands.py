@@ -313,19 +313,21 @@ async def test_submit_names_the_files_whose_results_do_not_come(amqp_url: str) -
     assert (1, "", "verdictd: no result in time for hello.c\n") == (ended.code, ended.out, ended.err)
 
 
-async def test_submit_to_a_queue_that_is_not_there_says_so(served: str) -> None:
-    """The command does not wait for a result that cannot come."""
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [((), {"broker__submissions_queue": "nobody.reads"}), (("--queue", "nobody.reads"), {})],
+    ids=["settings", "option"],
+)
+async def test_submit_to_a_queue_that_is_not_there_says_so(
+    served: str, options: tuple[str, ...], settings: dict[str, str]
+) -> None:
+    """The command does not wait for a result that cannot come; --queue names another queue."""
     ended = await command(
-        "submit",
-        "--timeout",
-        "30",
-        PROGRAMS / "endless.json",
-        broker__url=served,
-        broker__submissions_queue="nobody.reads",
+        "submit", "--timeout", "30", *options, PROGRAMS / "endless.json", broker__url=served, **settings
     )
 
     assert 1 == ended.code
-    assert "does not exist" in ended.err
+    assert "'nobody.reads' does not exist" in ended.err
 
 
 async def test_submit_without_a_broker_says_so() -> None:

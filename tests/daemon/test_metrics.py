@@ -4,6 +4,7 @@ import json
 import shutil
 import uuid
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from verdictd.contract.result import Result, Status
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
+CONTEST = "verdictd.contest"
+
 
 @pytest.fixture(scope="module")
 def url(broker: Broker) -> str:
@@ -29,7 +32,9 @@ def url(broker: Broker) -> str:
 @pytest.fixture(scope="module")
 async def served(url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     """A daemon for tests that leave nothing in its queues."""
-    async with site(tmp_path_factory.mktemp("metrics") / "daemon.log", broker__url=url) as served:
+    log = tmp_path_factory.mktemp("metrics") / "daemon.log"
+    queues = json.dumps([{"name": SUBMISSIONS}, {"name": CONTEST, "weight": 8}])
+    async with site(log, broker__url=url, broker__queues=queues) as served:
         yield served
 
 
@@ -44,8 +49,8 @@ def submission(language: str, source: str, **fields: Any) -> bytes:
     return json.dumps(own | fields).encode()
 
 
-async def judged(client: Peer, body: bytes, **properties: Any) -> Result:
-    await client.publish(SUBMISSIONS, body, **properties)
+async def judged(client: Peer, body: bytes, *, queue: str = SUBMISSIONS, **properties: Any) -> Result:
+    await client.publish(queue, body, **properties)
     return Result.model_validate_json((await client.take(RESULTS)).body)
 
 
@@ -95,6 +100,31 @@ async def test_stages_and_settlements_are_measured(served: Site, client: Peer) -
     assert {"wait": 1, "build": 0, "run": 2, "reply": 1} == counts
     assert 0.4 <= more("verdictd_stage_duration_seconds_sum", stage="run") < 20
     assert 1 == more("verdictd_deliveries_total", queue=SUBMISSIONS, settlement="ack")
+
+
+async def test_queues_are_told_apart(served: Site, client: Peer) -> None:
+    """By metrics and by the status; what comes over HTTP goes to the first one."""
+    before = await scrape(served)
+    await judged(client, submission("bash", "true"), queue=CONTEST, timestamp=datetime.now(UTC))
+    assert 200 == (await served.post({"language": "bash", "source_code": "true"}, wait=True))[0]
+    name = "verdictd_deliveries_total"
+    after = await reached(served, before.value(name, queue=CONTEST) + 1, name, queue=CONTEST)
+    after = await settled(served, before)
+    _, status = await served.get("/status")
+
+    counts = ("verdictd_deliveries_total", "verdictd_queue_time_seconds_count")
+    more = {
+        queue: [after.value(count, queue=queue) - before.value(count, queue=queue) for count in counts]
+        for queue in (SUBMISSIONS, CONTEST)
+    }
+    assert {SUBMISSIONS: [1, 1], CONTEST: [1, 1]} == more
+    assert [(SUBMISSIONS, 1), (CONTEST, 8)] == [
+        (queue["name"], queue["weight"]) for queue in status["queues"]
+    ]
+    assert [0, 0] == [
+        after.value(name, queue=CONTEST)
+        for name in ("verdictd_queue_messages", "verdictd_queue_oldest_seconds")
+    ]
 
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not installed")

@@ -22,11 +22,13 @@ from verdictd.settings import Settings
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
 ROOT = Path(__file__).parents[2]
-RULES = [
+ALL_RULES = [
     rule
     for group in yaml.safe_load((ROOT / "systemd" / "alerts.yml").read_text())["groups"]
     for rule in group["rules"]
 ]
+RULES = [rule for rule in ALL_RULES if "alert" in rule]
+RECORDED = [rule for rule in ALL_RULES if "record" in rule]
 DASHBOARD = json.loads((ROOT / "systemd" / "grafana-dashboard.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 QUERIES = [(panel["title"], target["expr"]) for panel in PANELS for target in panel["targets"]]
@@ -103,6 +105,12 @@ async def test_alert_asks_for_what_is_there(known: Known, rule: dict[str, Any]) 
 
     assert set() == missing(rule["expr"], known)
     assert set(shown) <= (kept_labels(rule["expr"]) or of_metrics | TARGET_LABELS)
+
+
+@pytest.mark.parametrize("rule", RECORDED, ids=lambda rule: str(rule["record"]))
+async def test_recording_rule_asks_for_what_is_there(known: Known, rule: dict[str, Any]) -> None:
+    """Every metric, label and value of it."""
+    assert set() == missing(rule["expr"], known)
 
 
 def metrics(query: str) -> set[str]:

@@ -127,6 +127,7 @@ def worker(host: Judgehost, settings: Settings, replies: Replies) -> Worker:
 
 def delivery(body: dict[str, Any] | bytes, *, attempt: int = 1) -> Delivery:
     return Delivery(
+        queue="verdictd.submissions",
         body=body if isinstance(body, bytes) else json.dumps(body).encode(),
         message_id=None,
         correlation_id=None,

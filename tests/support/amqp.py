@@ -89,16 +89,16 @@ class DaemonSide:
         self.reply = replies.reply
         self.consumer = self.consumer_of(10)
 
-    def consumer_of(self, prefetch: int) -> Consumer:
+    def consumer_of(self, prefetch: int, reserve: int = 0) -> Consumer:
         """A consumer of submissions, with so many in flight at most."""
-        queue = self.connection.settings.submissions_queue
-        self.consumer = Consumer(self.connection, queue, capacity=FixedCapacity(prefetch))
+        weights = {queue.name: queue.weight for queue in self.connection.settings.submission_queues}
+        self.consumer = Consumer(self.connection, weights, capacity=FixedCapacity(prefetch, reserve))
         return self.consumer
 
     def unanswered(self) -> Consumer:
         """A consumer of dead letters on their way."""
-        queue = self.connection.settings.unanswered_queue
-        return Consumer(self.connection, queue, capacity=FixedCapacity(2), isolate_suspects=False)
+        weights = {queue.unanswered: 1 for queue in self.connection.settings.submission_queues}
+        return Consumer(self.connection, weights, capacity=FixedCapacity(2), isolate_suspects=False)
 
     @property
     def connected(self) -> bool:
@@ -123,11 +123,16 @@ async def connected(settings: BrokerSettings, *, reply_timeout_s: float = 60) ->
 
 @asynccontextmanager
 async def consuming(
-    side: DaemonSide, handle: Handle, *, prefetch: int = 10, drain_timeout_s: float = 10
+    side: DaemonSide,
+    handle: Handle,
+    *,
+    prefetch: int = 10,
+    reserve: int = 0,
+    drain_timeout_s: float = 10,
 ) -> AsyncIterator[asyncio.Event]:
     """Consume until the block ends, or the event is set that it gets; leaving waits for what is in flight."""
     stop = asyncio.Event()
-    consumer, unanswered = side.consumer_of(prefetch), side.unanswered()
+    consumer, unanswered = side.consumer_of(prefetch, reserve), side.unanswered()
     tasks = [
         asyncio.create_task(consumer.run(handle, stop=stop, drain_timeout_s=drain_timeout_s)),
         asyncio.create_task(unanswered.run(move_on, stop=stop, drain_timeout_s=LIMIT_S)),
@@ -171,5 +176,5 @@ async def accept(_: Delivery) -> Settlement:
 def make_delivery(**changes: Any) -> Delivery:
     """A delivery without properties but those given."""
     fields: dict[str, Any] = dict.fromkeys(Delivery.__dataclass_fields__)
-    fields |= {"body": b"{}", "headers": {}, "redelivered": False, "attempt": 1}
+    fields |= {"queue": SUBMISSIONS, "body": b"{}", "headers": {}, "redelivered": False, "attempt": 1}
     return Delivery(**fields | changes)

@@ -107,7 +107,7 @@ async def delivering(
                 return await deliverer.handle(delivery)
 
             capacity = FixedCapacity(settings.max_deliveries)
-            consumer = Consumer(connection, settings.queue, capacity=capacity)
+            consumer = Consumer(connection, {settings.queue: 1}, capacity=capacity)
             task = asyncio.create_task(consumer.run(handle, stop=stop, drain_timeout_s=1))
             await wait_until(lambda: consumer.consuming)
             try:

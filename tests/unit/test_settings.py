@@ -174,6 +174,11 @@ def test_variables_of_others_are_let_through(monkeypatch: pytest.MonkeyPatch, na
             '[broker]\ndead_queue = "verdictd.results"',
             "broker: submissions_queue, results_queue, unanswered_queue and dead_queue must be four queues",
         ),
+        (
+            '[broker]\nqueues = [{name = "a"}, {name = "a.dead"}]',
+            "broker: queues must differ from each other, from their dead letters and from results_queue",
+        ),
+        ('[broker]\nqueues = [{name = "a", weight = 0}]', "broker.queues.0.weight: must be greater than"),
         ('[broker]\ndead_queue = "a b"', "broker.dead_queue: must match pattern"),
         (
             '[broker]\ncontrol_queue = "verdictd.results"',

@@ -121,7 +121,7 @@ async def test_daemon_without_a_broker_is_alive_and_not_ready(log: Path) -> None
     assert ["not consuming submissions", "not taking submissions over HTTP"] == problems[1:]
     assert [503, 503] == [submitted[0], waited[0]]
     assert "RabbitMQ is not available." == submitted[1]["message"]
-    assert (False, problems, None) == (status["ready"], status["problems"], status["queue"]["messages"])
+    assert (False, problems, None) == (status["ready"], status["problems"], status["queues"][0]["messages"])
     assert 0 == code
 
 

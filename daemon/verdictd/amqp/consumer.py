@@ -1,18 +1,18 @@
-"""Consumer: hand each message of a queue to its handler, within capacity, and settle it exactly once."""
+"""Consumer: hand each message of its queues to a handler, within capacity, and settle it exactly once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
 import structlog
 from aio_pika.abc import AbstractConnection
-from aiormq.abc import DeliveredMessage
 from cachetools import LRUCache
 
 from verdictd import metrics
-from verdictd.amqp.delivery import TAKEN_BACK, Delivery, Settlement, received, settle
-from verdictd.amqp.inbox import Inbox
+from verdictd.amqp.backlog import Backlog
+from verdictd.amqp.delivery import TAKEN_BACK, Delivery, Settlement, received
+from verdictd.amqp.inbox import Inbox, Taken
 from verdictd.amqp.reconnecting import ReconnectingConnection
 from verdictd.concurrency import finish
 from verdictd.errors import BrokerUnavailable
@@ -36,17 +36,24 @@ class Capacity(Protocol):
     def limit(self) -> int:
         """Number of deliveries that may be in flight now."""
 
+    @property
+    def reserve(self) -> int:
+        """Number of further ones that may wait here while many wait in the queue."""
+
 
 class FixedCapacity:
     """Capacity that never changes."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, reserve: int = 0) -> None:
         self.limit = limit
+        self.reserve = reserve
         self.changed = asyncio.Event()
 
 
 class Consumer:
-    """Consumes one queue over a connection that is kept. It exists from the start, connected or not.
+    """Consumes queues over a connection that is kept. It exists from the start, connected or not.
+
+    While several of its queues have messages, they are taken in proportion to the weights.
 
     A submission can kill the daemon that judges it, and RabbitMQ counts that death for every message that was
     in flight. A message that was delivered before, but not to this process, is a suspected poison message:
@@ -59,13 +66,15 @@ class Consumer:
     def __init__(
         self,
         connection: ReconnectingConnection,
-        queue: str,
+        weights: Mapping[str, int],
         *,
         capacity: Capacity,
         isolate_suspects: bool = True,
         fault_pause_s: float = FAULT_PAUSE_S,
     ) -> None:
-        self.queue = queue
+        self.queues = tuple(weights)
+        self.backlog = Backlog(weights)
+        self._weights = weights
         self._connection = connection
         self._capacity = capacity
         self._isolate_suspects = isolate_suspects
@@ -78,13 +87,19 @@ class Consumer:
         self._in_flight: set[asyncio.Task[None]] = set()
         self._seen: LRUCache[int, None] = LRUCache(_SEEN_MESSAGES)
         self._failure = ""
-        for settlement in (*Settlement, TAKEN_BACK):
-            metrics.DELIVERIES.labels(queue, settlement)  # which begin with 0
+        for queue in self.queues:
+            for settlement in (*Settlement, TAKEN_BACK):
+                metrics.DELIVERIES.labels(queue, settlement)  # which begin with 0
 
     def __repr__(self) -> str:
         connected = "connected" if self.connected else "not connected"
         consuming = "consuming" if self.consuming else "not consuming"
-        return f"<Consumer of {self.queue}: {connected}, {consuming}, {self.in_flight} in flight>"
+        return f"<Consumer of {self.name}: {connected}, {consuming}, {self.in_flight} in flight>"
+
+    @property
+    def name(self) -> str:
+        """Names of its queues, for a person."""
+        return ", ".join(self.queues)
 
     @property
     def connected(self) -> bool:
@@ -139,7 +154,7 @@ class Consumer:
     ) -> None:
         if not self._stopping:
             timeout_s = self._connection.settings.connect_timeout_s
-            inbox = await Inbox.open(connection, self.queue, self._news, timeout_s=timeout_s)
+            inbox = await Inbox.open(connection, self._weights, self.backlog, self._news, timeout_s=timeout_s)
             self._failure = ""
             self._liveness.rest()
             try:
@@ -154,46 +169,52 @@ class Consumer:
     async def _take_all(self, inbox: Inbox, handle: Handle, in_flight: asyncio.TaskGroup) -> None:
         """Take messages while there is capacity; return at a stop, or when no more come."""
         self._resting.clear()
-        log.info("broker.consuming", queue=self.queue, prefetch=self._limit)
+        log.info("broker.consuming", queue=self.name, prefetch=self._limit)
         while not self._stopping and not inbox.end.done():
             if not self._limit:
                 await self._suspend(inbox)
-            elif self.in_flight >= self._limit:
-                await inbox.until(lambda: not self._limit or self.in_flight < self._limit)
-            elif message := await inbox.take(unless=lambda: not self._limit):
-                await self._begin(message, inbox, handle, in_flight)
+            elif self._full(inbox):
+                await inbox.rest()
+                await inbox.until(lambda: not self._limit or not self._full(inbox))
+            elif taken := await inbox.take(unless=lambda: not self._limit):
+                await self._begin(taken, inbox, handle, in_flight)
+        if not inbox.end.done():
+            await inbox.rest()
 
     @property
     def _limit(self) -> int:
         return 0 if self._stopping else self._capacity.limit
 
-    async def _begin(
-        self, message: DeliveredMessage, inbox: Inbox, handle: Handle, in_flight: asyncio.TaskGroup
-    ) -> None:
+    def _full(self, inbox: Inbox) -> bool:
+        # One that waits here cannot be taken by another daemon, so none does when others may soon be idle.
+        return self.in_flight >= self._limit + (self._capacity.reserve if inbox.plenty else 0)
+
+    async def _begin(self, taken: Taken, inbox: Inbox, handle: Handle, in_flight: asyncio.TaskGroup) -> None:
         """Begin work on a message; return when the next one may be taken."""
         received_at = datetime.now(UTC)
-        fingerprint = _fingerprint(message)
-        alone = self._isolate_suspects and bool(message.redelivered) and fingerprint not in self._seen
+        fingerprint = _fingerprint(taken)
+        alone = self._isolate_suspects and bool(taken.message.redelivered) and fingerprint not in self._seen
         if alone:
-            log.info("broker.careful", message_id=message.header.properties.message_id)
+            log.info("broker.careful", message_id=taken.message.header.properties.message_id)
+            await inbox.rest()
             await inbox.until(lambda: not self._limit or not self._in_flight)
         if inbox.end.done():
             return  # RabbitMQ has taken it back
         self._seen[fingerprint] = None
-        task = self._start(message, received_at, handle, in_flight)
+        task = self._start(taken, received_at, handle, in_flight)
         if alone:
             await inbox.until(lambda: not self._limit or task.done())
 
     def _start(
         self,
-        message: DeliveredMessage,
+        taken: Taken,
         received_at: datetime,
         handle: Handle,
         in_flight: asyncio.TaskGroup,
     ) -> asyncio.Task[None]:
-        work = self._work(message, received_at, handle)
+        work = self._work(taken, received_at, handle)
         try:
-            task = in_flight.create_task(work, name=message.header.properties.message_id)
+            task = in_flight.create_task(work, name=taken.message.header.properties.message_id)
         except RuntimeError as error:
             work.close()
             raise BrokerUnavailable(f"no work is begun any more: {error}") from error
@@ -205,12 +226,16 @@ class Consumer:
         self._in_flight.discard(task)
         self._news.set()
 
-    async def _work(self, message: DeliveredMessage, received_at: datetime, handle: Handle) -> None:
+    async def _work(self, taken: Taken, received_at: datetime, handle: Handle) -> None:
         """Take one delivery from arrival to settlement; raise nothing, which would end its neighbours."""
+        message = taken.message
         settlement = Settlement.REQUEUE
         try:
             if not self._stopping:
-                settlement = await handle(received(message, received_at))
+                delivery = received(message, taken.queue, received_at)
+                if not delivery.redelivered:
+                    self.backlog.took(taken.queue, delivery.timestamp)
+                settlement = await handle(delivery)
         except Exception:
             log.exception("delivery.failed", message_id=message.header.properties.message_id)
             await asyncio.sleep(self._fault_pause_s)
@@ -219,19 +244,20 @@ class Consumer:
                 await self._resting.wait()  # or what is requeued now would come to us once more
             timeout_s = self._connection.settings.connect_timeout_s
             try:
-                await settle(message, settlement, self.queue, timeout_s=timeout_s)
+                await taken.settle(settlement, timeout_s=timeout_s)
             except Exception:
                 log.exception("delivery.not_settled", message_id=message.header.properties.message_id)
 
     async def _suspend(self, inbox: Inbox) -> None:
         """Take nothing, so that others do, until there is capacity again."""
+        await inbox.rest()
         self._resting.set()
         while not (self._stopping or self._limit or inbox.end.done()):
-            log.warning("broker.suspended", queue=self.queue)
+            log.warning("broker.suspended", queue=self.name)
             await inbox.until(lambda: self._stopping or self._limit > 0, limit_s=_SUSPENDED_LOG_S)
         if not inbox.end.done():
             self._resting.clear()
-            log.info("broker.consuming", queue=self.queue)
+            log.info("broker.consuming", queue=self.name)
 
     async def _drain(self, timeout_s: float) -> None:
         if not self._in_flight:
@@ -245,8 +271,8 @@ class Consumer:
         self._failure = reason
 
 
-def _fingerprint(message: DeliveredMessage) -> int:
+def _fingerprint(taken: Taken) -> int:
     """Return what tells a message from others, at a price that does not grow with its size."""
-    body = message.body
+    body = taken.message.body
     ends = body[:_FINGERPRINT_BYTES], body[-_FINGERPRINT_BYTES:]
-    return hash((message.header.properties.message_id, len(body), *ends))
+    return hash((taken.message.header.properties.message_id, len(body), *ends))

@@ -6,9 +6,9 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from typing import NoReturn, Self
+from typing import NoReturn, Self, cast
 
-import aio_pika
+import aiormq
 import structlog
 from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel, DeliveredMessage
@@ -23,7 +23,7 @@ from verdictd.amqp.control_queue import (
     declare_own,
     is_refusal,
 )
-from verdictd.amqp.publisher import Publisher, json_message, publish_once
+from verdictd.amqp.publisher import Message, Publisher, json_message, publish_once
 from verdictd.amqp.reconnecting import ReconnectingConnection
 from verdictd.concurrency import background, finish
 from verdictd.contract.control import (
@@ -49,7 +49,7 @@ Hear = Callable[[ControlMessage], None]
 log = structlog.get_logger()
 
 
-def control_message(message: ControlMessage) -> aio_pika.Message:
+def control_message(message: ControlMessage) -> Message:
     """Return the message as it is published to the exchange."""
     return json_message(encode_control(message), type=CONTROL_TYPE)
 
@@ -60,10 +60,11 @@ async def tell_all(settings: BrokerSettings, messages: Iterable[ControlMessage])
     async with connect(settings, "verdictd control") as connection:
         with amqp_errors("cannot open a channel"):
             async with asyncio.timeout(settings.connect_timeout_s):
-                channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+                opened = await connection.channel(publisher_confirms=True, on_return_raises=True)
+                channel = cast(aiormq.Channel, await opened.get_underlay_channel())
         for message in messages:
 
-            async def make(message: ControlMessage = message) -> aio_pika.Message:
+            async def make(message: ControlMessage = message) -> Message:
                 return control_message(message)
 
             timeout_s = settings.publish_timeout_s
@@ -84,7 +85,7 @@ class ControlChannel:
 
     def __init__(self, consuming: ReconnectingConnection, publisher: Publisher, *, hear: Hear) -> None:
         self._settings = consuming.settings
-        self.queue = self._settings.control_queue
+        self.name = self._settings.control_queue
         self._connection = consuming
         self._publisher = publisher
         self._hear = hear
@@ -113,6 +114,11 @@ class ControlChannel:
                 yield control
 
     @property
+    def queues(self) -> tuple[str, ...]:
+        """The queue that it reads, as a consumer has them."""
+        return (self.name,)
+
+    @property
     def consuming(self) -> bool:
         """True while RabbitMQ delivers to us."""
         return self._reading
@@ -130,7 +136,7 @@ class ControlChannel:
         """Publish to all daemons; raises BrokerUnavailable, after which it may be published or not."""
         if not self._reading:
             raise BrokerUnavailable(self._failure or "not connected to RabbitMQ")
-        await self._publisher.publish_now("", control_message(message), exchange=self.queue)
+        await self._publisher.publish_now("", control_message(message), exchange=self.name)
 
     async def _read(self, connection: AbstractConnection) -> NoReturn:
         self._caught_up.clear()

@@ -33,6 +33,7 @@ class Delivery:
     headers of more than 32 KiB. `received_at`: the time from which RabbitMQ waits for the settlement.
     """
 
+    queue: str
     body: bytes
     message_id: str | None
     correlation_id: str | None
@@ -56,7 +57,7 @@ class Settlement(StrEnum):
     DEAD_LETTER = "dead_letter"
 
 
-def received(message: DeliveredMessage, received_at: datetime) -> Delivery:
+def received(message: DeliveredMessage, queue: str, received_at: datetime) -> Delivery:
     """Return a delivery as the rest of the daemon sees it."""
     properties = message.header.properties
     headers = dict(properties.headers or {})
@@ -65,6 +66,7 @@ def received(message: DeliveredMessage, received_at: datetime) -> Delivery:
     count = headers.pop("x-delivery-count", 1)
     count = count if redelivered else 0
     return Delivery(
+        queue=queue,
         body=message.body,
         message_id=properties.message_id,
         correlation_id=properties.correlation_id,
@@ -106,10 +108,10 @@ async def settle(message: DeliveredMessage, settlement: Settlement, queue: str, 
 async def _tell(channel: AbstractChannel, tag: int, settlement: Settlement) -> None:
     match settlement:
         case Settlement.ACK:
-            await channel.basic_ack(tag)
+            await channel.basic_ack(tag, wait=False)
         case Settlement.REQUEUE:
-            await channel.basic_reject(tag, requeue=True)
+            await channel.basic_reject(tag, requeue=True, wait=False)
         case Settlement.DEAD_LETTER:
-            await channel.basic_reject(tag, requeue=False)
+            await channel.basic_reject(tag, requeue=False, wait=False)
         case _ as unreachable:
             assert_never(unreachable)

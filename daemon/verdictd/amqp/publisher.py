@@ -5,14 +5,15 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NoReturn, Self
+from typing import NoReturn, Self, cast
 
-import aio_pika
+import aiormq
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import DeliveryError, PublishError
-from aiormq.abc import AbstractConnection as UnderlayConnection
+from pamqp.commands import Basic
 
 from verdictd.amqp.connection import amqp_errors, end_of
 from verdictd.amqp.reconnecting import ReconnectingConnection
@@ -29,7 +30,18 @@ PUBLISH_LIMIT_S = 86_400
 _HELD_S = 5
 _BLOCKED_S = 0.1
 
-MessageFactory = Callable[[], Awaitable[aio_pika.Message]]
+_PERSISTENT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message that is to be published."""
+
+    body: bytes
+    properties: Basic.Properties
+
+
+MessageFactory = Callable[[], Awaitable[Message]]
 """Makes the message of each try."""
 
 log = structlog.get_logger()
@@ -45,29 +57,28 @@ def json_message(
     priority: int | None = None,
     headers: Mapping[str, str | int] | None = None,
     expiration_s: float | None = None,
-) -> aio_pika.Message:
+) -> Message:
     """Return a persistent message of JSON; without a `message_id` it has a new one.
 
     Each try needs another `message_id`: two of a name in flight confuse returns and confirms.
     """
-    message = aio_pika.Message(
-        body,
+    properties = Basic.Properties(
         content_type="application/json",
-        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-        type=type,
+        delivery_mode=_PERSISTENT,
+        message_type=type,
         correlation_id=correlation_id,
         message_id=message_id or str(uuid.uuid4()),
         reply_to=reply_to,
+        priority=priority,
         timestamp=datetime.now(UTC),
         headers=dict(headers or {}),
-        expiration=expiration_s,
+        expiration=None if expiration_s is None else str(round(expiration_s * 1000)),
     )
-    message.priority = priority  # given to the constructor, None would be published as 0
-    return message
+    return Message(body, properties)
 
 
 async def publish_once(
-    channel: AbstractChannel, queue: str, make: MessageFactory, *, timeout_s: float, exchange: str = ""
+    channel: aiormq.Channel, queue: str, make: MessageFactory, *, timeout_s: float, exchange: str = ""
 ) -> str | None:
     """Publish over a channel with confirms; return why the queue does not get the message, None if it does.
 
@@ -77,30 +88,26 @@ async def publish_once(
     """
     with amqp_errors(f"cannot publish to {exchange or queue!r}"):
         async with asyncio.timeout(timeout_s):
-            # While the broker blocks us, tries would only pile up copies; aio-pika itself cannot tell.
-            underlay = (await channel.get_underlay_channel()).connection
-            await underlay.ready()
-            if exchange:
-                other = await channel.get_exchange(exchange, ensure=False)
-                return await _publish_to(other, queue, await make())
-            return await _publish(channel, underlay, queue, await make())
+            # While the broker blocks us, tries would only pile up copies; aiormq itself does not look.
+            await channel.connection.ready()
+            return await _publish(channel, queue, await make(), exchange)
 
 
-async def _publish(
-    channel: AbstractChannel, underlay: UnderlayConnection, queue: str, message: aio_pika.Message
-) -> str | None:
+async def _publish(channel: aiormq.Channel, queue: str, message: Message, exchange: str) -> str | None:
     # RabbitMQ returns each mandatory message to a direct reply address, even those that it delivers.
-    direct = queue.startswith(DIRECT_REPLY_TO)
-    if direct and not await has_queue(underlay, queue):
+    direct = not exchange and queue.startswith(DIRECT_REPLY_TO)
+    if direct and not await has_queue(channel.connection, queue):
         return "nobody waits there"
-    return await _publish_to(channel.default_exchange, queue, message, mandatory=not direct)
-
-
-async def _publish_to(
-    exchange: AbstractExchange, routing_key: str, message: aio_pika.Message, *, mandatory: bool = True
-) -> str | None:
     try:
-        await exchange.publish(message, routing_key, mandatory=mandatory)
+        # The confirm says that the message was sent, so nothing else has to wait for that.
+        await channel.basic_publish(
+            message.body,
+            exchange=exchange,
+            routing_key=queue,
+            properties=message.properties,
+            mandatory=not direct,
+            wait=False,
+        )
     except PublishError:
         return "no such queue"
     return None
@@ -117,7 +124,7 @@ class Publisher:
         self._limit_s = limit_s
         self._liveness = connection.liveness()
         self._failure = ""
-        self._channel: asyncio.Future[AbstractChannel] = asyncio.get_running_loop().create_future()
+        self._channel: asyncio.Future[aiormq.Channel] = asyncio.get_running_loop().create_future()
         self._waiting: dict[object, float] = {}
 
     @classmethod
@@ -191,13 +198,13 @@ class Publisher:
         except TimeoutError as error:
             raise BrokerUnavailable(f"no confirm from {queue!r} in {self._limit_s:g} s") from error
 
-    async def publish_now(self, queue: str, message: aio_pika.Message, *, exchange: str = "") -> None:
+    async def publish_now(self, queue: str, message: Message, *, exchange: str = "") -> None:
         """Publish once; raises BrokerUnavailable, after which the message may be published or not.
 
         Raises it at once where there is no connection, or where RabbitMQ is known to block it.
         """
 
-        async def make() -> aio_pika.Message:
+        async def make() -> Message:
             return message
 
         if not self.connected:
@@ -205,7 +212,7 @@ class Publisher:
         channel = self._channel.result()
         with amqp_errors("RabbitMQ takes no messages now"):
             async with asyncio.timeout(_BLOCKED_S):
-                await (await channel.get_underlay_channel()).connection.ready()
+                await channel.connection.ready()
         if await self._try(channel, queue, make, exchange=exchange) is not None:
             missing = f"no queue is bound to {exchange!r}" if exchange else f"queue {queue!r} does not exist"
             raise BrokerUnavailable(missing)
@@ -222,7 +229,7 @@ class Publisher:
                 await asyncio.sleep(pause_s)
 
     async def _try(
-        self, channel: AbstractChannel, queue: str, make: MessageFactory, *, exchange: str = ""
+        self, channel: aiormq.Channel, queue: str, make: MessageFactory, *, exchange: str = ""
     ) -> str | None:
         timeout_s = self.connection.settings.publish_timeout_s
         try:
@@ -249,8 +256,9 @@ class Publisher:
         with amqp_errors("cannot open a channel"):
             async with asyncio.timeout(self.connection.settings.connect_timeout_s):
                 channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-                end = end_of(await channel.get_underlay_channel())
-        self._channel.set_result(channel)
+                underlay = await channel.get_underlay_channel()
+        end = end_of(underlay)
+        self._channel.set_result(cast(aiormq.Channel, underlay))
         self._liveness.rest()
         try:
             raise BrokerUnavailable(await end)

@@ -5,11 +5,17 @@ import itertools
 import re
 from collections.abc import Awaitable, Callable, Mapping
 
-import aio_pika
 import structlog
 
 from verdictd.amqp.delivery import Delivery
-from verdictd.amqp.publisher import DIRECT_REPLY_TO, PUBLISH_LIMIT_S, MessageFactory, Publisher, json_message
+from verdictd.amqp.publisher import (
+    DIRECT_REPLY_TO,
+    PUBLISH_LIMIT_S,
+    Message,
+    MessageFactory,
+    Publisher,
+    json_message,
+)
 from verdictd.contract.result import RESULT_TYPE
 from verdictd.errors import BrokerUnavailable
 from verdictd.settings import BrokerSettings
@@ -51,7 +57,7 @@ class ReplyRouter:
         def tries() -> MessageFactory:
             numbers = itertools.count()
 
-            async def make() -> aio_pika.Message:
+            async def make() -> Message:
                 repeated = next(numbers) > 0 and again is not None
                 return _message(await again() if repeated and again else body, delivery, headers)
 
@@ -79,8 +85,7 @@ class ReplyRouter:
             return None
         if len(reply_to.encode()) > _SHORT_STRING_BYTES:
             return f"longer than {_SHORT_STRING_BYTES} bytes"
-        own = {settings.submissions_queue, settings.unanswered_queue, settings.dead_queue}
-        if reply_to in own | {settings.control_queue}:
+        if reply_to in settings.own_queues | {settings.control_queue}:
             return "a queue of the daemon itself"
         if reply_to.startswith(DIRECT_REPLY_TO) or self._reply_to_pattern.fullmatch(reply_to):
             return None
@@ -103,7 +108,7 @@ def correlation_id_of(delivery: Delivery, submission_id: str) -> str:
     return correlation_id if 0 < len(correlation_id.encode()) <= _SHORT_STRING_BYTES else submission_id
 
 
-def _message(body: bytes, delivery: Delivery, headers: Mapping[str, str]) -> aio_pika.Message:
+def _message(body: bytes, delivery: Delivery, headers: Mapping[str, str]) -> Message:
     return json_message(
         body,
         type=RESULT_TYPE,

@@ -3,18 +3,19 @@
 import asyncio
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import NoReturn, Self
+from typing import NoReturn, Self, cast
 
-import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+import aiormq
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
 from verdictd.amqp.connection import amqp_errors, connect, end_of
 from verdictd.amqp.delivery import TIMESTAMP_IN_MS
 from verdictd.amqp.following import Followed, Watch, follow, watching
-from verdictd.amqp.publisher import Publisher, json_message, publish_once
+from verdictd.amqp.publisher import Message, Publisher, json_message, publish_once
 from verdictd.amqp.reconnecting import ReconnectingConnection
 from verdictd.concurrency import KeyedLock, background
 from verdictd.contract.submission import SUBMISSION_TYPE
@@ -40,13 +41,14 @@ class Requests:
     while we are away: the queue keeps nothing (a TTL of 0) that it cannot deliver at once.
 
     State: the consuming connection while the reply queue is open; who waits, by correlation id; who follows
-    events; the length of the submissions queue, and when it was looked up.
+    events; the lengths of the queues of submissions, and when they were looked up.
     """
 
     def __init__(self, consuming: ReconnectingConnection, publisher: Publisher) -> None:
         self._consuming = consuming
         self._publisher = publisher
         self._settings = consuming.settings
+        self._queues = [queue.name for queue in consuming.settings.submission_queues]
         self._reply_to = f"{HTTP_REPLIES}{uuid.uuid4()}"
         self._failure = ""
         self._opened: AbstractConnection | None = None
@@ -54,7 +56,7 @@ class Requests:
         self._followed: set[Followed] = set()
         self._publishing: KeyedLock = KeyedLock()
         self._looking = asyncio.Lock()
-        self._length = 0
+        self._lengths: Counter[str] = Counter()
         self._looked_s = float("-inf")
 
     @classmethod
@@ -99,7 +101,10 @@ class Requests:
         *,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Publish until confirmed; raises BrokerUnavailable, after which it may be published or not."""
+        """Publish to the first queue until confirmed.
+
+        Raises BrokerUnavailable, after which it may be published or not.
+        """
         self._now_open()
         message = json_message(
             body,
@@ -114,10 +119,10 @@ class Requests:
                 asyncio.timeout(self._settings.publish_timeout_s),
                 self._publishing.hold(submission_id),
             ):
-                await self._publisher.publish_now(self._settings.submissions_queue, message)
+                await self._publisher.publish_now(self._queues[0], message)
         except TimeoutError as error:
             raise BrokerUnavailable("cannot publish: no answer in time") from error
-        self._length += 1
+        self._lengths[self._queues[0]] += 1
 
     def stop_waiting(self) -> None:
         """Tell all who wait that they need not."""
@@ -138,20 +143,25 @@ class Requests:
                 self._followed.discard(followed)
 
     async def queue_length(self) -> int:
-        """Return the number of submissions in the queue, a second old at most; raises BrokerUnavailable."""
+        """Return the number of submissions in the first queue, as `queue_lengths` does."""
+        return (await self.queue_lengths())[self._queues[0]]
+
+    async def queue_lengths(self) -> Mapping[str, int]:
+        """Return the number of submissions in each queue, a second old at most; raises BrokerUnavailable."""
         async with self._looking:
             connection = self._now_open()
             if time.monotonic() - self._looked_s > _LENGTH_KEPT_S:
-                with amqp_errors("cannot look at the submissions queue"):
-                    # A channel for one operation: one that fails or times out closes its channel.
+                with amqp_errors("cannot look at the queues of submissions"):
+                    # A channel for one look: an operation that fails or times out closes its channel.
                     async with (
                         asyncio.timeout(self._settings.connect_timeout_s),
                         connection.channel() as channel,
                     ):
-                        queue = await channel.declare_queue(self._settings.submissions_queue, passive=True)
-                self._length = queue.declaration_result.message_count or 0
+                        found = [await channel.declare_queue(name, passive=True) for name in self._queues]
+                counts = (queue.declaration_result.message_count or 0 for queue in found)
+                self._lengths = Counter(dict(zip(self._queues, counts, strict=True)))
                 self._looked_s = time.monotonic()
-            return self._length
+            return self._lengths
 
     def _now_open(self) -> AbstractConnection:
         if self._opened is None:
@@ -205,13 +215,14 @@ async def submit_all(
     *,
     timeout_s: float,
     priority: int | None = None,
+    queue: str | None = None,
     watch: Watch | None = None,
 ) -> AsyncGenerator[tuple[str, bytes], None]:
     """Publish each body, and yield each reply as it comes, with the key that its body was given with.
 
-    A body without a key gets a new one. There are no events where they cannot be followed. Raises
-    TimeoutError when replies are missing after `timeout_s`, and BrokerUnavailable when the submissions queue
-    does not exist or the connection is lost.
+    Without a `queue` the first one of the settings gets them, and a body without a key gets a new one. There
+    are no events where they cannot be followed. Raises TimeoutError when replies are missing after
+    `timeout_s`, and BrokerUnavailable when the queue does not exist or the connection is lost.
     """
     keyed = {key or str(uuid.uuid4()): body for key, body in bodies}
     deadline_s = time.monotonic() + timeout_s
@@ -220,14 +231,23 @@ async def submit_all(
         with amqp_errors("cannot open a reply queue"):
             async with asyncio.timeout(settings.connect_timeout_s):
                 channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-                end = end_of(await channel.get_underlay_channel())
+                underlay = cast(aiormq.Channel, await channel.get_underlay_channel())
+                end = end_of(underlay)
                 reply_to = f"verdictd.reply.{uuid.uuid4()}"
-                queue = await channel.declare_queue(reply_to, exclusive=True, auto_delete=True)
-                await queue.consume(replies.put, no_ack=True)
+                reply_queue = await channel.declare_queue(reply_to, exclusive=True, auto_delete=True)
+                await reply_queue.consume(replies.put, no_ack=True)
         end.add_done_callback(
             lambda ended: replies.put_nowait(BrokerUnavailable(f"no replies any more: {ended.result()}"))
         )
-        publishing = _publish_all(channel, settings, keyed, replies, reply_to=reply_to, priority=priority)
+        publishing = _publish_all(
+            underlay,
+            settings,
+            keyed,
+            replies,
+            queue=queue or settings.submission_queues[0].name,
+            reply_to=reply_to,
+            priority=priority,
+        )
         async with watching(connection, settings, watch), background(publishing):
             missing = set(keyed)
             while missing:
@@ -239,19 +259,19 @@ async def submit_all(
 
 
 async def _publish_all(
-    channel: AbstractChannel,
+    channel: aiormq.Channel,
     settings: BrokerSettings,
     keyed: dict[str, bytes],
     replies: asyncio.Queue[AbstractIncomingMessage | BrokerUnavailable],
     *,
+    queue: str,
     reply_to: str,
     priority: int | None,
 ) -> None:
     """Publish all, each with confirm; what prevents it goes to who waits for the replies."""
-    queue = settings.submissions_queue
     for key, body in keyed.items():
 
-        async def make(key: str = key, body: bytes = body) -> aio_pika.Message:
+        async def make(key: str = key, body: bytes = body) -> Message:
             return json_message(
                 body,
                 type=SUBMISSION_TYPE,

@@ -25,12 +25,14 @@ def queues(settings: BrokerSettings, callbacks: CallbackSettings | None = None) 
 
 def _submission_queues(settings: BrokerSettings) -> dict[str, common.FieldTable]:
     limit: common.FieldTable = {"x-delivery-limit": settings.delivery_limit}
-    return {
-        settings.dead_queue: _QUORUM,
-        settings.results_queue: _QUORUM,
-        settings.unanswered_queue: _dead_letters_to(settings.dead_queue),
-        settings.submissions_queue: limit | _dead_letters_to(settings.unanswered_queue),
-    }
+    wanted: dict[str, common.FieldTable] = {}
+    for queue in settings.submission_queues:
+        wanted |= {
+            queue.dead: _QUORUM,
+            queue.unanswered: _dead_letters_to(queue.dead),
+            queue.name: limit | _dead_letters_to(queue.unanswered),
+        }
+    return wanted | {settings.results_queue: _QUORUM}
 
 
 def _callback_queues(settings: CallbackSettings, broker: BrokerSettings) -> dict[str, common.FieldTable]:

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Self
 
-from aio_pika import Message
 from pydantic import AfterValidator, BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from verdictd.amqp.delivery import Delivery
-from verdictd.amqp.publisher import Publisher, json_message
+from verdictd.amqp.publisher import Message, Publisher, json_message
 from verdictd.amqp.replies import trace_headers
 from verdictd.amqp.topology import retry_queue
 from verdictd.contract.validation import explain

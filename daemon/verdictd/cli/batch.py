@@ -116,11 +116,17 @@ async def _judge(settings: Settings, host: Judgehost, entry: Entry, observe: Obs
 
 
 async def submit(
-    settings: Settings, entries: Sequence[Entry], *, timeout_s: float, view: LiveView
+    settings: Settings,
+    entries: Sequence[Entry],
+    *,
+    queue: str | None,
+    timeout_s: float,
+    view: LiveView,
 ) -> Results:
     """Publish files, and return the results that come in time, in the order in which they came.
 
-    Raises BrokerUnavailable when the submissions queue does not exist or the connection is lost.
+    Without a `queue` the first one of the settings gets them.
+    Raises BrokerUnavailable when the queue does not exist or the connection is lost.
     """
     results: Results = {}
     # Others may send files of the same names now: the events of ours are told by their correlation id.
@@ -132,7 +138,8 @@ async def submit(
         watch = Watch(ids, partial(_show, view, positions))
     keyed = list(zip(positions, bodies, strict=True))
     try:
-        async for key, reply in submit_all(settings.broker, keyed, timeout_s=timeout_s, watch=watch):
+        replies = submit_all(settings.broker, keyed, queue=queue, timeout_s=timeout_s, watch=watch)
+        async for key, reply in replies:
             results[positions[key]] = Result.model_validate_json(reply)
             view.result(positions[key])
     except TimeoutError:

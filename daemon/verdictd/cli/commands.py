@@ -135,10 +135,16 @@ def submit(  # noqa: PLR0917 - each is an option of the command
     expected: Expected = None,
     tests: Tests = None,
     output: Output = Format.TABLE,
+    queue: Annotated[
+        str | None,
+        typer.Option(
+            help="Queue of submissions (default: broker.submissions_queue, or first of broker.queues)."
+        ),
+    ] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the results.")] = 300,
     config: Config = None,
 ) -> None:
-    """Publish files to the submissions queue and show the results.
+    """Publish files to a queue of submissions and show the results.
 
     Exits with 0 if all are accepted, else with 1. A problem package is published with all of its
     submissions, which are shown as by verify.
@@ -150,12 +156,12 @@ def submit(  # noqa: PLR0917 - each is an option of the command
     settings = _quiet(config)
     if any(file.is_dir() for file in files):
         package = _only_package(files, (language, stdin, expected, tests))
-        publish = partial(batch.submit, settings, timeout_s=timeout)
+        publish = partial(batch.submit, settings, queue=queue, timeout_s=timeout)
         sys.exit(0 if _verified(settings, package, output, publish) else 1)
     extras = _extras(settings, language, stdin, expected, tests=tests)
     entries = batch.read_entries(files, extras, max_bytes=settings.limits.message_bytes)
     with watching([entry.name for entry in entries]) as view:
-        results = _run(batch.submit(settings, entries, timeout_s=timeout, view=view))
+        results = _run(batch.submit(settings, entries, queue=queue, timeout_s=timeout, view=view))
     sys.exit(0 if show(entries, results, as_json=output is Format.JSON) else 1)
 
 

@@ -77,7 +77,8 @@ def _status_facts(status: DaemonStatus) -> Iterator[list[object]]:
     yield ["up", round((status.at - status.started_at).total_seconds())]
     for name in ("verdictd", "sandbox", "python", "kernel"):
         yield ["version", name, getattr(status.versions, name)]
-    yield ["queue", status.queue.name, status.queue.messages]
+    for queue in status.queues:
+        yield ["queue", queue.name, queue.messages, queue.weight]
     states = Counter(box.state for box in status.boxes)
     for state in BoxState:
         yield ["boxes", state, states[state]]
@@ -172,7 +173,7 @@ def _daemon_row(report: DaemonReport) -> list[str | Text]:
         state,
         duration_words(status.at - status.started_at),
         f"{busy} of {len(status.boxes)}",
-        "?" if status.queue.messages is None else str(status.queue.messages),
+        " ".join("?" if queue.messages is None else str(queue.messages) for queue in status.queues),
         " ".join(f"{rate.per_second:.2f}" for rate in status.rates),
         printable(f"{status.versions.verdictd}, {status.versions.sandbox}"),
     ]

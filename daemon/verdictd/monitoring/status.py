@@ -4,10 +4,11 @@ import asyncio
 import platform
 import socket
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from math import nan
 
 from pydantic import AwareDatetime
 
@@ -38,6 +39,7 @@ class QueueStatus:
     """Queue of submissions, which all judge boxes share; `messages` wait, those in flight are not counted."""
 
     name: str
+    weight: int
     messages: int | None
     """Null while RabbitMQ is away."""
 
@@ -79,7 +81,7 @@ class DaemonStatus:
     ready: bool
     problems: list[str]
     """Reasons why it is not ready; empty if it is."""
-    queue: QueueStatus
+    queues: list[QueueStatus]
     boxes: list[BoxStatus]
     rates: list[Rate]
     verdicts: list[ResultSummary]
@@ -136,7 +138,7 @@ class StatusReporter:
         """Yield what neither works over RabbitMQ nor tries to."""
         for reader in self._readers:
             if reader.overdue:
-                yield f"the consumer of {reader.queue} neither consumes nor tries to"
+                yield f"the consumer of {reader.name} neither consumes nor tries to"
         if self._publisher.overdue:
             yield "the publisher of results is not connected and does not try to be"
 
@@ -163,12 +165,17 @@ class StatusReporter:
             told_already = not publisher.connected or not submissions.consuming
             yield _because("not taking submissions over HTTP", "" if told_already else self._requests.failure)
 
-    def measure(self) -> None:
-        """Set the metrics that are states, for a scrape."""
+    def measure(self, waiting: Mapping[str, int]) -> None:
+        """Set the metrics that are states, for a scrape; `waiting` has the lengths of queues, if known."""
+        for queue in self._submissions.queues:
+            length = waiting.get(queue, nan)
+            metrics.WAITING.labels(queue).set(length)
+            metrics.OLDEST.labels(queue).set(self._submissions.backlog.oldest_s(queue, length))
         metrics.READY.set(not self.problems())
         metrics.BROKER_CONNECTED.set(self._publisher.confirming)
         for reader in self._readers:
-            metrics.CONSUMING.labels(reader.queue).set(reader.consuming)
+            for queue in reader.queues:
+                metrics.CONSUMING.labels(queue).set(reader.consuming)
         metrics.DRAINING.set(self.stopping)
         states = Counter(self._host.pool.states.values())
         for state in BoxState:
@@ -193,7 +200,7 @@ class StatusReporter:
         status = next(statuses, None)
         return Seen(SeenState.UNKNOWN if status is None else SeenState.ANSWERED, status)
 
-    def status(self, queue: QueueStatus) -> DaemonStatus:
+    def status(self, queues: list[QueueStatus]) -> DaemonStatus:
         """Return the whole status."""
         problems = self.problems()
         sandbox = self._host.sandbox
@@ -203,7 +210,7 @@ class StatusReporter:
             started_at=self._started_at,
             ready=not problems,
             problems=problems,
-            queue=queue,
+            queues=queues,
             boxes=self.boxes,
             rates=self.rates,
             verdicts=self._history.verdicts,

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
@@ -70,6 +70,9 @@ async def serve(settings: Settings) -> None:
 
 async def _serve(settings: Settings, stop: asyncio.Event) -> None:
     metrics.SUBMISSIONS.labels("", Status.INTERNAL_ERROR)  # begins with 0; nothing was judged: no language
+    for queue in settings.broker.submission_queues:
+        metrics.REDELIVERIES.labels(queue.name)
+        metrics.QUEUE_TIME.labels(queue.name)
     needed = queues(settings.broker, settings.callbacks)
     async with (
         open_judgehost(settings) as host,
@@ -84,10 +87,11 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
         worker = _worker(settings, host, publisher, history, control=control, events=events)
         submissions = Consumer(
             consuming,
-            settings.broker.submissions_queue,
+            {queue.name: queue.weight for queue in settings.broker.submission_queues},
             capacity=_PoolCapacity(host.pool, settings.broker.prefetch_reserve, worker),
         )
-        unanswered = _own_consumer(consuming, settings.broker.unanswered_queue, _UNANSWERED_AT_ONCE)
+        dead_letters = [queue.unanswered for queue in settings.broker.submission_queues]
+        unanswered = _own_consumer(consuming, dead_letters, _UNANSWERED_AT_ONCE)
         callbacks = _callbacks_consumer(settings, consuming)
         reporter = StatusReporter(
             host,
@@ -118,22 +122,28 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
 
 
 class _PoolCapacity:
-    """As many deliveries as there are usable boxes, and a few that are ready for the next free one.
+    """As many deliveries as there are usable boxes, and a reserve that is ready for the next free one.
 
     Those that wait for an equal one need no box, so they take no place: some of them, as each has a body.
+    The same holds for those whose results are being published, up to one for each box.
     """
 
     def __init__(self, pool: BoxPool, reserve: int, worker: Worker) -> None:
         self._pool = pool
-        self._reserve = reserve
+        self._most_ready = reserve
         self._worker = worker
         self.changed = pool.changed
 
     @property
     def limit(self) -> int:
         usable = self._pool.usable
-        ready = min(self._reserve, usable)  # or what waits could wait for two others, and longer
-        return usable and usable + ready + min(self._worker.waiting, _WAITING_AT_MOST)
+        copies = min(self._worker.waiting, _WAITING_AT_MOST)
+        answering = min(self._worker.answering, usable)
+        return usable and usable + copies + answering
+
+    @property
+    def reserve(self) -> int:
+        return min(self._most_ready, self._pool.usable)  # or one could wait for two others, and longer
 
 
 def _worker(
@@ -161,7 +171,7 @@ def _worker(
         excuses=settings.broker.delivery_limit - settings.judge.max_attempts,
         recent=Recent(
             size_bytes=settings.service.remembered_bytes,
-            at_least=settings.sandbox.box_count + settings.broker.prefetch_reserve,
+            at_least=2 * settings.sandbox.box_count + settings.broker.prefetch_reserve,
         ),
     )
 
@@ -210,12 +220,14 @@ async def _http(
 def _callbacks_consumer(settings: Settings, consuming: ReconnectingConnection) -> list[Consumer]:
     if not settings.callbacks.enabled:
         return []
-    return [_own_consumer(consuming, settings.callbacks.queue, settings.callbacks.max_deliveries)]
+    return [_own_consumer(consuming, [settings.callbacks.queue], settings.callbacks.max_deliveries)]
 
 
-def _own_consumer(consuming: ReconnectingConnection, queue: str, limit: int) -> Consumer:
+def _own_consumer(consuming: ReconnectingConnection, queues: Sequence[str], limit: int) -> Consumer:
     """Return a consumer of messages that run no program, so that none of them is a suspect."""
-    return Consumer(consuming, queue, capacity=FixedCapacity(limit), isolate_suspects=False)
+    return Consumer(
+        consuming, dict.fromkeys(queues, 1), capacity=FixedCapacity(limit), isolate_suspects=False
+    )
 
 
 async def _deliver(

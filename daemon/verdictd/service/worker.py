@@ -2,7 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -88,7 +89,9 @@ class Worker:
         self._ack_timeout_s = ack_timeout_s
         self._excuses = excuses
         self._fault_pause_s = fault_pause_s
-        self._in_work = KeyedLock(changed)
+        self._changed = changed or asyncio.Event()
+        self._in_work = KeyedLock(self._changed)
+        self._answering = 0
         self._excused: LRUCache[Key, int] = LRUCache(_EXCUSED)
 
     @property
@@ -96,10 +99,15 @@ class Worker:
         """Deliveries that wait for an equal one. `changed` is set whenever this may have changed."""
         return self._in_work.waiting
 
+    @property
+    def answering(self) -> int:
+        """Deliveries that need no box any more, and wait until RabbitMQ has their results."""
+        return self._answering
+
     async def handle(self, delivery: Delivery) -> Settlement:
         """Judge and reply; return the settlement of the delivery."""
         if delivery.redelivered:
-            metrics.REDELIVERIES.inc()
+            metrics.REDELIVERIES.labels(delivery.queue).inc()
         try:
             delivery = await opened(delivery, self._model.limits.message_bytes)
             admitted = await self._admit(delivery)
@@ -136,7 +144,18 @@ class Worker:
             job = _job(submission, delivery, digest)
             if not given_up:
                 self._recent.add(key, body)
-            return await self._answer(delivery, told, body, wanted, key=key, job=job, events=events)
+            with self._boxless():
+                return await self._answer(delivery, told, body, wanted, key=key, job=job, events=events)
+
+    @contextmanager
+    def _boxless(self) -> Iterator[None]:
+        """Count a delivery that needs no box any more: another one may be taken in its place."""
+        self._answering += 1
+        self._changed.set()
+        try:
+            yield
+        finally:
+            self._answering -= 1
 
     async def answer_given_up(self, delivery: Delivery) -> Settlement:
         """Answer what RabbitMQ gave up by itself, if nobody here has; it is dead-lettered then."""
@@ -276,8 +295,8 @@ class Worker:
             settlement = Settlement.REQUEUE
         else:
             self._history.add(result)
-            _count(result)
-        _log(result, settlement, (datetime.now(UTC) - delivery.received_at).total_seconds())
+            _count(result, delivery.queue)
+        _log(result, delivery.queue, settlement, (datetime.now(UTC) - delivery.received_at).total_seconds())
         return settlement
 
 
@@ -298,13 +317,13 @@ def _digest(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()
 
 
-def _count(result: Result) -> None:
+def _count(result: Result, queue: str) -> None:
     metrics.SUBMISSIONS.labels(result.language.name if result.language else "", result.status).inc()
     if result.queue_time is not None and not result.duplicate:
-        metrics.QUEUE_TIME.observe(result.queue_time)
+        metrics.QUEUE_TIME.labels(queue).observe(result.queue_time)
 
 
-def _log(result: Result, settlement: Settlement, total_s: float) -> None:
+def _log(result: Result, queue: str, settlement: Settlement, total_s: float) -> None:
     """Log the canonical line of a submission: everything about it, and nothing that it wrote."""
     log.info(
         "submission.answered",
@@ -319,6 +338,7 @@ def _log(result: Result, settlement: Settlement, total_s: float) -> None:
         attempt=result.attempt,
         redelivered=result.redelivered,
         duplicate=result.duplicate,
+        queue=queue,
         queue_time=result.queue_time,
         total_s=round(total_s, 3),
         settlement=settlement,

@@ -4,16 +4,14 @@ import asyncio
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from math import nan
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 from prometheus_client.aiohttp import make_aiohttp_handler
 
-from verdictd import metrics
 from verdictd.amqp.requests import Requests
 from verdictd.errors import BrokerUnavailable
 from verdictd.judging.judgehost import Judgehost
@@ -35,7 +33,7 @@ class Pages:
         self, settings: Settings, host: Judgehost, requests: Requests, reporter: StatusReporter
     ) -> None:
         self._limits = settings.limits
-        self._submissions_queue = settings.broker.submissions_queue
+        self._queues = settings.broker.submission_queues
         self._host = host
         self._requests = requests
         self._reporter = reporter
@@ -89,20 +87,19 @@ class Pages:
         return json_response(Readiness(not problems, problems), status)
 
     async def status(self, _: web.Request) -> web.Response:
-        return json_response(
-            self._reporter.status(QueueStatus(self._submissions_queue, await self._waiting()))
-        )
+        waiting = await self._waiting()
+        queues = [QueueStatus(queue.name, queue.weight, waiting.get(queue.name)) for queue in self._queues]
+        return json_response(self._reporter.status(queues))
 
-    async def _waiting(self) -> int | None:
+    async def _waiting(self) -> Mapping[str, int]:
+        """Return the length of each queue; nothing while RabbitMQ is away."""
         try:
-            return await self._requests.queue_length()
+            return await self._requests.queue_lengths()
         except BrokerUnavailable:
-            return None
+            return {}
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
-        waiting = await self._waiting()
-        metrics.WAITING.set(nan if waiting is None else waiting)
-        self._reporter.measure()
+        self._reporter.measure(await self._waiting())
         return await self._metrics_handler(request)
 
     async def languages(self, _: web.Request) -> web.Response:

@@ -55,7 +55,7 @@ def status(
         started_at=ago(2 * 3_600 + 13 * 60),
         ready=not problems,
         problems=list(problems),
-        queue=QueueStatus("verdictd.submissions", messages),
+        queues=[QueueStatus("verdictd.submissions", 1, messages)],
         boxes=list(boxes),
         rates=[Rate(60, 30, 0.5, {Status.ACCEPTED: 30}), Rate(300, 75, 0.25, {Status.ACCEPTED: 75})],
         verdicts=list(verdicts),
@@ -89,7 +89,7 @@ version\tverdictd\t0.1.0
 version\tsandbox\tisolate 2.6
 version\tpython\t3.12.1
 version\tkernel\t6.1
-queue\tverdictd.submissions\t-
+queue\tverdictd.submissions\t-\t1
 boxes\tfree\t0
 boxes\tleased\t1
 boxes\tresetting\t0

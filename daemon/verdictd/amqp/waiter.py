@@ -1,0 +1,123 @@
+"""Waiter: a consumer of one queue that is sent one message, over a channel of its own."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Self
+
+import aiormq.abc
+from aiormq.abc import DeliveredMessage
+
+from verdictd.amqp.connection import CLOSE_TIMEOUT_S, amqp_errors, end_of
+
+
+class Waiter:
+    """Waits for the next message of a queue, for that one alone, and again after that.
+
+    RabbitMQ 3.10 may have sent a message to a consumer that is being cancelled: nobody gets it then, as long
+    as the channel is open. So a consumer that has brought a message is cancelled before that is settled, and
+    one that has brought none ends with its channel.
+
+    State: the tag of the consumer, since when it waits, whether it has brought a message, how many messages
+    are not settled, and whether this is over. `silent` is set while no consumer is registered.
+    """
+
+    def __init__(
+        self,
+        channel: aiormq.abc.AbstractChannel,
+        queue: str,
+        arrive: Callable[[DeliveredMessage], None],
+        timeout_s: float,
+    ) -> None:
+        self._channel = channel
+        self._queue = queue
+        self._arrive = arrive
+        self._timeout_s = timeout_s
+        self._tag = ""
+        self._since_s = 0.0
+        self._brought = False
+        self._unsettled = 0
+        self._over = False
+        self.silent = asyncio.Event()
+        self.silent.set()
+
+    @classmethod
+    async def open(
+        cls,
+        connection: aiormq.abc.AbstractConnection,
+        queue: str,
+        *,
+        arrive: Callable[[DeliveredMessage], None],
+        ended: Callable[[str], None],
+        timeout_s: float,
+    ) -> Self:
+        """Open a channel; `ended` gets the reason if RabbitMQ ends it, or its consumer.
+
+        This, `wait` and `withdraw` raise BrokerUnavailable, after `timeout_s` at most.
+        """
+        with amqp_errors("cannot consume"):
+            async with asyncio.timeout(timeout_s):
+                channel = await connection.channel(publisher_confirms=False)
+                await channel.basic_qos(prefetch_count=1)
+        waiter = cls(channel, queue, arrive, timeout_s)
+        end_of(channel).add_done_callback(lambda end: None if waiter._over else ended(end.result()))
+        return waiter
+
+    @property
+    def waiting(self) -> bool:
+        """True while it may be sent a message."""
+        return not (self.silent.is_set() or self._brought)
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds since the consumer was registered."""
+        return time.monotonic() - self._since_s
+
+    async def wait(self) -> None:
+        """Register the consumer."""
+        self._brought = False
+        self._since_s = time.monotonic()
+        self.silent.clear()
+        # Not through aio-pika's queue: its messages raise on a delivery mode of 3, which newer
+        # versions of RabbitMQ let pass, and such a delivery would reach nobody, never to be settled.
+        with amqp_errors("cannot consume"):
+            async with asyncio.timeout(self._timeout_s):
+                consumer = await self._channel.basic_consume(self._queue, self._receive)
+        self._tag = consumer.consumer_tag or ""
+
+    async def withdraw(self) -> bool:
+        """End the consumer if one is registered; return False if the channel is of no more use."""
+        if self.silent.is_set():
+            return True
+        try:
+            if self._brought or self._unsettled:
+                with amqp_errors("cannot stop to consume"):
+                    async with asyncio.timeout(self._timeout_s):
+                        await self._channel.basic_cancel(self._tag)
+            self._over = not self._brought
+            if self._over and not self._unsettled:
+                await self.close()
+        finally:
+            self.silent.set()
+        return not self._over
+
+    async def settled(self) -> None:
+        """Note that RabbitMQ was told what becomes of a message that came this way."""
+        self._unsettled -= 1
+        if self._over and not self._unsettled:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close the channel: RabbitMQ takes back what was sent over it and is not settled."""
+        self._over = True
+        self.silent.set()
+        with suppress(Exception), amqp_errors("cannot close a channel"):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._channel.close()
+
+    async def _receive(self, message: DeliveredMessage) -> None:
+        if not self._over:  # otherwise it goes back with the channel
+            self._brought = True
+            self._unsettled += 1
+            self._arrive(message)
