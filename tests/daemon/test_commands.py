@@ -36,7 +36,8 @@ async def command(*arguments: str | Path, **settings: str) -> Ended:
 @pytest.fixture
 async def served(amqp_url: str, tmp_path: Path) -> AsyncIterator[str]:
     """The URL of a broker whose submissions a daemon judges."""
-    async with daemon(tmp_path / "daemon.log", broker__url=amqp_url, **OWN_BOXES):
+    folder = {"data__directory": str(tmp_path)}
+    async with daemon(tmp_path / "daemon.log", broker__url=amqp_url, **folder, **OWN_BOXES):
         yield amqp_url
 
 
@@ -231,9 +232,12 @@ async def test_verify_lets_the_validator_of_an_interactive_problem_talk(tmp_path
     assert (0, "") == (ended.code, ended.err)
 
 
-async def test_submit_of_a_package_is_verified_by_the_daemons(served: str, problem: Path) -> None:
-    """The same table, of submissions that went through the queue."""
-    ended = await command("submit", problem, broker__url=served)
+@pytest.mark.parametrize("place", [(), ("--data-at", "data")])
+async def test_submit_of_a_package_is_verified_by_the_daemons(
+    served: str, problem: Path, place: tuple[str, ...]
+) -> None:
+    """The same table, of submissions that went through the queue, with their tests or by reference."""
+    ended = await command("submit", problem, *place, broker__url=served)
 
     assert 1 == ended.code
     assert VERIFIED == without_times(ended.out)

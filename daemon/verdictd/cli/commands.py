@@ -12,6 +12,7 @@ from verdictd import __version__
 from verdictd.cli.broken_pipe import end_if_unread
 from verdictd.cli.options import (
     Config,
+    DataAt,
     Expected,
     Files,
     FilesOrPackage,
@@ -134,6 +135,7 @@ def submit(  # noqa: PLR0917 - each is an option of the command
     stdin: Stdin = None,
     expected: Expected = None,
     tests: Tests = None,
+    data_at: DataAt = None,
     output: Output = Format.TABLE,
     queue: Annotated[
         str | None,
@@ -157,8 +159,8 @@ def submit(  # noqa: PLR0917 - each is an option of the command
     if any(file.is_dir() for file in files):
         package = _only_package(files, (language, stdin, expected, tests))
         publish = partial(batch.submit, settings, queue=queue, timeout_s=timeout)
-        sys.exit(0 if _verified(settings, package, output, publish) else 1)
-    extras = _extras(settings, language, stdin, expected, tests=tests)
+        sys.exit(0 if _verified(settings, package, output, publish, data_at) else 1)
+    extras = _extras(settings, language, stdin, expected, tests=tests, data_at=data_at)
     entries = batch.read_entries(files, extras, max_bytes=settings.limits.message_bytes)
     with watching([entry.name for entry in entries]) as view:
         results = _run(batch.submit(settings, entries, queue=queue, timeout_s=timeout, view=view))
@@ -307,17 +309,20 @@ def _extras(
     expected: Path | None,
     *,
     tests: Path | None,
+    data_at: str | None = None,
 ) -> "Extras":
     """Return what the options add to each source file."""
     from verdictd.cli.batch import Extras
 
     if tests is None:
+        if data_at is not None:
+            raise typer.BadParameter("possible with --tests or a problem package", param_hint="--data-at")
         return Extras(language, stdin, expected)
     from verdictd.cli.verify import fields_of
 
     if stdin is not None or expected is not None:
         raise typer.BadParameter("not possible together with --stdin or --expected", param_hint="--tests")
-    return Extras(language, fields=fields_of(settings, tests))
+    return Extras(language, fields=fields_of(settings, tests, data_at))
 
 
 def _only_package(files: list[Path], options: Iterable[object]) -> Path:
@@ -326,12 +331,14 @@ def _only_package(files: list[Path], options: Iterable[object]) -> Path:
     return files[0]
 
 
-def _verified(settings: "Settings", directory: Path, output: Format, judge: "Judge") -> bool:
+def _verified(
+    settings: "Settings", directory: Path, output: Format, judge: "Judge", data_at: str | None = None
+) -> bool:
     """Judge the submissions of a package, and show them; return True if all got their verdicts."""
     from verdictd.cli import verify
     from verdictd.cli.live import watching
 
-    expected = verify.read_submissions(settings, directory)
+    expected = verify.read_submissions(settings, directory, data_at)
     entries = [one.entry for one in expected]
     with watching([entry.name for entry in entries]) as view:
         results = _run(judge(entries, view=view))

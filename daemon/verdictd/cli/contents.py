@@ -1,10 +1,15 @@
 """Content of files as a message holds it, with errors for files that make no submission."""
 
 import base64
+import hashlib
+import posixpath
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
+from typing import ClassVar
+from urllib.parse import quote
 
 from verdictd.cli.words import memory_words
 from verdictd.errors import VerdictdError
@@ -29,16 +34,47 @@ def read(file: Path) -> str | dict[str, str]:
     return text_or_base64(file.read_bytes())
 
 
-def check_size(name: str, size: int, bound: int) -> None:
+def check_size(name: str, size: int, bound: int, hint: str = "") -> None:
     """Raise UnusableFiles if a message of this size would be refused; `name` says what would be in it."""
     if size > bound:
         found, most = memory_words(-(-size // 1_024)), memory_words(bound // 1_024)
-        raise UnusableFiles(f"{name}: {found} together; a message may have {most} (limits.message_bytes)")
+        raise UnusableFiles(
+            f"{name}: {found} together; a message may have {most} (limits.message_bytes){hint}"
+        )
 
 
 def total_bytes(files: Iterable[Path]) -> int:
     """Return the size of all files, without reading them."""
     return sum(file.stat().st_size for file in files)
+
+
+@dataclass(frozen=True, slots=True)
+class TestData:
+    """Way in which the files of tests get into a message of at most `max_bytes`.
+
+    With a `place` they are named and not sent: a URL, or a folder in the judge boxes' `data.directory`, that
+    has the same files.
+    """
+
+    __test__: ClassVar[bool] = False  # nothing that pytest could collect
+
+    max_bytes: int
+    place: str | None = None
+
+    def check(self, name: str, files: Iterable[Path]) -> None:
+        """Raise UnusableFiles if the files have no room in a message."""
+        if self.place is None:
+            check_size(name, total_bytes(files), self.max_bytes, "; submit --data-at names files instead")
+
+    def of(self, file: Path, name: str) -> str | dict[str, str]:
+        """Return the content of a file, or the reference to the file of this name; raises OSError."""
+        if self.place is None:
+            return read(file)
+        if "://" not in self.place:
+            return {"file": posixpath.normpath(f"{self.place}/{name}")}
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        return {"sha256": digest, "url": f"{self.place.rstrip('/')}/{quote(name)}"}
 
 
 def in_natural_order(name: str) -> tuple[list[tuple[int, str]], str]:

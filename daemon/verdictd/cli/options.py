@@ -70,6 +70,14 @@ Tests = Annotated[
         "or *.ans, or a problem package with its limits and checker.",
     ),
 ]
+DataAt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PLACE",
+        help="Name the files of the tests instead of sending them: a URL, or a folder in the judge boxes' "
+        "data.directory, that has the files of --tests, or those of the package's data.",
+    ),
+]
 Output = Annotated[
     Format, typer.Option("--output", "-o", help="table for people, or json: one object per line.")
 ]

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from verdictd.cli.contents import (
+    TestData,
     UnusableFiles,
-    check_size,
     in_natural_order,
     listed,
     names_of_tests,
     read,
-    total_bytes,
 )
 from verdictd.cli.problem_yaml import ProblemYaml, built_in_checker, read_problem_yaml
 from verdictd.judging.languages import Registry
@@ -58,13 +57,13 @@ def is_package(directory: Path) -> bool:
     return (directory / "problem.yaml").is_file()
 
 
-def read_package(directory: Path, registry: Registry, *, max_bytes: int) -> Package:
+def read_package(directory: Path, registry: Registry, data: TestData) -> Package:
     """Read tests, limits and validator; raises UnusableFiles if submissions cannot be judged by them."""
     if not is_package(directory):
         raise UnusableFiles(f"{directory}: not a problem package: no problem.yaml in it")
     settings = read_problem_yaml(directory / "problem.yaml")
     warnings = [*settings.unused(), *_unused_parts(directory)]
-    tests = list(_tests(directory / "data", warnings, max_bytes))
+    tests = list(_tests(directory / "data", warnings, data))
     limits = settings.run_limits()
     if "cpu_time_limit" not in limits:
         limits |= _time_limit(directory / ".timelimit", warnings)
@@ -93,37 +92,37 @@ def _time_limit(file: Path, warnings: list[str]) -> dict[str, object]:
     return {}
 
 
-def _tests(data: Path, warnings: list[str], max_bytes: int) -> Iterator[dict[str, object]]:
+def _tests(folder: Path, warnings: list[str], data: TestData) -> Iterator[dict[str, object]]:
     """Yield the tests of the samples, then the secret ones; those of a sub-folder are a group."""
     files = {
-        file.relative_to(data).as_posix(): file
+        file.relative_to(folder).as_posix(): file
         for part in ("sample", "secret")
-        for file in (data / part).rglob("*")
+        for file in (folder / part).rglob("*")
         if file.is_file()
     }
     inputs = sorted((name for name in files if name.endswith(".in")), key=in_natural_order)
     if not inputs:
-        raise UnusableFiles(f"{data}: no *.in in sample or secret")
+        raise UnusableFiles(f"{folder}: no *.in in sample or secret")
     answers = [name.removesuffix(".in") + ".ans" for name in inputs]
     missing = [name for name, answer in zip(inputs, answers, strict=True) if answer not in files]
     if missing:
-        raise UnusableFiles(f"{data}: no .ans beside {listed(missing)}")
+        raise UnusableFiles(f"{folder}: no .ans beside {listed(missing)}")
     others = sorted(
         name for name in files.keys() - {*inputs, *answers} if Path(name).suffix not in _DESCRIPTIONS
     )
     warnings += [f"data/{name} is not used" for name in others[:20]]
     if len(others) > 20:
         warnings.append(f"data: {len(others) - 20} more files are not used")
-    check_size(str(data), total_bytes(files[name] for name in (*inputs, *answers)), max_bytes)
+    data.check(str(folder), [files[name] for name in (*inputs, *answers)])
     names = names_of_tests([name.removesuffix(".in").replace("/", "-") for name in inputs])
-    folders = sorted({str(Path(name).parent) for name in inputs}, key=in_natural_order)
-    grouped = any(folder.startswith("secret/") for folder in folders)
-    groups = dict(zip(folders, names_of_tests([folder.replace("/", "-") for folder in folders]), strict=True))
+    parents = sorted({str(Path(name).parent) for name in inputs}, key=in_natural_order)
+    grouped = any(parent.startswith("secret/") for parent in parents)
+    groups = dict(zip(parents, names_of_tests([parent.replace("/", "-") for parent in parents]), strict=True))
     for name, given, answer in zip(names, inputs, answers, strict=True):
         test: dict[str, object] = {
             "name": name,
-            "stdin": read(files[given]),
-            "expected_output": read(files[answer]),
+            "stdin": data.of(files[given], given),
+            "expected_output": data.of(files[answer], answer),
         }
         if grouped:
             test["group"] = groups[str(Path(given).parent)]

@@ -1,16 +1,15 @@
 """A directory of input and answer files, read as the tests of a submission."""
 
 import re
+from itertools import chain
 from pathlib import Path
 
 from verdictd.cli.contents import (
+    TestData,
     UnusableFiles,
-    check_size,
     in_natural_order,
     listed,
     names_of_tests,
-    read,
-    total_bytes,
 )
 
 _KINDS = "*.in with *.out or *.ans, or input*.txt with output*.txt"
@@ -18,10 +17,10 @@ _ANSWER_ENDINGS = (".out", ".ans")
 _ANSWER = re.compile(r".*\.(out|ans)|output.*\.txt", re.DOTALL)
 
 
-def read_pairs(directory: Path, *, max_bytes: int) -> list[dict[str, object]]:
+def read_pairs(directory: Path, data: TestData) -> list[dict[str, object]]:
     """Return a test for each pair of files, in the order in which people count.
 
-    Raises UnusableFiles for a file without its other half, and for more than `max_bytes` together.
+    Raises UnusableFiles for a file without its other half, and for files that have no room in a message.
     """
     found = {file.name: file for file in directory.iterdir() if file.is_file()}
     inputs = sorted(filter(_answer_names, found), key=in_natural_order)
@@ -29,10 +28,14 @@ def read_pairs(directory: Path, *, max_bytes: int) -> list[dict[str, object]]:
         raise UnusableFiles(f"{directory}: no tests: {_KINDS}")
     pairs = [(found[name], found[_answer(directory, name, found)]) for name in inputs]
     _refuse_answers_alone(directory, found, {answer.name for _, answer in pairs})
-    check_size(str(directory), sum(total_bytes(pair) for pair in pairs), max_bytes)
+    data.check(str(directory), chain.from_iterable(pairs))
     names = names_of_tests([_test_name(name) for name in inputs])
     return [
-        {"name": name, "stdin": read(given), "expected_output": read(answer)}
+        {
+            "name": name,
+            "stdin": data.of(given, given.name),
+            "expected_output": data.of(answer, answer.name),
+        }
         for name, (given, answer) in zip(names, pairs, strict=True)
     ]
 

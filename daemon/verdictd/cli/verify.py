@@ -11,7 +11,7 @@ from rich.text import Text
 
 from verdictd.cli import results as shown
 from verdictd.cli.batch import Entry, Results, id_of
-from verdictd.cli.contents import UnusableFiles, check_size, in_natural_order
+from verdictd.cli.contents import TestData, UnusableFiles, check_size, in_natural_order
 from verdictd.cli.package import Package, is_package, read_package, read_program
 from verdictd.cli.pairs import read_pairs
 from verdictd.cli.tables import Column, table
@@ -55,20 +55,23 @@ class Expected:
     verdicts: frozenset[Status]
 
 
-def fields_of(settings: Settings, directory: Path) -> Mapping[str, object]:
-    """Return the tests in a directory as fields; those of a problem package with its limits and checker."""
-    max_bytes = settings.limits.message_bytes
+def fields_of(settings: Settings, directory: Path, data_at: str | None = None) -> Mapping[str, object]:
+    """Return the tests in a directory as fields; those of a problem package with its limits and checker.
+
+    `data_at`: the place where judge boxes find their files, which are not sent then.
+    """
+    data = TestData(settings.limits.message_bytes, data_at)
     if not is_package(directory):
-        return {"tests": read_pairs(directory, max_bytes=max_bytes)}
-    package = read_package(directory, Registry.load(settings.judge.languages_file), max_bytes=max_bytes)
+        return {"tests": read_pairs(directory, data)}
+    package = read_package(directory, Registry.load(settings.judge.languages_file), data)
     _warn(package.warnings)
     return package.fields
 
 
-def read_submissions(settings: Settings, directory: Path) -> list[Expected]:
+def read_submissions(settings: Settings, directory: Path, data_at: str | None = None) -> list[Expected]:
     """Return the submissions of a problem package; name the parts of it that are not used."""
     registry, max_bytes = Registry.load(settings.judge.languages_file), settings.limits.message_bytes
-    package = read_package(directory, registry, max_bytes=max_bytes)
+    package = read_package(directory, registry, TestData(max_bytes, data_at))
     expected, warnings = submissions(package, registry, max_bytes=max_bytes)
     _warn([*package.warnings, *warnings])
     return expected

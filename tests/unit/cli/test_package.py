@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from support.submissions import MODEL
-from verdictd.cli.contents import UnusableFiles
+from verdictd.cli.contents import TestData, UnusableFiles
 from verdictd.cli.package import Package, read_package
 from verdictd.cli.problem_yaml import built_in_checker
 from verdictd.cli.verify import submissions
@@ -40,7 +40,7 @@ def written(path: Path, *changes: dict[str, str]) -> Path:
 
 
 def package(path: Path, *changes: dict[str, str]) -> Package:
-    return read_package(written(path, *changes), REGISTRY, max_bytes=BOUND)
+    return read_package(written(path, *changes), REGISTRY, TestData(BOUND))
 
 
 def test_package_is_tests_limits_and_checker(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """Directories of input and answer files: pairs become tests, and what is not a pair is named."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
-from verdictd.cli.contents import UnusableFiles
+from verdictd.cli.contents import TestData, UnusableFiles
 from verdictd.cli.pairs import read_pairs
 
 
@@ -16,7 +17,7 @@ def directory(path: Path, *names: str) -> Path:
 
 
 def names(path: Path) -> list[object]:
-    return [test["name"] for test in read_pairs(path, max_bytes=1_000)]
+    return [test["name"] for test in read_pairs(path, TestData(1_000))]
 
 
 def test_pairs_are_in_the_order_in_which_people_count(tmp_path: Path) -> None:
@@ -32,7 +33,7 @@ def test_pair_is_a_test_with_input_and_expected_output(tmp_path: Path) -> None:
     (tmp_path / "a.out").write_text("caf\xe9\n")
 
     assert [{"name": "a", "stdin": {"base64": "/w=="}, "expected_output": "caf\xe9\n"}] == read_pairs(
-        tmp_path, max_bytes=1_000
+        tmp_path, TestData(1_000)
     )
 
 
@@ -68,7 +69,7 @@ def test_names_are_those_that_tests_may_have(
 def test_file_without_its_other_half_is_named(files: tuple[str, ...], said: str, tmp_path: Path) -> None:
     """A test that is left out by mistake would be a wrong verdict."""
     with pytest.raises(UnusableFiles) as raised:
-        read_pairs(directory(tmp_path, *files), max_bytes=1_000)
+        read_pairs(directory(tmp_path, *files), TestData(1_000))
 
     assert str(raised.value).endswith(said)
 
@@ -78,8 +79,26 @@ def test_more_than_a_message_is_refused_before_it_is_read(tmp_path: Path) -> Non
     with (directory(tmp_path, "1.in", "1.out") / "1.in").open("r+b") as file:
         file.truncate(1 << 42)
     with pytest.raises(UnusableFiles) as raised:
-        read_pairs(tmp_path, max_bytes=16 << 20)
+        read_pairs(tmp_path, TestData(16 << 20))
 
-    assert f"{tmp_path}: 4096 GiB together; a message may have 16 MiB (limits.message_bytes)" == str(
+    assert f"{tmp_path}: 4096 GiB together; a message may have 16 MiB (limits.message_bytes)" in str(
         raised.value
     )
+
+
+@pytest.mark.parametrize(
+    ("place", "given"),
+    [
+        ("sums", {"file": "sums/1.in"}),
+        (".", {"file": "1.in"}),
+        (
+            "https://files.example/a%20b/",
+            {"sha256": hashlib.sha256(b"1.in").hexdigest(), "url": "https://files.example/a%20b/1.in"},
+        ),
+    ],
+)
+def test_files_of_a_place_are_named_and_not_sent(tmp_path: Path, place: str, given: dict[str, str]) -> None:
+    """Whatever their size, as only their names are in the message."""
+    tests = read_pairs(directory(tmp_path, "1.in", "1.out"), TestData(max_bytes=0, place=place))
+
+    assert [given] == [test["stdin"] for test in tests]
