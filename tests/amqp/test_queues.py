@@ -192,3 +192,16 @@ async def test_reserve_is_held_only_while_many_wait(amqp_url: str, waiting: int,
             gate.let(held)
 
     assert waiting - held == left
+
+
+async def test_message_that_was_waited_for_is_settled_while_the_next_is_waited_for(amqp_url: str) -> None:
+    """At once, and not when the next one comes: it would be delivered again after a death meanwhile."""
+    gate = Gate()
+    async with daemons(amqp_url, 1, gate, prefetch=2) as (side,), peer(amqp_url) as client:
+        await client.publish(SUBMISSIONS)
+        await gate.until_begun(1)
+        await asyncio.sleep(0.2)  # until it waits for the next one
+        gate.let(1)
+        took_s = await wait_until(lambda: not side.consumer.in_flight)
+
+    assert took_s < 5

@@ -26,20 +26,20 @@ _PLENTY = 100
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A message, the queue that it was in, and who has waited for it, if it was not fetched."""
+    """A message and its queue; if it was waited for, by whom, and what is set once that consumer ended."""
 
     queue: str
     message: DeliveredMessage
     waiter: Waiter | None = None
+    silent: asyncio.Event | None = None
 
     async def settle(self, settlement: Settlement, *, timeout_s: float) -> None:
         """Settle the message; it is not an error if RabbitMQ has taken it back meanwhile."""
-        if self.waiter is None:
-            await settle(self.message, settlement, self.queue, timeout_s=timeout_s)
-            return
-        await self.waiter.silent.wait()  # or it would be sent the next one
+        if self.silent is not None:
+            await self.silent.wait()  # or that consumer would be sent the next one
         await settle(self.message, settlement, self.queue, timeout_s=timeout_s)
-        await self.waiter.settled()
+        if self.waiter is not None:
+            await self.waiter.settled()
 
 
 class Inbox:
@@ -158,7 +158,7 @@ class Inbox:
     async def _open_waiter(self, queue: str) -> Waiter:
         def arrive(message: DeliveredMessage) -> None:
             self._backlog.emptied(queue)
-            self._arrived.append(Taken(queue, message, waiter))
+            self._arrived.append(Taken(queue, message, waiter, waiter.silent))
             self._news.set()
 
         def ended(reason: str) -> None:

@@ -20,7 +20,8 @@ class Waiter:
     one that has brought none ends with its channel.
 
     State: the tag of the consumer, since when it waits, whether it has brought a message, how many messages
-    are not settled, and whether this is over. `silent` is set while no consumer is registered.
+    are not settled, and whether this is over. `silent` is set once the consumer that was registered last has
+    ended; there is a new one for each.
     """
 
     def __init__(
@@ -77,8 +78,8 @@ class Waiter:
     async def wait(self) -> None:
         """Register the consumer."""
         self._brought = False
+        self.silent = asyncio.Event()
         self._since_s = time.monotonic()
-        self.silent.clear()
         # Not through aio-pika's queue: its messages raise on a delivery mode of 3, which newer
         # versions of RabbitMQ let pass, and such a delivery would reach nobody, never to be settled.
         with amqp_errors("cannot consume"):
