@@ -25,6 +25,7 @@ from verdictd.contract.result import Result
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
+TWO_BOXES = {"sandbox__isolate": "embedded", "sandbox__boxes": "2"}
 ONE_BOX = {"sandbox__isolate": "embedded", "sandbox__boxes": "1"}
 LATE = "2026-01-31T12:00:00Z"
 
@@ -47,7 +48,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 async def shared(
     url: str, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Site]:
-    """A daemon with one box."""
+    """A daemon with two boxes."""
     log = tmp_path_factory.mktemp("control") / "daemon.log"
     callbacks = {
         "callbacks__enabled": "true",
@@ -55,7 +56,7 @@ async def shared(
         "callbacks__allow_networks": "127.0.0.0/8",
         "callbacks__allow_ports": str(receiver.port),
     }
-    async with site(log, broker__url=url, **ONE_BOX, **callbacks) as shared:
+    async with site(log, broker__url=url, **TWO_BOXES, **callbacks) as shared:
         yield shared
 
 
@@ -97,17 +98,17 @@ async def results(client: Peer, count: int) -> dict[str, str]:
 async def test_cancelled_submissions_are_answered_once_and_their_box_is_free_again(
     shared: Site, client: Peer
 ) -> None:
-    """In a box, waiting here for one, in the queue, and not there yet; cancelled once or twice."""
-    running, *waiting, coming, last = sleeper(), *(bash() for _ in range(4)), bash(), bash()
-    await send(client, running, *waiting)
-    await until_in_box(shared, 1)
-    await cancel(client, running, running, *waiting[:3], coming)
+    """In a box, in the queue, and not there yet; cancelled once or twice."""
+    running, *waiting, coming, last = [sleeper(), sleeper()], *(bash() for _ in range(4)), bash(), bash()
+    await send(client, *running, *waiting)
+    await until_in_box(shared, 2)
+    await cancel(client, *waiting[:3], running[0], *running, coming)
     await send(client, coming, last)
-    cancelled = [running, *waiting[:3], coming]
+    cancelled = [*running, *waiting[:3], coming]
 
     assert {one["id"]: "cancelled" for one in cancelled} | {
         one["id"]: "accepted" for one in (waiting[3], last)
-    } == await results(client, 7)
+    } == await results(client, 8)
     assert 0 == await client.count(RESULTS)
 
 
@@ -175,12 +176,12 @@ async def test_newest_of_a_key_is_judged_and_the_others_give_way(shared: Site, c
 
 async def test_delete_over_http_and_the_command_cancel_too(shared: Site, client: Peer, url: str) -> None:
     """All daemons are told; the answer says what this one has seen."""
-    done, running, waiting = bash(), sleeper(), bash()
+    done, running, other, waiting = bash(), sleeper(), sleeper(), bash()
     await send(client, done)
     await results(client, 1)
     await until_counted(shared, done["id"])
-    await send(client, running, waiting)
-    await until_in_box(shared, 1)
+    await send(client, running, other, waiting)
+    await until_in_box(shared, 2)
     ended = await command("cancel", waiting["id"], broker__url=url)
     told = [
         await shared.get(f"/submissions/{name}", "DELETE") for name in (done["id"], running["id"], "unknown")
@@ -194,7 +195,8 @@ async def test_delete_over_http_and_the_command_cancel_too(shared: Site, client:
         (202, {"id": "unknown", "state": "unknown", "status": None}),
     ] == told
     assert 400 == refused[0]
-    assert {running["id"]: "cancelled", waiting["id"]: "cancelled"} == await results(client, 2)
+    await cancel(client, other)
+    assert dict.fromkeys((running["id"], waiting["id"], other["id"]), "cancelled") == await results(client, 3)
 
 
 async def test_command_says_what_is_wrong(amqp_url: str) -> None:
@@ -238,9 +240,8 @@ async def test_daemons_tell_each_other_of_newer_submissions(
     key = {"supersede_key": str(uuid.uuid4())}
     older, waiting, newer = sleeper(**key), sleeper(), bash(**key)
     await send(client, older)
-    await until_in_box(shared, 1)
     await send(client, waiting)
-    await client.until_waiting(SUBMISSIONS, 0)  # the shared daemon is full
+    await until_in_box(shared, 2)  # the shared daemon is full
     async with daemon(tmp_path / "daemon.log", **ONE_BOX, broker__url=url) as other:
         await send(client, newer)
         answered = await results(client, 2)
