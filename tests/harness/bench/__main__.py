@@ -28,7 +28,7 @@ Part = Callable[[], Awaitable[list[Figure]]]
 def parts(isolate: str, *, quick: bool) -> dict[str, Part]:
     """Return what can be measured."""
     return {
-        "cost": lambda: cost(isolate, count=100 if quick else 800),
+        "cost": lambda: cost(isolate, count=200 if quick else 800),
         "latency": lambda: latency(isolate, count=50 if quick else 200),
         "tests": lambda: many_tests(isolate, rounds=1 if quick else 5),
         "reward": lambda: reward(isolate, programs=30 if quick else 2_000),
