@@ -183,12 +183,12 @@ def _box_table(reports: Sequence[DaemonReport], width: int, rows: int) -> Table:
     """Return the boxes that are not free: those that are retired, then those that run the longest."""
     columns = [
         Column("box", number=True),
-        Column("state"),
+        Column("state", cut=3),
         Column("runs for"),
-        Column("test", cut=3),
+        Column("test", cut=4),
         Column("language", cut=2),
-        Column("daemon", cut=1 if len(reports) == 1 else 4),
-        Column("submission", cut=5),
+        Column("daemon", cut=1 if len(reports) == 1 else 5),
+        Column("submission", cut=6),
     ]
     busy = [
         (report.daemon, report.status, box)

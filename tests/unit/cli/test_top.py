@@ -180,7 +180,7 @@ def test_screen_of_80_columns_cuts_neither_statuses_nor_ids(daemons: list[URL]) 
     assert 3 * len(daemons) == len(with_id)
     assert len(daemons) == sum("Runtime error (SIGSEGV)" in line for line in with_id)
     assert len(daemons) == sum("Memory limit exceeded" in line for line in with_id)
-    assert len(daemons) == sum("leased" in line and "1h6m" in line for line in with_id)
+    assert len(daemons) == sum("1h6m" in line and " 7 of 100 " in line for line in with_id)
 
 
 def test_reasons_have_lines_of_their_own() -> None:
