@@ -17,8 +17,8 @@ HEARTBEAT_S = 2
 
 
 async def storm(rig: Rig, row: Row) -> None:
-    """Every fault at any moment, over 120 submissions."""
-    count = 120
+    """Every fault at any moment, over 60 submissions."""
+    count = 60
     faults = {"kill": 2, "restart": 1, "cut": 1, "stall": 1, "hold": 1, "strike": 4}
     order = [fault for fault, count in faults.items() for _ in range(count)]
     rig.random.shuffle(order)
