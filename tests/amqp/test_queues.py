@@ -169,9 +169,13 @@ async def test_each_queue_has_dead_letters_of_its_own(amqp_url: str) -> None:
         return Settlement.DEAD_LETTER
 
     async with handled(amqp_url, give_up, **two_queues()) as (sender, seen):
-        await sender.publish(CONTEST, b"c")
-        await sender.publish(SUBMISSIONS, b"s")
-        dead = [(await sender.take(queue)).body for queue in ("verdictd.contest.dead", "verdictd.dead")]
+        dead = []
+        for queue, body, buried in (
+            (CONTEST, b"c", "verdictd.contest.dead"),
+            (SUBMISSIONS, b"s", "verdictd.dead"),
+        ):
+            await sender.publish(queue, body)
+            dead.append((await sender.take(buried)).body)
 
     assert [b"c", b"s"] == dead
     assert {CONTEST, SUBMISSIONS} == {delivery.queue for delivery in seen}
