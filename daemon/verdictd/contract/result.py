@@ -168,7 +168,7 @@ class ReturnedFile(Named):
 
 
 class Utterance(Wire):
-    """What one of the two said, up to the moment at which the other one said something."""
+    """Words of one of the two, up to the moment at which the other one said something."""
 
     speaker: Literal["program", "interactor"]
     text: str

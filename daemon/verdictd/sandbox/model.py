@@ -137,7 +137,7 @@ class Captured:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """What one of two programs said to the other before that one said something."""
+    """Bytes that one of two programs said to the other before that one said something."""
 
     by_program: bool
     text: bytes = field(repr=False)
@@ -145,7 +145,7 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What two programs said to each other, in order; `truncated` if there was more."""
+    """Conversation of two programs, in order; `truncated` if there was more."""
 
     said: tuple[Utterance, ...] = ()
     truncated: bool = False

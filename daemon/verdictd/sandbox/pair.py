@@ -35,7 +35,7 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one of the two did."""
+    """Run of one of the two."""
 
     report: Report
     unread_bytes: int
@@ -46,7 +46,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Meeting:
-    """What both did. `program_first`: the program had ended before its partner did."""
+    """Runs of both. `program_first`: the program had ended before its partner did."""
 
     program: Part
     partner: Part

@@ -103,7 +103,7 @@ class Withdrawals:
 
 
 class Control:
-    """What is said to all daemons, and what this one does about it."""
+    """Control messages to all daemons, and the part of this one in them."""
 
     def __init__(self, channel: ControlChannel, withdrawals: Withdrawals) -> None:
         self.channel = channel

@@ -121,8 +121,7 @@ class AuthoredProgram:
         try:
             feedback = await self._feedback(box, folder)
         except UnusableFile as error:
-            message = f"The {self._by} failed: its feedback cannot be read: {error}."
-            return fault(message, report.stderr.data)
+            return self._unreadable(error, report.stderr.data)
         exit_code = -1 if report.exit_code is None else report.exit_code
         answer = Answer(exit_code, report.stdout.data, report.stderr.data, feedback, self._by)
         decided = verdict(
@@ -160,7 +159,10 @@ class AuthoredProgram:
         try:
             return await box.take([f"{folder}/feedback/**"], _FEEDBACK_BYTES)
         except UnusableFile as error:
-            return fault(f"The {self._by} failed: its feedback cannot be read: {error}.")
+            return self._unreadable(error)
+
+    def _unreadable(self, error: UnusableFile, said: bytes = b"") -> Judgement:
+        return fault(f"The {self._by} failed: its feedback cannot be read: {error}.", said)
 
     async def _feedback(self, box: Box, folder: str) -> dict[str, bytes]:
         if self._program.protocol != "kattis":

@@ -25,7 +25,7 @@ from verdictd.sandbox.model import Command, Descriptor, Report, Transcript
 from verdictd.sandbox.pair import Meeting, Seat, meet
 
 _UNREAD_BYTES = 64 * 1024 * 1024
-"""What an interactor may still write to a program that has ended: it cannot know that."""
+"""Bytes that an interactor may still write to a program that has ended: it cannot know that."""
 _FOLLOWING = "nextpass.in"
 _TRANSCRIPT_BYTES = 128 * 1024
 
@@ -87,7 +87,7 @@ class Interaction:
     interactor: InteractorProgram
     box: Box
     command: Command
-    """That of the tested program."""
+    """The command of the tested program."""
     artifact: Artifact
     beside: Artifact
     """The interactor."""
