@@ -41,3 +41,17 @@ def ancestors(pid: int) -> list[int]:
         pid = int(stat.rpartition(")")[2].split()[1])
         found.append(pid)
     return found
+
+
+def cpu_s(pid: int) -> tuple[float, float]:
+    """CPU seconds of a process itself, and of its children that it has waited for."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system, children_user, children_system = map(int, fields[11:15])
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (user + system) / ticks, (children_user + children_system) / ticks
+
+
+def memory_kib(pid: int, name: str = "VmRSS") -> int:
+    """A figure of /proc/PID/status: the memory of the process itself."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])

@@ -21,9 +21,9 @@ from pamqp.common import FieldTable
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from harness.chaos.outages import cpu_time_s
 from support.amqp import RESULTS, SUBMISSIONS, Peer, peer
 from support.daemon import daemon
+from support.processes import cpu_s as cpu_of
 from support.rabbitmq import PrivateBroker
 
 EXCHANGE = "verdictd.events"
@@ -85,11 +85,11 @@ async def main() -> None:
             for _ in range(arguments.rounds):
                 for way in WAYS:
                     async with listening(broker.url, way):
-                        before_s = cpu_time_s(running)
+                        before_s = cpu_of(running.process.pid)[0]
                         took_s[way].append(
                             await judged(client, answered, arguments.count, events=way != "off")
                         )
-                        cpu_s[way] += cpu_time_s(running) - before_s
+                        cpu_s[way] += cpu_of(running.process.pid)[0] - before_s
             for way in ("off", "on"):
                 took_s[f"alarm, {way}"].append(
                     await through_alarm(broker, client, answered, arguments.count, way)

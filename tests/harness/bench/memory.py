@@ -10,9 +10,10 @@ from aiohttp import web
 
 from harness.bench.cost import TRIVIAL, require_accepted
 from harness.bench.figures import Figure
-from harness.bench.rig import Rig, body, figure_kib, rig
+from harness.bench.rig import Rig, body, rig
 from support.boxes import boxes
 from support.broker import HOST
+from support.processes import memory_kib
 from support.rabbitmq import free_ports
 
 _MIB = 1024 * 1024
@@ -60,7 +61,7 @@ async def memory(isolate: str, *, mib: int = 200) -> list[Figure]:
 
 
 def _mib(bench: Rig, name: str) -> float:
-    return figure_kib(bench.daemon.process.pid, name) / 1024
+    return memory_kib(bench.daemon.process.pid, name) / 1024
 
 
 def _make(file: Path, mib: int) -> str:

@@ -1,22 +1,20 @@
 """A daemon with a broker of its own, a client, and what they cost so far."""
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
 
 from support.amqp import RESULTS, SUBMISSIONS, Peer, peer
 from support.daemon import Daemon, daemon
+from support.processes import cpu_s
 from support.rabbitmq import PrivateBroker
 
 _LIMIT_S = 900
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +34,6 @@ class Spent:
             (self.broker_s - before.broker_s) / count,
             (self.at_s - before.at_s) / count,
         )
-
-
-def cpu_s(pid: int) -> tuple[float, float]:
-    """Return the CPU seconds of a process, and of its children that it has waited for."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    user, system, children_user, children_system = (int(field) for field in fields[11:15])
-    return (user + system) / _TICKS, (children_user + children_system) / _TICKS
-
-
-def figure_kib(pid: int, name: str) -> int:
-    """Return a line of /proc/PID/status: VmRSS, VmHWM."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 class Rig:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from harness.chaos.ledger import Ledger
 from harness.chaos.mixture import Case, bash
-from harness.chaos.outages import MIB, memory_kib
+from harness.chaos.outages import MIB
 from harness.chaos.rig import Rig
 from harness.chaos.row import Row
 from support.amqp import DEAD, SUBMISSIONS, broker_settings, peer
+from support.processes import memory_kib
 from support.waiting import wait_until
 from verdictd.amqp import topology
 from verdictd.amqp.connection import connect
@@ -48,11 +49,13 @@ async def long_queue(rig: Rig, row: Row) -> None:
 
             # By then what it remembers has reached its bound of a thousand results.
             await wait_until(lambda: done() >= judged // 2, within_s=600)
-            before_kib = memory_kib(running)
+            before_kib = memory_kib(running.process.pid)
             await wait_until(lambda: done() >= judged, within_s=600)
             row.note("queued, judged", f"{queued}, {done()} (of {JUDGED}, with isolate or FULL=1)")
-            row.at_most("memory at most", 120, memory_kib(running, "VmHWM") / MIB, " MiB")
-            row.at_most("growth over the second half", 2, (memory_kib(running) - before_kib) / MIB, " MiB")
+            row.at_most("memory at most", 120, memory_kib(running.process.pid, "VmHWM") / MIB, " MiB")
+            row.at_most(
+                "growth over the second half", 2, (memory_kib(running.process.pid) - before_kib) / MIB, " MiB"
+            )
             row.equal("exit code", 0, await running.end(within_s=90))
         await client.channel.queue_delete(SUBMISSIONS)
 
@@ -118,7 +121,7 @@ async def fuzzed(rig: Rig, row: Row) -> None:
     ):
         tasks.create_task(ledger.publish_all(cases))
         await wait_until(lambda: ledger.answered >= count // 5, within_s=120)
-        before_kib = memory_kib(running)
+        before_kib = memory_kib(running.process.pid)
         await wait_until(lambda: ledger.answered == count, within_s=300)
         statuses = Counter(answer.status for entry in ledger.entries.values() for answer in entry.answers)
         row.equal("bodies", count, len(cases))
@@ -131,5 +134,8 @@ async def fuzzed(rig: Rig, row: Row) -> None:
         row.equal("internal errors", 0, statuses[Status.INTERNAL_ERROR])
         row.equal("restarts", None, running.process.returncode)
         row.at_most(
-            "growth of memory from the first fifth on", 8, (memory_kib(running) - before_kib) / MIB, " MiB"
+            "growth of memory from the first fifth on",
+            8,
+            (memory_kib(running.process.pid) - before_kib) / MIB,
+            " MiB",
         )

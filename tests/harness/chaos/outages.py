@@ -1,9 +1,7 @@
 """The broker goes, comes back, or takes no results."""
 
 import asyncio
-import os
 import time
-from pathlib import Path
 
 from harness.chaos.faults import restart
 from harness.chaos.ledger import Ledger
@@ -12,7 +10,7 @@ from harness.chaos.rig import BOXES, Rig, elapsed
 from harness.chaos.row import Row
 from support.amqp import SUBMISSIONS, peer
 from support.daemon import Daemon
-from support.processes import sandboxes
+from support.processes import cpu_s, memory_kib, sandboxes
 from support.waiting import wait_until
 
 MIB = 1024
@@ -47,20 +45,22 @@ async def away(rig: Rig, row: Row) -> None:
     ):
         await ledger.publish_all(sleepers(5 * BOXES, 1))
         await ledger.more_answers(1, within_s=30)
-        before_kib = memory_kib(running)
+        before_kib = memory_kib(running.process.pid)
         await asyncio.to_thread(broker.stop)
         starts = len(running.logged("submission.started"))
         await asyncio.sleep(settled_s)
         judged = len(running.logged("submission.started"))
-        before_s = cpu_time_s(running)
+        before_s = cpu_s(running.process.pid)[0]
         await asyncio.sleep(away_s - settled_s)
-        idle = (cpu_time_s(running) - before_s) / (away_s - settled_s)
+        idle = (cpu_s(running.process.pid)[0] - before_s) / (away_s - settled_s)
         row.note("away", f"{away_s} s")
         row.at_most("runs begun without it", 2 * BOXES, judged - starts)
         row.at_least("results that waited", 1, judged - ledger.answered)
         row.equal("runs begun later", 0, len(running.logged("submission.started")) - judged)
         row.at_most("CPU", 2, 100 * idle, " %")
-        row.at_most("memory beyond that before", 10, (memory_kib(running) - before_kib) / MIB, " MiB")
+        row.at_most(
+            "memory beyond that before", 10, (memory_kib(running.process.pid) - before_kib) / MIB, " MiB"
+        )
         await asyncio.to_thread(broker.start)
         await ledger.complete(within_s=90)
     row.books(ledger.account(rig.starts()), reruns=0)
@@ -94,15 +94,3 @@ async def still(running: Daemon, quiet_s: float = 6, within_s: float = 60) -> No
             await asyncio.sleep(0.1)
             if (now := len(running.logged("submission.started"))) != seen:
                 seen, since_s = now, time.monotonic()
-
-
-def cpu_time_s(running: Daemon) -> float:
-    """CPU time of the daemon itself, without its sandboxes."""
-    fields = Path(f"/proc/{running.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
-
-
-def memory_kib(running: Daemon, field: str = "VmRSS") -> int:
-    """Memory of the daemon itself."""
-    lines = Path(f"/proc/{running.process.pid}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(f"{field}:")).split()[1])
