@@ -169,13 +169,8 @@ async def test_each_queue_has_dead_letters_of_its_own(amqp_url: str) -> None:
         return Settlement.DEAD_LETTER
 
     async with handled(amqp_url, give_up, **two_queues()) as (sender, seen):
-        dead = []
-        for queue, body, buried in (
-            (CONTEST, b"c", "verdictd.contest.dead"),
-            (SUBMISSIONS, b"s", "verdictd.dead"),
-        ):
-            await sender.publish(queue, body)
-            dead.append((await sender.take(buried)).body)
+        await asyncio.gather(sender.publish(CONTEST, b"c"), sender.publish(SUBMISSIONS, b"s"))
+        dead = [(await sender.take(queue)).body for queue in ("verdictd.contest.dead", "verdictd.dead")]
 
     assert [b"c", b"s"] == dead
     assert {CONTEST, SUBMISSIONS} == {delivery.queue for delivery in seen}
@@ -209,3 +204,16 @@ async def test_message_that_was_waited_for_is_settled_while_the_next_is_waited_f
         took_s = await wait_until(lambda: not side.consumer.in_flight)
 
     assert took_s < 5
+
+
+async def test_messages_that_come_on_all_queues_at_once_are_settled_at_once(amqp_url: str) -> None:
+    """Or at nearly the same moment: one may arrive while the other queue is asked for what is there."""
+    gate = Gate()
+    gate.let(1_000)
+    async with daemons(amqp_url, 1, gate, prefetch=4) as (side,), peer(amqp_url) as client:
+        for times in range(1, 31):
+            first = asyncio.create_task(client.publish(CONTEST))
+            await asyncio.sleep(times * 0.000_3)
+            await asyncio.gather(first, client.publish(SUBMISSIONS))
+            await gate.until_begun(2 * times)
+            await wait_until(lambda: not side.consumer.in_flight)

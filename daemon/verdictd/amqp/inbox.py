@@ -148,9 +148,9 @@ class Inbox:
         Its consumer is withdrawn later, so that work on the message begins at once.
         """
         for queue in self._idle():
-            await (self._waiters.get(queue) or await self._open_waiter(queue)).wait()
             if self._arrived:
                 return
+            await (self._waiters.get(queue) or await self._open_waiter(queue)).wait()
         await self.until(lambda: bool(self._arrived) or unless(), limit_s=_LONGEST_WAIT_S)
         if self.end.done():
             raise BrokerUnavailable(self.end.result())
@@ -172,9 +172,11 @@ class Inbox:
         return waiter
 
     def _idle(self) -> list[str]:
-        """Return the queues that nobody waits on; the others are empty."""
+        """Return the queues without a consumer; the others were empty, or have just brought a message."""
         return [
-            queue for queue in self._turns if queue not in self._waiters or not self._waiters[queue].waiting
+            queue
+            for queue in self._turns
+            if queue not in self._waiters or self._waiters[queue].silent.is_set()
         ]
 
     async def _withdraw(self, which: Callable[[Waiter], bool]) -> None:
