@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -240,6 +240,51 @@ async def test_run_that_never_begins_is_a_fault(opened: Open, faulty: Faulty, tm
             await judge(host)
         await wait_until(lambda: set(host.pool.states.values()) == {BoxState.FREE})
     assert 3 == len(counted.read_text().splitlines()) == faults() - before
+
+
+def breaks_for_good(folder: Path, numbers: Sequence[int]) -> str:
+    """Let a box never work again once it is to make one of these runs, counted over all boxes."""
+    at_one = " || ".join(f"count == {number}" for number in numbers)
+    return f"""all="$*"; box=${{all#*--box-id=}}; lost={folder}/lost-${{box%% *}}
+        [[ $all == *main.sh* ]] && echo >> {folder}/count && count=$(wc -l < {folder}/count) &&
+        (( {at_one} )) && touch $lost; [ -e $lost ] && exit 2"""
+
+
+TESTS = [{"stdin": str(number)} for number in range(5)]
+
+
+async def test_box_that_is_lost_in_a_test_costs_that_test_another_box(
+    opened: Open, faulty: Faulty, tmp_path: Path
+) -> None:
+    """The tests that are decided stay so."""
+    async with opened() as host:
+        faulty.do_instead(breaks_for_good(tmp_path, [4]))
+        result = await result_of(host, "bash", "cat", tests=TESTS)
+        retired = list(host.pool.states.values()).count(BoxState.RETIRED)
+        faulty.work_again()
+
+    assert ([Status.ACCEPTED] * 5, 1) == ([test.status for test in result.tests], retired)
+    assert 5 + 1 == len((tmp_path / "count").read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("spare_boxes", "runs", "lost"),
+    [(0, [4], 1), (1, [1], 1), (1, [2, 3], 2)],
+    ids=["none to spare", "before any test", "the second one"],
+)
+async def test_few_boxes_are_lost_to_a_submission(
+    opened: Open, faulty: Faulty, tmp_path: Path, spare_boxes: int, runs: list[int], lost: int
+) -> None:
+    """It goes back to the queue before it has cost more than it may."""
+    async with opened() as host:
+        faulty.do_instead(breaks_for_good(tmp_path, runs))
+        submission = submission_model(Settings().limits)(language="bash", source_code=b"cat", tests=TESTS)
+        with pytest.raises(SandboxBroken) as raised:
+            await host.judge.judge(host.admission.admit(submission), spare_boxes=spare_boxes)
+        retired = list(host.pool.states.values()).count(BoxState.RETIRED)
+        faulty.work_again()
+
+    assert (SandboxBroken, lost) == (raised.type, retired)
 
 
 MEASURED = "status:XX\\nmessage:proc stat syntax error 2\\nkilled:1\\ntime:0.100\\ntime-wall:0.101\\n"

@@ -109,28 +109,36 @@ class Judge:
             for box, (running, progress) in self._running.items()
         }
 
-    async def judge(self, admitted: Admitted, *, observe: Observe | None = None) -> Result:
+    async def judge(
+        self, admitted: Admitted, *, spare_boxes: int = 1, observe: Observe | None = None
+    ) -> Result:
         """Judge a submission in a box of its own; if the sandbox fails, go on in another.
 
         One that has no box yet when its deadline passes is not judged; once it has begun, it goes on.
         A program that makes the sandbox fail in one working box after the other gets a verdict for that.
         Raises SandboxBroken if the sandbox fails otherwise again and again, or if its box does not work any
         more, Draining if no more boxes are leased, InvalidSubmission and DataUnavailable for its test data.
-        `observe` is told of each step.
+        The loss of as many as `spare_boxes` costs the test that ran there another box, once a test is
+        decided: those that are decided stay so. `observe` is told of each step.
         """
         try:
-            return await self._judge(admitted, observe)
+            return await self._judge(admitted, spare_boxes, observe)
         except _Expired as error:
             submission = admitted.submission
             return self.unjudged(submission.id, expired(error.deadline), metadata=submission.metadata)
 
-    async def _judge(self, admitted: Admitted, observe: Observe | None) -> Result:
+    async def _judge(self, admitted: Admitted, spare_boxes: int, observe: Observe | None) -> Result:
         async with _before(admitted.submission.deadline):
             await self._data.fetch(admitted.submission.references())
         checker = OutputChecker(admitted, compile_program=self._compiler.compile, open_files=self._open_files)
         interactor = self._interactor(admitted)
         progress = Progress(
-            admitted, checker=checker, interactor=interactor, kept_bytes=self._result_bytes, observe=observe
+            admitted,
+            checker=checker,
+            interactor=interactor,
+            spare_boxes=spare_boxes,
+            kept_bytes=self._result_bytes,
+            observe=observe,
         )
         while not progress.finished:
             try:

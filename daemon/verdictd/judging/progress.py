@@ -12,7 +12,7 @@ from verdictd.contract.codec import fair_share
 from verdictd.contract.events import EventKind, Observe, Step
 from verdictd.contract.result import Cause, Status
 from verdictd.contract.submission import ReturnOutput
-from verdictd.errors import FaultKind, SandboxBroken, VerdictdError
+from verdictd.errors import FaultKind, SandboxBroken, SandboxUnusable, VerdictdError
 from verdictd.judging.admission import Admitted
 from verdictd.judging.checkers.check import OutputChecker
 from verdictd.judging.checkers.interactor import InteractorProgram
@@ -36,8 +36,9 @@ class Progress:
     """State of a submission that is judged, in whatever boxes.
 
     `started_at`: the time at which it had its first box; `until_s`: the end of its time, by the clock of the
-    event loop. `box`: the last one that was its own. At most `kept_bytes` of output are kept: of many tests,
-    the longest are cut. `observe` is told of each step.
+    event loop. `box`: the last one that was its own. `spare_boxes`: how many may be lost once a test is
+    decided. At most `kept_bytes` of output are kept: of many tests, the longest are cut. `observe` is told of
+    each step.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Progress:
         *,
         checker: OutputChecker,
         interactor: InteractorProgram | None = None,
+        spare_boxes: int = 0,
         kept_bytes: int,
         observe: Observe | None = None,
     ) -> None:
@@ -60,6 +62,7 @@ class Progress:
             ReturnOutput.ALL if len(admitted.tests) == 1 else ReturnOutput.FAILED
         )
         self._timeout_s = admitted.timeout_s
+        self._spare_boxes = spare_boxes
         self._kept_bytes = kept_bytes
         self._output_bytes = 0
         self._observe = observe
@@ -185,8 +188,7 @@ class Progress:
         step, faults = next(
             ((step, faults) for step, faults in self._faults.items() if error in faults), (_COMPILING, [])
         )
-        box_works = isinstance(error, SandboxBroken) and error.box_works and error.kind in _BEGUN_AGAIN
-        if not faults or not box_works or self._fatal is not None:
+        if not faults or self._fatal is not None or not self._bears(error):
             self._fatal = error
             self._changed.set()
             return False
@@ -198,6 +200,17 @@ class Progress:
             self._fatal = error
         self._changed.set()
         return self._fatal is None
+
+    def _bears(self, error: VerdictdError) -> bool:
+        """Return True for a fault that costs no box, or one that may be lost."""
+        if not isinstance(error, SandboxBroken) or error.kind not in _BEGUN_AGAIN:
+            return False
+        if error.box_works:
+            return True
+        if isinstance(error, SandboxUnusable) or not (self._spare_boxes and self.plan.decided):
+            return False
+        self._spare_boxes -= 1
+        return True
 
     def _blame(self, step: int, error: SandboxBroken) -> None:
         if error.with_checker:

@@ -232,7 +232,11 @@ class Worker:
         if waited_s + admitted.timeout_s > self._ack_timeout_s:
             raise _TooLate
         try:
-            result = await self._judge.judge(admitted, observe=None if events is None else events.step)
+            result = await self._judge.judge(
+                admitted,
+                spare_boxes=1 if attempts == 1 else 0,  # one that costs a box each time shall not cost many
+                observe=None if events is None else events.step,
+            )
         except DataUnavailable as error:
             if attempts < self._settings.max_attempts:
                 raise
