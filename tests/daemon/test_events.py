@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aio_pika import ExchangeType
 
 from support.amqp import RESULTS, SUBMISSIONS, Peer, peer
 from support.broker import Broker
@@ -68,9 +69,11 @@ class Listener:
 async def listening(client: Peer, *keys: str) -> AsyncIterator[Listener]:
     """Hear what is published with these binding keys."""
     listener = Listener()
+    # As a client that may come before the first daemon has made it.
+    exchange = await client.channel.declare_exchange(EXCHANGE, ExchangeType.TOPIC, durable=True)
     queue = await client.channel.declare_queue(exclusive=True)
     for key in keys:
-        await queue.bind(EXCHANGE, key)
+        await queue.bind(exchange, key)
 
     async def hear(message: Any) -> None:
         listener.heard.append((message.routing_key, Event.model_validate_json(message.body)))
