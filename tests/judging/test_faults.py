@@ -278,7 +278,8 @@ async def test_few_boxes_are_lost_to_a_submission(
     """It goes back to the queue before it has cost more than it may."""
     async with opened() as host:
         faulty.do_instead(breaks_for_good(tmp_path, runs))
-        submission = submission_model(Settings().limits)(language="bash", source_code=b"cat", tests=TESTS)
+        fields: dict[str, Any] = {"language": "bash", "source_code": b"cat", "tests": TESTS}
+        submission = submission_model(Settings().limits)(**fields)
         with pytest.raises(SandboxBroken) as raised:
             await host.judge.judge(host.admission.admit(submission), spare_boxes=spare_boxes)
         retired = list(host.pool.states.values()).count(BoxState.RETIRED)
