@@ -272,7 +272,7 @@ class ServiceSettings(Frozen):
     """Life of the process, and what it remembers."""
 
     drain_timeout_s: Seconds = 60
-    remembered_bytes: int = Field(default=32 * 1024 * 1024, ge=0)
+    remembered_bytes: int = Field(default=16 * 1024 * 1024, ge=0)
 
 
 class CallbackSettings(Frozen):

@@ -82,7 +82,9 @@ def serve(config: Config = None) -> None:
     from verdictd import logs
     from verdictd.cli.configuration import load
     from verdictd.service import daemon
+    from verdictd.service.memory import give_back_large_blocks
 
+    give_back_large_blocks()
     loaded = load(config)
     logs.configure(loaded.log.level, loaded.log.format)
     faulthandler.enable()  # systemd's watchdog sends SIGABRT: the journal then shows where it hung

@@ -24,45 +24,53 @@ class Remembered:
 
 
 class Recent:
-    """Cache of recent results, bounded by count and bytes, oldest out first.
+    """Cache of recent results, oldest out first.
 
-    The newest `at_least` always stay: as many can be in flight at once, and when a connection is lost all of
-    them are delivered once more.
+    Those that are not confirmed stay, the newest `most_unconfirmed` of them, however large: when a connection
+    is lost, all of them are delivered once more. The others are bounded by count and bytes; the newest stays.
     """
 
-    def __init__(self, *, size_bytes: int, count: int = REMEMBERED_RESULTS, at_least: int = 1) -> None:
-        self._at_least = at_least
+    def __init__(
+        self, *, size_bytes: int, count: int = REMEMBERED_RESULTS, most_unconfirmed: int = 1
+    ) -> None:
+        self._most_unconfirmed = most_unconfirmed
         self._count = count
         self._size_bytes = size_bytes
         self._used_bytes = 0
-        self._results: OrderedDict[Key, Remembered] = OrderedDict()
+        self._unconfirmed: OrderedDict[Key, Remembered] = OrderedDict()
+        self._confirmed: OrderedDict[Key, Remembered] = OrderedDict()
         self._digests: dict[str, bytes] = {}
 
     def add(self, key: Key, body: bytes) -> None:
         """Remember a result, in place of an earlier one of the same submission."""
         self._forget(key)
-        self._results[key] = Remembered(body)
+        self._unconfirmed[key] = Remembered(body)
         self._digests[key[0]] = key[1]
-        self._used_bytes += self._results[key].size_bytes
-        while len(self._results) > self._at_least and (
-            len(self._results) > self._count or self._used_bytes > self._size_bytes
-        ):
-            self._forget(next(iter(self._results)))
+        if len(self._unconfirmed) > self._most_unconfirmed:
+            self._forget(next(iter(self._unconfirmed)))
 
     def answered(self, key: Key) -> None:
         """Note that the reply was confirmed: any further answer is a duplicate."""
-        if key in self._results:
-            self._results[key] = replace(self._results[key], answered=True)
+        result = self._unconfirmed.pop(key, None)
+        if result is None:
+            return
+        self._confirmed[key] = replace(result, answered=True)
+        self._used_bytes += result.size_bytes
+        while len(self._confirmed) > 1 and (
+            len(self._confirmed) > self._count or self._used_bytes > self._size_bytes
+        ):
+            self._forget(next(iter(self._confirmed)))
 
     def _forget(self, key: Key) -> None:
-        forgotten = self._results.pop(key, None)
-        self._used_bytes -= forgotten.size_bytes if forgotten else 0
+        self._unconfirmed.pop(key, None)
+        confirmed = self._confirmed.pop(key, None)
+        self._used_bytes -= confirmed.size_bytes if confirmed else 0
         if self._digests.get(key[0]) == key[1]:
             del self._digests[key[0]]
 
     def get(self, key: Key) -> Remembered | None:
         """Return the result of this submission, if it is remembered."""
-        return self._results.get(key)
+        return self._unconfirmed.get(key) or self._confirmed.get(key)
 
     def has_other(self, key: Key) -> bool:
         """Return True if a submission with this id and another body is remembered."""

@@ -3,31 +3,40 @@
 from verdictd.service.in_progress import Recent, Remembered
 
 
+def confirmed(recent: Recent, *results: tuple[str, int]) -> list[bool]:
+    """Whether each of these results, of so many bytes, is remembered after all were confirmed."""
+    for name, size in results:
+        recent.add((name, b""), b"x" * size)
+        recent.answered((name, b""))
+    return [recent.get((name, b"")) is not None for name, _ in results]
+
+
 def test_memory_of_results_is_bounded_by_count() -> None:
     """The oldest go first."""
     recent = Recent(count=2, size_bytes=1_000_000)
-    for name in "abc":
-        recent.add((name, b""), b"{}")
 
-    assert [False, True, True] == [recent.get((name, b"")) is not None for name in "abc"]
+    assert [False, True, True] == confirmed(recent, ("a", 2), ("b", 2), ("c", 2))
 
 
 def test_memory_of_results_is_bounded_by_bytes() -> None:
     """A large result pushes out what came before it, but stays itself for who waits for it."""
     recent = Recent(count=10, size_bytes=100_000)
-    for name, size in (("a", 10), ("b", 90_000), ("c", 500_000)):
-        recent.add((name, b""), b"x" * size)
 
-    assert [False, False, True] == [recent.get((name, b"")) is not None for name in "abc"]
+    assert [False, False, True] == confirmed(recent, ("a", 10), ("b", 90_000), ("c", 500_000))
 
 
 def test_memory_keeps_what_may_come_once_more() -> None:
-    """As many results as can be in work at once stay, however large: all may be delivered again at once."""
-    recent = Recent(count=0, size_bytes=0, at_least=3)
+    """Results that are not confirmed stay, however large: all may be delivered again at once."""
+    recent = Recent(count=0, size_bytes=0, most_unconfirmed=3)
     for name in "abcd":
         recent.add((name, b""), b"x" * 100_000)
+    kept = [recent.get((name, b"")) is not None for name in "abcd"]
+    for name in "abcd":
+        recent.answered((name, b""))
+    left = [recent.get((name, b"")) is not None for name in "abcd"]
 
-    assert [False, True, True, True] == [recent.get((name, b"")) is not None for name in "abcd"]
+    assert [False, True, True, True] == kept
+    assert [False, False, False, True] == left
 
 
 def test_memory_tells_one_body_from_another() -> None:
