@@ -36,23 +36,26 @@ class Passes(Protocol):
 
 async def run_in_passes(test: Passes, stdin: OpenData) -> Run:
     """Run as many passes as are asked for; the last one decides. Raises SandboxBroken."""
-    this, together, done = Pass(stdin), None, 0
-    while True:
-        report, judged = await test.one_pass(this)
-        together, done = report if together is None else _together(together, report), done + 1
-        following = await test.following(done) if judged.verdict.status is Status.ACCEPTED else None
-        if not isinstance(following, Pass):
-            return Run(together, _named(following or judged, done))
-        this = following
+    report, judged = await test.one_pass(Pass(stdin))
+    done = 1
+    while judged.verdict.status is Status.ACCEPTED:
+        match await test.following(done):
+            case None:
+                break
+            case Judgement() as failed:
+                judged = failed
+            case Pass() as following:
+                last, judged = await test.one_pass(following)
+                report, done = _together(report, last), done + 1
+    return Run(report, judged if done == 1 else _named(judged, done))
 
 
 def _named(judged: Judgement, number: int) -> Judgement:
-    """Return the judgement on the last pass; a message on a failure names it, unless it is the only one."""
-    if number == 1 or judged.verdict.status is Status.ACCEPTED:
+    """Return the judgement on the last of several passes; the message on a failure names it."""
+    decided = judged.verdict
+    if decided.status is Status.ACCEPTED:
         return judged
-    return replace(
-        judged, verdict=replace(judged.verdict, message=f"Pass {number}: {judged.verdict.message}")
-    )
+    return replace(judged, verdict=replace(decided, message=f"Pass {number}: {decided.message}"))
 
 
 def _together(earlier: Report, last: Report) -> Report:
