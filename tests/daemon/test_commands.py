@@ -213,17 +213,33 @@ async def test_verify_ends_well_when_all_are_as_expected(problem: Path) -> None:
     ]
 
 
-async def test_verify_lets_the_validator_of_an_interactive_problem_talk(tmp_path: Path) -> None:
-    """It is the interactor of each submission."""
-    files = {
-        "problem.yaml": "validation: custom interactive\nlimits: {time_limit: 2}\n",
-        "data/secret/1.in": "4",
-        "data/secret/1.ans": "",
-        "output_validators/talk.sh": 'read -r guess; [ "$guess" = "$(<"$1")" ] && exit 42; exit 43',
-        "submissions/accepted/right.sh": "echo 4",
-        "submissions/wrong_answer/wrong.sh": "echo 3",
-        "submissions/run_time_error/crashes.sh": "exit 3",
-    }
+INTERACTIVE = {
+    "problem.yaml": "validation: custom interactive\nlimits: {time_limit: 2}\n",
+    "output_validators/talk.sh": 'read -r guess; [ "$guess" = "$(<"$1")" ] && exit 42; exit 43',
+    "submissions/accepted/right.sh": "echo 4",
+    "submissions/wrong_answer/wrong.sh": "echo 3",
+    "submissions/run_time_error/crashes.sh": "exit 3",
+}
+COUNTS_DOWN = """
+read -r said; read -r given < "$1"
+[ $said = $((given - 1)) ] || exit 43
+[ $said = 0 ] || echo $said > "$3nextpass.in"; exit 42
+"""
+MULTI_PASS = {
+    "problem.yaml": "type: multi-pass\nlimits: {time_limit: 2, validation_passes: 4}\n",
+    "output_validator/counts.sh": COUNTS_DOWN,
+    "submissions/accepted/right.sh": "read -r given; echo $((given - 1))",
+    "submissions/wrong_answer/wrong.sh": "echo 3",
+    "submissions/run_time_error/crashes.sh": "read -r given; [ $given = 4 ] || exit 3; echo 3",
+}
+
+
+@pytest.mark.parametrize("package", [INTERACTIVE, MULTI_PASS])
+async def test_verify_lets_the_validator_of_a_problem_talk_or_ask_for_passes(
+    package: dict[str, str], tmp_path: Path
+) -> None:
+    """If it is interactive, or multi-pass."""
+    files = package | {"data/secret/1.in": "4", "data/secret/1.ans": ""}
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)

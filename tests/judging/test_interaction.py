@@ -386,6 +386,7 @@ async def test_interactor_may_ask_for_another_pass(
     result = await play(judge, program, interactor, transcript=True)
 
     assert status == result.status
+    assert (code == 43) == result.message.startswith("Pass 2: ")
     assert ("" if passes == 1 else "next 7talks\ntalks") == result.checker_message
     assert "talks\n" * passes == "".join(said.text for said in result.transcript)
 

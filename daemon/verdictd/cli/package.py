@@ -134,14 +134,13 @@ def _decider(
 ) -> dict[str, Any]:
     """Return the checker, or the interactor: the validator of an interactive problem."""
     kinds = {*settings.type, *settings.validation}
-    impossible = kinds & ({"submit-answer"} if "interactive" in kinds else {"multi-pass", "submit-answer"})
-    if impossible:
-        raise UnusableFiles(
-            f"{directory / 'problem.yaml'}: {', '.join(sorted(impossible))} problems cannot be judged"
-        )
+    if "submit-answer" in kinds:
+        raise UnusableFiles(f"{directory / 'problem.yaml'}: submit-answer problems cannot be judged")
+    passes = {"passes": settings.limits.validation_passes} if "multi-pass" in kinds else {}
     if "interactive" in kinds:
-        passes = settings.limits.validation_passes if "multi-pass" in kinds else 1
-        return {"interactor": _asked(directory, settings, registry) | {"passes": passes}}
+        return {"interactor": _asked(directory, settings, registry) | passes}
+    if passes:
+        return {"checker": _program(directory, settings, registry) | passes}
     return {"checker": _checker(directory, settings, registry, warnings)}
 
 
@@ -154,7 +153,12 @@ def _checker(
         checker, more = built_in_checker(settings.validator_flags)
         warnings += more
         return checker
-    return {"type": "program", **_asked(directory, settings, registry)}
+    return _program(directory, settings, registry)
+
+
+def _program(directory: Path, settings: ProblemYaml, registry: Registry) -> dict[str, Any]:
+    """Return the validator as a checker program."""
+    return {"type": "program"} | _asked(directory, settings, registry)
 
 
 def _asked(directory: Path, settings: ProblemYaml, registry: Registry) -> dict[str, Any]:

@@ -85,6 +85,14 @@ class AuthorProgram(Received):
         default=(), description="Arguments after those of the protocol, passed without a shell."
     )
     limits: ProgramLimits = Field(description="Limits of each run.")
+    protocol: Literal["testlib", "kattis"]
+    passes: int = Field(
+        default=1,
+        ge=1,
+        le=MAX_PASSES,
+        description="Passes of each run of a test, at most: one that this program accepted is followed by "
+        "another if it left an input for that in nextpass.in (Kattis' protocol).",
+    )
 
     @field_validator("source_code")
     @classmethod
@@ -110,20 +118,10 @@ class ProgramChecker(AuthorProgram):
     """Ask a program, which speaks the protocol of testlib.h or that of Kattis' output validators."""
 
     type: Literal["program"]
-    protocol: Literal["testlib", "kattis"]
 
 
 class Interactor(AuthorProgram):
     """Decide by a program that talks to the tested one, by the protocol of testlib.h or that of Kattis."""
-
-    protocol: Literal["testlib", "kattis"]
-    passes: int = Field(
-        default=1,
-        ge=1,
-        le=MAX_PASSES,
-        description="Runs of both for each test: one that was accepted is followed by another if the "
-        "interactor left an input for it in nextpass.in (Kattis' protocol).",
-    )
 
 
 Comparison = LinesChecker | ExactChecker | TokensChecker | FloatsChecker | UnorderedLinesChecker

@@ -58,6 +58,12 @@ class Admitted:
     interactor: "Admitted | None" = None
 
     @property
+    def passes(self) -> int:
+        """The passes that a run of a test may have."""
+        author = self.submission.interactor or self.submission.checker
+        return author.passes if isinstance(author, AuthorProgram) else 1
+
+    @property
     def program(self) -> Program:
         """The part that the compiler is given."""
         submission = self.submission
@@ -127,6 +133,7 @@ class Admission:
         if admitted.interactor is not None:
             yield from _problems_of_program(admitted.interactor, "/interactor")
             yield from problems_beside_interactor(submission)
+        yield from _problems_of_passes(submission)
         no_entry = _no_entry_point(admitted)
         if no_entry is not None:
             yield Problem("/entry_point", no_entry)
@@ -205,11 +212,10 @@ def _too_long(admitted: Admitted) -> Iterator[Problem]:
 
 def _run_s(admitted: Admitted, test: AdmittedTest) -> float:
     """Return the longest that one run of a test can take."""
-    interactor = admitted.submission.interactor
-    if admitted.interactor is not None and interactor is not None:
-        return interactor.passes * interactor_limits(admitted.interactor.limits, test.limits).wall_time_limit
+    if admitted.interactor is not None:
+        return admitted.passes * interactor_limits(admitted.interactor.limits, test.limits).wall_time_limit
     checking_s = 0.0 if admitted.checker is None else admitted.checker.limits.wall_time_limit
-    return test.limits.wall_time_limit + checking_s
+    return admitted.passes * (test.limits.wall_time_limit + checking_s)
 
 
 def _no_entry_point(admitted: Admitted) -> str | None:
@@ -270,6 +276,13 @@ def _problems_of_program(admitted: Admitted, at: str = "") -> Iterator[Problem]:
     overwrites = _overwrites(admitted)
     if overwrites is not None:
         yield Problem(f"{at}/additional_files", overwrites)
+
+
+def _problems_of_passes(submission: Submission) -> Iterator[Problem]:
+    for name in ("checker", "interactor"):
+        program = getattr(submission, name)
+        if isinstance(program, AuthorProgram) and program.passes > 1 and program.protocol != "kattis":
+            yield Problem(f"/{name}/passes", "needs the protocol kattis")
 
 
 def _overwrites(admitted: Admitted) -> str | None:

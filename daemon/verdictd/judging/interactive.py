@@ -22,9 +22,6 @@ def problems_beside_interactor(submission: Submission) -> Iterator[Problem]:
     for name in ("input_file", "output_file"):
         if getattr(submission, name) is not None:
             yield Problem(f"/{name}", "with an interactor, the program has its standard input and output")
-    interactor = submission.interactor
-    if interactor is not None and interactor.passes > 1 and interactor.protocol != "kattis":
-        yield Problem("/interactor/passes", "needs the protocol kattis")
     if submission.redirect_stderr_to_stdout:
         message = "with an interactor, standard error would be a part of what the program says to it"
         yield Problem("/redirect_stderr_to_stdout", message)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from verdictd.judging.checkers.judgement import Run
 from verdictd.sandbox.model import Ending, Report
 
 _NEAR = 1.1  # of the limit
@@ -18,12 +19,12 @@ log = structlog.get_logger()
 class Timed:
     """The run that counts, and the CPU times of others that were near the limit."""
 
-    report: Report
+    run: Run
     others_s: tuple[float, ...] = ()
 
 
 async def best_run(
-    run: Callable[[], Awaitable[Report]], *, limit_s: float, retries: int, begin_before_s: float
+    run: Callable[[], Awaitable[Run]], *, limit_s: float, retries: int, begin_before_s: float
 ) -> Timed:
     """Run, and run again up to `retries` times while the best run is near the limit.
 
@@ -33,12 +34,12 @@ async def best_run(
     best = await run()
     others_s: list[float] = []
     now_s = asyncio.get_running_loop().time
-    while len(others_s) < retries and _is_near(best, limit_s) and now_s() < begin_before_s:
-        log.info("run.near_limit", cpu_time_s=best.cpu_time_s, limit_s=limit_s)
+    while len(others_s) < retries and _is_near(best.report, limit_s) and now_s() < begin_before_s:
+        log.info("run.near_limit", cpu_time_s=best.report.cpu_time_s, limit_s=limit_s)
         again = await run()
-        if _is_better(again, best):
+        if _is_better(again.report, best.report):
             best, again = again, best
-        others_s.append(again.cpu_time_s)
+        others_s.append(again.report.cpu_time_s)
     return Timed(best, tuple(others_s))
 
 

@@ -203,18 +203,18 @@ def _returned(file: TakenFile) -> ReturnedFile:
 
 def _noise(reports: Sequence[Report]) -> Noise | None:
     """Return the worst of these runs."""
-    noises = [report.noise for report in reports]
-    worst = Noise(
-        cpu_pressure=_worst([noise.cpu_pressure for noise in noises]),
-        throttled=_worst([noise.throttled for noise in noises]),
-        steal=_worst([noise.steal for noise in noises]),
+    worst = model.Noise.worst([report.noise for report in reports])
+    if worst == model.Noise():
+        return None
+    return Noise(
+        cpu_pressure=_rounded(worst.cpu_pressure),
+        throttled=_rounded(worst.throttled),
+        steal=_rounded(worst.steal),
     )
-    return None if worst.cpu_pressure is worst.throttled is worst.steal is None else worst
 
 
-def _worst(parts: Sequence[float | None]) -> float | None:
-    known = [part for part in parts if part is not None]
-    return round(max(known), 4) if known else None
+def _rounded(part: float | None) -> float | None:
+    return None if part is None else round(part, 4)
 
 
 def _runs(reports: Sequence[Report], near_limit_s: Sequence[float]) -> Runs:

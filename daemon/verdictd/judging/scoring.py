@@ -71,7 +71,8 @@ class Plan:
         self._waiting = dict.fromkeys(range(len(self.tests)))
         self._first_failure = len(self.tests)
         self._stopped = False
-        self.left_s = sum(_longest_s(test) for test in self.tests)
+        self._passes = admitted.passes
+        self.left_s = sum(map(self._longest_s, self.tests))
         """Time that the runs of all tests without an outcome may take."""
         named = dict.fromkeys(test.group for test in self.tests if test.group is not None)
         groups = submission.groups or tuple(Group(name=name) for name in named)
@@ -84,6 +85,9 @@ class Plan:
         for group in groups:
             for required in group.requires:
                 self._opens[required].append(group.name)
+
+    def _longest_s(self, test: AdmittedTest) -> float:
+        return test.limits.number_of_runs * self._passes * test.limits.wall_time_limit
 
     def _tests_of(self, name: str | None) -> dict[int, AdmittedTest]:
         return {index: test for index, test in enumerate(self.tests) if test.group == name}
@@ -137,7 +141,7 @@ class Plan:
     def record(self, index: int, outcome: TestOutcome) -> None:
         """Note what a test came to that was begun."""
         self.outcomes[index] = outcome
-        self.left_s -= _longest_s(self.tests[index])
+        self.left_s -= self._longest_s(self.tests[index])
         status = outcome.verdict.status
         if status not in {Status.ACCEPTED, Status.SKIPPED}:
             self._first_failure = min(self._first_failure, index)
@@ -248,7 +252,3 @@ class Plan:
 def _sum(points: Iterable[float | None]) -> float | None:
     known = [value for value in points if value is not None]
     return round(sum(known), _DIGITS) if known else None
-
-
-def _longest_s(test: AdmittedTest) -> float:
-    return test.limits.number_of_runs * test.limits.wall_time_limit

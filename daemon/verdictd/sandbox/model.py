@@ -1,6 +1,6 @@
 """Types of the sandbox: a command goes in, a report comes out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -187,6 +187,19 @@ class Noise:
     """Of the periods of a quota: the control group of this process, or one above it, had used it up."""
     steal: float | None = None
     """Of the time of all processors: the hypervisor gave it to others."""
+
+    @classmethod
+    def worst(cls, noises: Sequence[Self]) -> Self:
+        """Return the largest parts of several runs."""
+        return cls(
+            cpu_pressure=_largest([noise.cpu_pressure for noise in noises]),
+            throttled=_largest([noise.throttled for noise in noises]),
+            steal=_largest([noise.steal for noise in noises]),
+        )
+
+
+def _largest(parts: Sequence[float | None]) -> float | None:
+    return max((part for part in parts if part is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)

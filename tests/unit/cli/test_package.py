@@ -189,9 +189,30 @@ def test_validator_of_an_interactive_problem_is_its_interactor(key: str, passes:
     interactor = found.fields["interactor"]
     assert isinstance(interactor, dict)
     assert ("kattis", "cc", ["a", "b c"], passes) == tuple(
-        interactor[name] for name in ("protocol", "language", "arguments", "passes")
+        interactor.get(name, 1) for name in ("protocol", "language", "arguments", "passes")
     )
     assert ("checker" not in found.fields, ()) == (True, found.warnings)
+    MODEL.model_validate({**PROGRAM, **found.fields})
+
+
+@pytest.mark.parametrize(
+    ("key", "limit", "passes"),
+    [
+        ("validation: custom multi-pass", "", 2),
+        ("type: multi-pass", "", 2),
+        ("validation: custom\ntype: [multi-pass, scoring]", ", validation_passes: 3", 3),
+    ],
+)
+def test_validator_of_a_multi_pass_problem_may_ask_for_passes(
+    key: str, limit: str, passes: int, tmp_path: Path
+) -> None:
+    """As many as the package says, or 2."""
+    yaml = CUSTOM["problem.yaml"].replace("validation: custom", key).replace("_time: 3", f"_time: 3{limit}")
+    single = package(tmp_path / "single", CUSTOM).fields["checker"]
+    found = package(tmp_path / "several", CUSTOM | {"problem.yaml": yaml})
+
+    assert isinstance(single, dict)
+    assert single | {"passes": passes} == found.fields["checker"]
     MODEL.model_validate({**PROGRAM, **found.fields})
 
 
@@ -211,9 +232,10 @@ def test_validator_of_the_package_is_a_valid_checker(tmp_path: Path) -> None:
         ({"problem.yaml": "[1, 2]"}, "/problem.yaml: as a whole: must be an object"),
         ({"problem.yaml": "limits: {memory: much}"}, "/problem.yaml: limits.memory: must be an integer"),
         (
-            {"problem.yaml": "validation: custom multi-pass"},
-            "/problem.yaml: multi-pass problems cannot be judged",
+            {"problem.yaml": "validation: custom interactive submit-answer"},
+            "/problem.yaml: submit-answer problems cannot be judged",
         ),
+        ({"problem.yaml": "type: multi-pass"}, "/output_validators: 0 output validators; one is possible"),
         ({"problem.yaml": "validation: custom"}, "/output_validators: 0 output validators; one is possible"),
         ({"problem.yaml": "validator_flags: float_tolerance x"}, "float_tolerance needs a number, not 'x'"),
         ({"data/secret/2.ans": ""}, "/data: no .ans beside secret/2.in"),

@@ -181,6 +181,12 @@ CHECKER = {"type": "program", "language": "compiled", "source_code": "", "protoc
             "/number_of_runs",
             "2 runs of up to 46 s each do not fit into the 50 s that a submission may run",
         ),
+        (
+            {"protocol": "kattis", "passes": 5},
+            "/number_of_runs",
+            "2 runs of up to 35 s each do not fit into the 50 s that a submission may run",
+        ),
+        ({"protocol": "testlib", "passes": 2}, "/checker/passes", "needs the protocol kattis"),
     ],
 )
 def test_checker_program_is_checked_as_a_submission_is(

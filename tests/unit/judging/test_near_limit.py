@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from verdictd.judging.checkers.judgement import Run
 from verdictd.judging.near_limit import Timed, best_run
 from verdictd.sandbox.model import Captured, Ending, Report
 
@@ -31,8 +32,8 @@ async def best(*reports: Report, **options: Any) -> tuple[Timed, int]:
     """The outcome over runs that end like this, and how many of them were made."""
     left = list(reports)
 
-    async def run() -> Report:
-        return left.pop(0)
+    async def run() -> Run:
+        return Run(left.pop(0))
 
     timed = await best_run(run, **({"limit_s": 2, "retries": 1, "begin_before_s": FOREVER} | options))
     return timed, len(reports) - len(left)
@@ -58,7 +59,7 @@ async def test_best_run_counts(reports: list[Report], expected: Report, others_s
     """One within the limits whatever became of it, else the quickest; a killed one says nothing."""
     timed, made = await best(*reports)
 
-    assert Timed(expected, others_s) == timed
+    assert Timed(Run(expected), others_s) == timed
     assert len(reports) == made
 
 

@@ -6,13 +6,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import assert_never
 
-from verdictd.contract.checker import Interactor, ProgramChecker
+from verdictd.contract.checker import AuthorProgram
 from verdictd.contract.result import Status
 from verdictd.contract.submission import EffectiveLimits
 from verdictd.errors import SandboxBroken
 from verdictd.files import File
 from verdictd.judging.admission import Admitted
 from verdictd.judging.checkers.judgement import Judgement, fault
+from verdictd.judging.checkers.passes import Pass
 from verdictd.judging.checkers.protocols import (
     FEEDBACK,
     KATTIS_ACCEPTED,
@@ -25,12 +26,14 @@ from verdictd.judging.checkers.protocols import (
 from verdictd.judging.compile import Compilation
 from verdictd.judging.execution import Artifact, memory_floor_kib, place_artifact, run_command
 from verdictd.judging.sources import Program
+from verdictd.judging.test_data import OpenData
 from verdictd.judging.verdicts import verdict
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.files import UnusableFile
 from verdictd.sandbox.model import Command, Descriptor, Ending, Report
 
 Compile = Callable[[Box, Program], Awaitable[Compilation]]
+_FOLLOWING = "nextpass.in"
 _FEEDBACK_BYTES = 16 * 1024 * 1024
 
 
@@ -53,7 +56,7 @@ class AuthoredProgram:
     def __init__(
         self,
         by: By,
-        program: ProgramChecker | Interactor,
+        program: AuthorProgram,
         admitted: Admitted,
         *,
         compile_program: Compile,
@@ -151,15 +154,24 @@ class AuthoredProgram:
                 return report.exit_code != KATTIS_ACCEPTED
         return False
 
-    async def left(self, box: Box, folder: str) -> tuple[File, ...] | Judgement:
-        """Return all files in the feedback directory, or the judgement that they cannot be read.
+    async def following(self, box: Box, folder: str, done: int) -> Pass | Judgement | None:
+        """Return the pass that it asks for after one that it accepted, or the judgement that it failed.
 
-        Raises SandboxBroken.
+        `done`: the passes so far. Raises SandboxBroken.
         """
+        if self._program.passes == 1:
+            return None
         try:
-            return await box.take([f"{folder}/feedback/**"], _FEEDBACK_BYTES)
+            left = await box.take([f"{folder}/feedback/**"], _FEEDBACK_BYTES)
         except UnusableFile as error:
             return self._unreadable(error)
+        name = f"{folder}/feedback/{_FOLLOWING}"
+        asked = next((file.content for file in left if file.name == name), None)
+        if asked is None:
+            return None
+        if done == self._program.passes:
+            return fault(f"The {self._by} failed: it asks for more than {done} passes.")
+        return Pass(OpenData(asked), tuple(file for file in left if file.name != name))
 
     def _unreadable(self, error: UnusableFile, said: bytes = b"") -> Judgement:
         return fault(f"The {self._by} failed: its feedback cannot be read: {error}.", said)

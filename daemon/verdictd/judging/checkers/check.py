@@ -9,6 +9,7 @@ from verdictd.judging.checkers.authored import Compile
 from verdictd.judging.checkers.comparison import compare
 from verdictd.judging.checkers.difference import Difference
 from verdictd.judging.checkers.judgement import Judgement, accepted, wrong
+from verdictd.judging.checkers.passes import Pass
 from verdictd.judging.checkers.program import Case, CheckerProgram
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.companion import companion
@@ -48,6 +49,15 @@ class OutputChecker:
         if difference is None:
             return accepted("The output matches the expected output.")
         return wrong(str(difference))
+
+    async def following(self, box: Box, done: int) -> Pass | Judgement | None:
+        """Return the pass that a checker program asks for after it has accepted an output of this box.
+
+        `done`: the passes so far. A judgement says that the checker failed. Raises SandboxBroken.
+        """
+        if isinstance(self._rule, CheckerProgram):
+            return await self._rule.following(await companion(box), done)
+        return None
 
     @property
     def is_comparison(self) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from verdictd.contract.result import Cause, Status
 from verdictd.judging.verdicts import Verdict, internal_error
+from verdictd.sandbox.model import Report
 
 _MESSAGE_CHARACTERS = 4_096
 
@@ -17,6 +18,14 @@ class Judgement:
     """Part of the points of a test: 1 for a correct output, 0 for a wrong one."""
     checker_message: str = ""
     team_message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of the tested program; `judged`: the judgement on it, if it could not be run without one."""
+
+    report: Report
+    judged: Judgement | None = None
 
 
 def accepted(message: str, said: bytes = b"", *, fraction: float = 1, to_team: bytes = b"") -> Judgement:

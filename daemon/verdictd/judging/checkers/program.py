@@ -5,9 +5,11 @@ from typing import assert_never
 
 from verdictd import metrics
 from verdictd.contract.checker import ProgramChecker
+from verdictd.files import File
 from verdictd.judging.admission import Admitted
 from verdictd.judging.checkers.authored import AuthoredProgram, Compile, faults_of_author, free_name
 from verdictd.judging.checkers.judgement import Judgement
+from verdictd.judging.checkers.passes import Pass
 from verdictd.judging.execution import Artifact, repeat_if_disturbed
 from verdictd.judging.test_data import OpenData
 from verdictd.sandbox.box import Box
@@ -23,6 +25,8 @@ class Case:
     expected: OpenData | None
     points: float | None = None
     """Those of the test, of which a checker program gives some; None: it gives a part of 1."""
+    feedback: tuple[File, ...] = field(default=(), repr=False)
+    """Left by a checker program in the pass before."""
 
 
 class CheckerProgram:
@@ -45,6 +49,14 @@ class CheckerProgram:
             artifact = await self._program.compiled(box)
             return artifact if isinstance(artifact, Judgement) else await self._ask(box, artifact, case)
 
+    async def following(self, box: Box, done: int) -> Pass | Judgement | None:
+        """Return the pass that it asks for; see `AuthoredProgram.following`."""
+        with faults_of_author():
+            artifact = await self._program.compiled(box)
+            if isinstance(artifact, Judgement):
+                return artifact
+            return await self._program.following(box, free_name(artifact), done)
+
     async def _ask(self, box: Box, artifact: Artifact, case: Case) -> Judgement:
         folder = free_name(artifact)
         command = self._command(artifact, folder, case)
@@ -57,7 +69,7 @@ class CheckerProgram:
         async def run_once() -> Report:
             await box.ready(control_groups=command.control_groups)
             with metrics.STAGES.labels(metrics.Stage.CHECK).time():
-                await self._program.place(box, artifact, folder, data)
+                await self._program.place(box, artifact, folder, data, case.feedback)
                 return await box.run(command)
 
         report = await repeat_if_disturbed(run_once)
