@@ -17,7 +17,7 @@ from support.manual import Operator, commands, section
 from support.receiver import SECRET, Receiver, answers
 from support.waiting import wait_until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 
 Start = Callable[..., AbstractAsyncContextManager[Daemon]]
 COMMANDS = commands("Queues that grow")

@@ -30,7 +30,7 @@ from verdictd.contract.control import ControlMessage
 from verdictd.errors import BrokerUnavailable
 from verdictd.settings import BrokerSettings, CallbackSettings
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 
 COMMANDS = commands("RabbitMQ")
 RIGHTS = {words[2]: tuple(words[3:]) for words in COMMANDS if words[1] == "set_permissions"}
