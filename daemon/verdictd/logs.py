@@ -1,50 +1,50 @@
 """Logs: events with keys, to standard error."""
 
+import contextlib
 import io
 import json
 import logging
 import os
 import sys
-from typing import Literal, TextIO
+from typing import Literal, TextIO, cast
 
 import orjson
 import structlog
 
-_PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """Priorities of syslog, which journald reads from the beginning of a line."""
 
 
 def configure(level: str, style: Literal["auto", "console", "json"]) -> None:
-    """Send structlog's events and the log records of libraries through one renderer."""
+    """Send structlog's events, and the log records of libraries, to standard error in one format."""
     console = style == "console" or (style == "auto" and sys.stderr.isatty())
-    shared: list[structlog.typing.Processor] = [
+    made: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
+        structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderer: structlog.typing.Processor
+    rendered: list[structlog.typing.Processor]
     if console:
-        shared.append(_make_printable)
+        made.append(_make_printable)
         # A traceback of rich shows local variables: bodies of messages, and the password in the broker's URL.
-        renderer = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=_plain_traceback
-        )
+        rendered = [
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_plain_traceback)
+        ]
     else:
-        shared.append(structlog.processors.format_exc_info)
-        renderer = structlog.processors.JSONRenderer(serializer=_dump)
+        made.append(structlog.processors.format_exc_info)
+        rendered = [structlog.processors.JSONRenderer(serializer=_dump)]
+    if _journald_reads(sys.stderr):
+        rendered.append(_with_priority)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*made, *rendered],
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Patient(sys.stderr))),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
-    formatter = _JournalFormatter if _journald_reads(sys.stderr) else structlog.stdlib.ProcessorFormatter
+    remove = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     handler.setFormatter(
-        formatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=made, processors=[remove, *rendered])
     )
     root = logging.getLogger()
     root.handlers = [handler]
@@ -57,7 +57,7 @@ def configure(level: str, style: Literal["auto", "console", "json"]) -> None:
 
 def error_prefix() -> str:
     """Return the prefix for an error that is written to standard error without the log."""
-    return f"<{_PRIORITIES[logging.ERROR]}>" if _journald_reads(sys.stderr) else ""
+    return f"<{_PRIORITIES['error']}>" if _journald_reads(sys.stderr) else ""
 
 
 def printable(text: str, *, keep: str = "") -> str:
@@ -76,12 +76,25 @@ def printable_json(encoded: bytes) -> str:
     )
 
 
-class _JournalFormatter(structlog.stdlib.ProcessorFormatter):
-    """Formatter that begins each line with its priority, after sd-daemon(3)."""
+class _Patient:
+    """Stream that loses what cannot be written: a log on a full disk ends nobody's work."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        prefix = f"<{_PRIORITIES.get(record.levelno, 6)}>"
-        return "\n".join(prefix + line for line in super().format(record).splitlines())
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+
+def _with_priority(_logger: object, method: str, rendered: structlog.typing.EventDict) -> str:
+    """Begin each line of an event with its priority, after sd-daemon(3)."""
+    prefix = f"<{_PRIORITIES.get(method, _PRIORITIES['info'])}>"
+    return "\n".join(prefix + line for line in str(rendered).splitlines())
 
 
 def _journald_reads(stream: TextIO) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -201,7 +201,7 @@ class Judge:
         if progress.compilation is None:
             await self._compile(box, admitted, progress)
         helpers = min(admitted.submission.parallel_tests, progress.plan.waiting) - 1
-        async with background(self._help(admitted, progress, helpers)):
+        async with background(self._help(admitted, progress, helpers)) if helpers > 0 else nullcontext():
             while await progress.more():
                 await self._test(box, admitted, progress)
 

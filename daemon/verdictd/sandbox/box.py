@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from verdictd.concurrency import finish, offload
+from verdictd.concurrency import LARGE_BYTES, finish
 from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.files import File
 from verdictd.sandbox import devices, keyrings
@@ -166,9 +166,12 @@ class Box:
             raise RuntimeError(f"box {self.number} was not reset after a program ran in it")
         with self._directory() as directory:
             try:
-                # A thread cannot be cancelled: it would write through a closed descriptor, whose number may
-                # belong to another box by then.
-                await finish(offload(partial(write, directory), size_bytes))
+                if size_bytes < LARGE_BYTES:
+                    write(directory)
+                else:
+                    # A thread cannot be cancelled: it would write through a closed descriptor, whose number
+                    # may belong to another box by then.
+                    await finish(asyncio.to_thread(write, directory))
             except OSError as error:
                 raise await self._not_written(f"cannot write into box {self.number}", error) from error
 
@@ -298,7 +301,7 @@ class Box:
         """Open the working directory. Its parents belong to the sandbox, and it must not be a link."""
         root = self._initialised_root()
         try:
-            directory = os.open(root / "box", DIRECTORY)
+            directory = os.open(f"{root}/box", DIRECTORY)
         except OSError as error:
             raise SandboxBroken(f"cannot open box {self.number}: {error}", FaultKind.FILES) from error
         try:

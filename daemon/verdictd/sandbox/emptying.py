@@ -4,7 +4,7 @@ A program has mostly left a handful of files, and removing them costs less than 
 """
 
 import os
-from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 from verdictd.sandbox.walk import BLOCK_BYTES, DIRECTORY, places
@@ -20,38 +20,32 @@ def emptied(root: Path) -> bool:
     may have changed their mode and attributes.
     """
     try:
-        found = {place: _few_files(place) for place in places(root)}
-        if None in found.values():
-            return False
-        for place, names in found.items():
-            _remove(place, names or ())
+        with ExitStack() as stack:
+            found = []
+            for place in places(root):
+                directory = os.open(place, DIRECTORY)
+                stack.callback(os.close, directory)
+                names = _few_files(directory)
+                if names is None:
+                    return False
+                found.append((place, directory, names))
+            for place, directory, names in found:
+                for name in names:
+                    os.unlink(name, dir_fd=directory)
+                os.rmdir(place)  # noqa: PTH106 - a path object costs as much as the call
         (root / "box").mkdir(0o700)
     except OSError:  # a file that must not be removed, say: the sandbox has more rights
         return False
     return True
 
 
-def _few_files(place: Path) -> list[str] | None:
+def _few_files(directory: int) -> list[str] | None:
     """Return the names of the files; None if they are too many or too large, or if one is a directory."""
     names, left_bytes = [], _MOST_BYTES
-    directory = os.open(place, DIRECTORY)
-    try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                left_bytes -= entry.stat(follow_symlinks=False).st_blocks * BLOCK_BYTES
-                names.append(entry.name)
-                if entry.is_dir(follow_symlinks=False) or len(names) > _MOST_FILES or left_bytes < 0:
-                    return None
-    finally:
-        os.close(directory)
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            left_bytes -= entry.stat(follow_symlinks=False).st_blocks * BLOCK_BYTES
+            names.append(entry.name)
+            if entry.is_dir(follow_symlinks=False) or len(names) > _MOST_FILES or left_bytes < 0:
+                return None
     return names
-
-
-def _remove(place: Path, names: Iterable[str]) -> None:
-    directory = os.open(place, DIRECTORY)
-    try:
-        for name in names:
-            os.unlink(name, dir_fd=directory)
-    finally:
-        os.close(directory)
-    place.rmdir()

@@ -30,19 +30,19 @@ REMOVE = Command(
 """Removes, as the user of the box, what an isolate that is set-uid hides from its caller."""
 
 
-def trees(root: Path) -> list[Path]:
+def trees(root: Path) -> list[str]:
     """Return the places of a box in which there are directories."""
     return [place for place in places(root) if _holds_directories(place)]
 
 
-def _holds_directories(place: Path) -> bool:
+def _holds_directories(place: str) -> bool:
     try:
-        return place.stat(follow_symlinks=False).st_nlink != _LINKS_WITHOUT_DIRECTORIES
+        return os.lstat(place).st_nlink != _LINKS_WITHOUT_DIRECTORIES
     except FileNotFoundError:
         return False
 
 
-def remove_trees(found: Sequence[Path]) -> bool:
+def remove_trees(found: Sequence[str]) -> bool:
     """Remove what this user may remove; return False if it must not enter one of the places.
 
     What is left of the others is left to the sandbox, which has more rights.

@@ -89,51 +89,51 @@ async def _execute(
     stderr: Path | None,
     watches: Sequence[Watch],
 ) -> ProcessResult:
-    overflow = asyncio.Event()
+    overflow: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+
+    def overflowed() -> None:
+        if not overflow.done():
+            overflow.set_result(Ending.OUTPUT)
+
     async with _readable(stdin) as stdin_fd:
         with (
-            _capture(room, overflow.set) as (output, out),
-            _capture(room, overflow.set, stderr) as (errors, err),
+            _capture(room, overflowed) as (output, out),
+            _capture(room, overflowed, stderr) as (errors, err),
         ):
             try:
                 child = Child(argv, stdin=stdin_fd, stdout=out, stderr=err)
             finally:
                 out.close()
                 err.close()
-            reasons = [_overflowed(overflow), *(watch(child.pid) for watch in watches)]
-            ended_for = await _wait(child, reasons, deadline_s, grace_s)
+            watching = [asyncio.ensure_future(watch(child.pid)) for watch in watches]
+            ended_for = await _wait(child, overflow, watching, deadline_s, grace_s)
             returncode = _exit_code(child)
-            if overflow.is_set():
+            if overflow.done():
                 ended_for = ended_for or Ending.OUTPUT
             else:
                 await _drained(output, errors, limit_s=grace_s)
             return ProcessResult(returncode, output.captured(), errors.captured(), ended_for)
 
 
-async def _overflowed(overflow: asyncio.Event) -> Ending:
-    await overflow.wait()
-    return Ending.OUTPUT
-
-
 async def _wait(
     child: Child,
-    reasons: list[Coroutine[Any, Any, Ending]],
+    overflow: asyncio.Future[Ending],
+    watching: list[asyncio.Task[Ending]],
     deadline_s: float,
     grace_s: float,
 ) -> Ending | None:
     """Wait for the child; terminate it if there is a reason to, which is returned, or the deadline passes."""
-    ending = [asyncio.ensure_future(reason) for reason in reasons]
-    waiting: set[asyncio.Future[Any]] = {child.ended, *ending}
+    waiting: set[asyncio.Future[Any]] = {child.ended, overflow, *watching}
     try:
         done, _ = await asyncio.wait(waiting, timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for reason in ending:
-            reason.cancel()
+        for watch in watching:
+            watch.cancel()
         if not child.ended.done():
             await finish(_end(child, grace_s))
     if not done:
         raise SandboxBroken(f"the sandbox did not end within {deadline_s:.1f} s", FaultKind.DEADLINE)
-    return next((reason.result() for reason in ending if reason in done), None)
+    return next((reason.result() for reason in (overflow, *watching) if reason in done), None)
 
 
 def _exit_code(child: Child) -> int:
