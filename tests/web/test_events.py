@@ -88,7 +88,7 @@ async def test_id_that_cannot_be_one_is_refused(shared: Site, path: str) -> None
     """400; no binding is made of it."""
     status, said = await shared.get(f"/submissions/{path}/events")
 
-    assert (400, True) == (status, said["message"].startswith("The id must match"))
+    assert (400, True) == (status, said["message"].startswith("An id has"))
 
 
 async def test_streams_are_bounded(shared: Site) -> None:

@@ -1,6 +1,5 @@
 """DELETE /submissions/{id}: cancel a submission, wherever it is."""
 
-import re
 from http import HTTPStatus
 from typing import Final
 
@@ -10,14 +9,13 @@ from aiohttp import web
 from verdictd.amqp.control import ControlChannel
 from verdictd.contract.control import ControlMessage
 from verdictd.contract.fields import Schema
-from verdictd.contract.submission import ID_PATTERN
 from verdictd.errors import BrokerUnavailable
 from verdictd.monitoring.status import StatusReporter
+from verdictd.web.ids import BAD_ID, ID_PARAMETER, submission_id
 from verdictd.web.openapi import RETRY_AFTER, Route, response
 from verdictd.web.responses import Cancelling, HttpError, json_response
 
 _RETRY_LATER: Final = {"Retry-After": "5"}
-_BAD_ID: Final = "An id has 1 to 128 of A-Z a-z 0-9 . _ : -"
 
 log = structlog.get_logger()
 
@@ -35,27 +33,18 @@ class CancelHandler:
 
     async def cancel(self, request: web.Request) -> web.Response:
         """Tell all daemons; raises HttpError."""
-        submission_id = request.match_info["id"]
-        if not re.fullmatch(ID_PATTERN, submission_id):
-            raise HttpError(HTTPStatus.BAD_REQUEST, f"{_BAD_ID}.")
-        seen = self._reporter.seen(submission_id)
+        wanted = submission_id(request)
+        seen = self._reporter.seen(wanted)
         try:
-            await self._control.tell(ControlMessage(cancel=submission_id))
+            await self._control.tell(ControlMessage(cancel=wanted))
         except BrokerUnavailable as error:
-            log.warning("http.not_cancelled", id=submission_id, error=str(error))
+            log.warning("http.not_cancelled", id=wanted, error=str(error))
             message = "RabbitMQ is not available."
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, message, headers=_RETRY_LATER) from error
-        return json_response(Cancelling(submission_id, seen.state, seen.status), HTTPStatus.ACCEPTED)
+        return json_response(Cancelling(wanted, seen.state, seen.status), HTTPStatus.ACCEPTED)
 
 
 def _operation() -> Schema:
-    identifier = {
-        "name": "id",
-        "in": "path",
-        "required": True,
-        "description": "Id of the submission.",
-        "schema": {"type": "string", "pattern": ID_PATTERN},
-    }
     return {
         "operationId": "cancel",
         "summary": "Cancel a submission, wherever it is.",
@@ -64,10 +53,10 @@ def _operation() -> Schema:
             "unless it is answered with its verdict by then. For as long as the operator has set, every "
             "submission with this id is."
         ),
-        "parameters": [identifier],
+        "parameters": [ID_PARAMETER],
         "responses": {
             "202": response("All daemons are told; with what this one knows.", "Cancelling"),
-            "400": response(f"{_BAD_ID}."),
+            "400": response(f"{BAD_ID}."),
             "503": response("RabbitMQ is unavailable.", headers=RETRY_AFTER),
         },
     }

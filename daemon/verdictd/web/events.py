@@ -1,7 +1,6 @@
 """GET /submissions/{id}/events: the events of a submission, as server-sent events."""
 
 import asyncio
-import re
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
@@ -13,10 +12,10 @@ from verdictd.amqp.following import Followed
 from verdictd.amqp.requests import Requests
 from verdictd.contract.events import EventKind
 from verdictd.contract.fields import Schema
-from verdictd.contract.submission import ID_PATTERN
 from verdictd.errors import BrokerUnavailable
 from verdictd.monitoring.status import StatusReporter
 from verdictd.settings import HttpSettings
+from verdictd.web.ids import BAD_ID, ID_PARAMETER, submission_id
 from verdictd.web.openapi import RETRY_AFTER, Route, response
 from verdictd.web.responses import HttpError
 
@@ -53,17 +52,15 @@ class EventStreams:
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Send events until the submission is finished, or for as long as a stream may last."""
-        submission_id = request.match_info["id"]
-        if not re.fullmatch(ID_PATTERN, submission_id):
-            raise HttpError(HTTPStatus.BAD_REQUEST, f"The id must match {ID_PATTERN}.")
+        wanted = submission_id(request)
         if self._reporter.stopping:
             raise _unavailable("The daemon is stopping.")
         if self._open >= self._settings.max_event_streams:
             raise _unavailable("Too many streams of events are open.")
         self._open += 1
         try:
-            async with self._requests.follow(submission_id) as followed:
-                return await self._answer(request, submission_id, followed)
+            async with self._requests.follow(wanted) as followed:
+                return await self._answer(request, wanted, followed)
         except BrokerUnavailable as error:
             log.warning("http.not_followed", error=str(error))
             raise _unavailable("RabbitMQ is not available.") from error
@@ -119,18 +116,10 @@ def _operation(settings: HttpSettings) -> Schema:
             "the submission. It ends after the event `finished`, at once if that is known here already, and "
             f"otherwise after {settings.event_stream_s:g} seconds. The schema `Event` has the fields of each."
         ),
-        "parameters": [
-            {
-                "name": "id",
-                "in": "path",
-                "required": True,
-                "description": "The id of the submission.",
-                "schema": {"type": "string", "pattern": ID_PATTERN},
-            }
-        ],
+        "parameters": [ID_PARAMETER],
         "responses": {
             "200": stream,
-            "400": response("The id is not one of a submission."),
+            "400": response(f"{BAD_ID}."),
             "503": response(
                 "RabbitMQ is unavailable, too many streams are open, or the daemon is stopping.",
                 headers=RETRY_AFTER,
