@@ -42,6 +42,7 @@ _ACKNOWLEDGED_AT_ONCE = 100
 _CATCH_UP_S = 30
 _MARGIN_S = 60
 _TRY_S = 0.2
+_COMPLAINS_EVERY_S = 60  # of invalid messages: the metric counts all of them
 
 Hear = Callable[[ControlMessage], None]
 """Takes in a message; it may be one that was heard before."""
@@ -80,7 +81,7 @@ class ControlChannel:
 
     State: if it reads; if judging may begin; if it has read all that was there when it was connected; until
     when it did; the last reason why it did not; the reason for which RabbitMQ closed the connection when it
-    was asked for a stream.
+    was asked for a stream; when it has complained of an invalid message.
     """
 
     def __init__(self, consuming: ReconnectingConnection, publisher: Publisher, *, hear: Hear) -> None:
@@ -100,6 +101,7 @@ class ControlChannel:
         self._complete = False
         self._caught_up = asyncio.Event()
         self._read_until_s: float | None = None
+        self._complained_s = -math.inf
 
     @classmethod
     @asynccontextmanager
@@ -224,7 +226,9 @@ class ControlChannel:
             self._take(decode_control(message.body))
         except InvalidControl as error:
             metrics.CONTROL_MESSAGES.labels(metrics.ControlKind.INVALID).inc()
-            log.warning("control.invalid", reason=str(error))
+            if time.monotonic() - self._complained_s > _COMPLAINS_EVERY_S:
+                self._complained_s = time.monotonic()
+                log.warning("control.invalid", reason=str(error))
         tag = message.delivery_tag or 0
         # What is sent over a channel after its end closes the connection.
         if tag % _ACKNOWLEDGED_AT_ONCE == 0 and message.channel is self._channel:
