@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -13,14 +12,13 @@ from cachetools import LRUCache
 
 from verdictd import metrics
 from verdictd.amqp.delivery import Delivery, Settlement
-from verdictd.amqp.replies import ReplyRouter, trace_headers
-from verdictd.callbacks.jobs import Job, Jobs, webhook_id
+from verdictd.amqp.replies import ReplyRouter
+from verdictd.callbacks.jobs import Jobs
 from verdictd.concurrency import KeyedLock, offload
-from verdictd.contract.codec import TEXTS, as_duplicate, decode, encode, peek_id
+from verdictd.contract.codec import decode, peek_id
 from verdictd.contract.result import Cause, Result, Status
 from verdictd.contract.submission import Submission
 from verdictd.errors import (
-    BrokerUnavailable,
     DataUnavailable,
     InvalidSubmission,
     Problem,
@@ -32,6 +30,7 @@ from verdictd.judging.judge import Judge
 from verdictd.judging.verdicts import INVALID, internal_error
 from verdictd.monitoring.history import History
 from verdictd.sandbox.pool import Draining
+from verdictd.service.answers import Answers, callback_job
 from verdictd.service.control import Control, Withdrawn
 from verdictd.service.envelope import opened
 from verdictd.service.given_up import given_up_reason
@@ -82,8 +81,13 @@ class Worker:
         self._model = model
         self._settings = settings
         self._recent = recent
-        self._history = history
-        self._callbacks = callbacks
+        self._answers = Answers(
+            replies=replies,
+            recent=recent,
+            history=history,
+            callbacks=callbacks,
+            result_bytes=model.limits.result_bytes,
+        )
         self._control = control
         self._events = events
         self._ack_timeout_s = ack_timeout_s
@@ -120,7 +124,9 @@ class Worker:
         events = self._events_of(submission, delivery)
         async with self._in_work.hold(key):  # what another delivery of it comes to is remembered
             try:
-                told, body = await self._encode(await self._result(key, admitted, delivery, events), delivery)
+                told, body = await self._answers.encode(
+                    await self._result(key, admitted, delivery, events), delivery
+                )
             except Draining:
                 return Settlement.REQUEUE
             except InvalidSubmission as error:  # its test data is missing
@@ -141,11 +147,13 @@ class Worker:
             # A checker that fails does so again, on whatever host: the fault of its problem is an answer.
             given_up = told.status is Status.INTERNAL_ERROR and told.cause is not Cause.CHECKER
             wanted = Settlement.DEAD_LETTER if given_up else Settlement.ACK
-            job = _job(submission, delivery, digest)
+            job = callback_job(submission, delivery, digest)
             if not given_up:
                 self._recent.add(key, body)
             with self._boxless():
-                return await self._answer(delivery, told, body, wanted, key=key, job=job, events=events)
+                return await self._answers.publish(
+                    delivery, told, body, wanted, key=key, job=job, events=events
+                )
 
     @contextmanager
     def _boxless(self) -> Iterator[None]:
@@ -177,10 +185,12 @@ class Worker:
             if self._control is not None:
                 verdict = self._control.verdict(submission, key) or verdict
             result = self._judge.unjudged(submission.id, verdict, metadata=submission.metadata)
-            told, body = await self._encode(result, delivery)
-            job = _job(submission, delivery, digest)
+            told, body = await self._answers.encode(result, delivery)
+            job = callback_job(submission, delivery, digest)
             events = self._events_of(submission, delivery)
-            return await self._answer(delivery, told, body, Settlement.DEAD_LETTER, job=job, events=events)
+            return await self._answers.publish(
+                delivery, told, body, Settlement.DEAD_LETTER, job=job, events=events
+            )
 
     def _events_of(self, submission: Submission, delivery: Delivery) -> SubmissionEvents | None:
         return None if self._events is None else self._events.of(submission, delivery)
@@ -191,8 +201,10 @@ class Worker:
         metrics.INVALID_SUBMISSIONS.labels(metrics.Origin.AMQP).inc()
         peek = partial(peek_id, delivery.body, delivery.message_id)
         submission_id = await offload(peek, len(delivery.body))
-        told, body = await self._encode(self._judge.unjudged(submission_id, INVALID, problems), delivery)
-        return await self._answer(delivery, told, body, Settlement.DEAD_LETTER, events=events)
+        told, body = await self._answers.encode(
+            self._judge.unjudged(submission_id, INVALID, problems), delivery
+        )
+        return await self._answers.publish(delivery, told, body, Settlement.DEAD_LETTER, events=events)
 
     async def _admit(self, delivery: Delivery) -> Admitted:
         refused = self._replies.problem(delivery.reply_to)
@@ -250,100 +262,6 @@ class Worker:
     def _excuse(self, key: Key) -> None:
         self._excused[key] = self._excused.get(key, 0) + 1
 
-    async def _encode(self, result: Result, delivery: Delivery) -> tuple[Result, bytes]:
-        """Return the result without its texts, which may be large, and its bytes with them."""
-        created_at = delivery.timestamp
-        queue_time = (result.started_at - created_at).total_seconds() if created_at else None
-        result = result.model_copy(
-            update={
-                "created_at": created_at,
-                # The timestamp comes from another clock, and may have whole seconds only.
-                "queue_time": None if queue_time is None else max(0.0, queue_time),
-                "attempt": delivery.attempt,
-                "redelivered": delivery.redelivered,
-            }
-        )
-        size = sum(len(getattr(result, name)) for name in TEXTS)
-        size += sum(len(file.content) for part in (result, *result.tests) for file in part.files)
-        size += sum(len(test.stdout) + len(test.stderr) for test in result.tests)
-        body = await offload(partial(encode, result, self._model.limits.result_bytes), size)
-        return result.model_copy(update=dict.fromkeys(TEXTS, "") | {"files": ()}), body
-
-    async def _answer(
-        self,
-        delivery: Delivery,
-        result: Result,
-        body: bytes,
-        settlement: Settlement,
-        *,
-        key: Key | None = None,
-        job: Job | None = None,
-        events: SubmissionEvents | None = None,
-    ) -> Settlement:
-        """Publish the result, then its callback; requeue the delivery if that fails."""
-
-        async def again() -> bytes:
-            return await offload(partial(as_duplicate, body), len(body))
-
-        try:
-            with metrics.STAGES.labels(metrics.Stage.REPLY).time():
-                await self._replies.reply(body, delivery=delivery, submission_id=result.id, again=again)
-            if key is not None:
-                self._recent.answered(key)
-            if events is not None:
-                events.finished(result)
-            if job is not None and self._callbacks is not None:
-                await self._callbacks.add(replace(job, body=body))
-        except BrokerUnavailable as error:
-            log.error("submission.not_answered", attempt=delivery.attempt, error=str(error))
-            settlement = Settlement.REQUEUE
-        else:
-            self._history.add(result)
-            _count(result, delivery.queue)
-        _log(result, delivery.queue, settlement, (datetime.now(UTC) - delivery.received_at).total_seconds())
-        return settlement
-
-
-def _job(submission: Submission, delivery: Delivery, digest: bytes) -> Job | None:
-    """Return the callback that a submission asks for, still without the result."""
-    if submission.callback_url is None:
-        return None
-    return Job(
-        url=submission.callback_url,
-        body=b"",
-        submission_id=submission.id,
-        webhook_id=webhook_id(submission.id, digest),
-        trace=trace_headers(delivery.headers),
-    )
-
 
 def _digest(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()
-
-
-def _count(result: Result, queue: str) -> None:
-    metrics.SUBMISSIONS.labels(result.language.name if result.language else "", result.status).inc()
-    if result.queue_time is not None and not result.duplicate:
-        metrics.QUEUE_TIME.labels(queue).observe(result.queue_time)
-
-
-def _log(result: Result, queue: str, settlement: Settlement, total_s: float) -> None:
-    """Log the canonical line of a submission: everything about it, and nothing that it wrote."""
-    log.info(
-        "submission.answered",
-        id=result.id,
-        status=result.status,
-        cause=result.cause,
-        language=result.language.name if result.language else None,
-        time=result.time,
-        wall_time=result.wall_time,
-        memory=result.memory,
-        box=result.worker.box,
-        attempt=result.attempt,
-        redelivered=result.redelivered,
-        duplicate=result.duplicate,
-        queue=queue,
-        queue_time=result.queue_time,
-        total_s=round(total_s, 3),
-        settlement=settlement,
-    )
