@@ -111,6 +111,22 @@ async def test_check_tells_of_a_box_that_cannot_be_cleaned(
     ]
 
 
+async def test_check_tells_of_a_cache_that_cannot_be_used(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The directory is a file: programs are compiled each time."""
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setattr(Registry, "available", [])  # as trying the languages takes a while
+    judge = settings.judge.model_copy(update={"cache_kib": 1, "cache_directory": file})
+    found: list[Check] = []
+    await check(settings.model_copy(update={"judge": judge}), broker=False, tell=found.append)
+
+    assert [(f"programs are compiled each time: {file}: File exists", False)] == [
+        (one.found, one.passed) for one in found if one.name == "artifact cache"
+    ]
+
+
 async def test_sandbox_that_never_worked_stops_the_start(opened: Open, faulty: Faulty) -> None:
     """A start that cannot judge says what the sandbox said."""
     faulty.do_instead(ON_RUN.format("echo 'no namespaces here' >&2; exit 2"))

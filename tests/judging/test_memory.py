@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from judging.conftest import Judge
+from judging.conftest import Judge, in_modes
 from verdictd.contract.result import Cause, Status
 
 pytestmark = pytest.mark.anyio
@@ -124,7 +124,17 @@ TOO_MUCH = {
 }
 
 
-@pytest.mark.parametrize("source", TOO_MUCH.values(), ids=TOO_MUCH)
+@in_modes(
+    "source",
+    TOO_MUCH,
+    both=[
+        "one process",
+        "shared memory",
+        "processes together",
+        "files in memory that nobody maps",
+        "page tables",
+    ],
+)
 async def test_too_much_memory_is_memory_limit_exceeded(judge_by_mode: Judge, source: str) -> None:
     """Memory of all processes together counts, whatever kind it is; the program is ended in time."""
     result = await judge_by_mode(
@@ -211,7 +221,7 @@ FINE: dict[str, tuple[str, str, list[str], str]] = {
 }
 
 
-@pytest.mark.parametrize(("language", "source", "options", "printed"), FINE.values(), ids=FINE)
+@in_modes("language source options printed", FINE, both=["untouched memory", "memory shared by fork"])
 async def test_memory_that_is_not_used_is_no_fault(
     judge_by_mode: Judge, language: str, source: str, options: list[str], printed: str
 ) -> None:
@@ -237,13 +247,13 @@ TOO_SLOW = {
     """,
     "children whose end is ignored": """
         signal(SIGCHLD, SIG_IGN);
-        for (int i = 0; i < 40; i++) { if (!fork()) { burn(0.05); _exit(0); } wait_for_all(); }
+        for (int i = 0; i < 40; i++) { if (!fork()) { burn(0.2); _exit(0); } wait_for_all(); }
         sleep(60);
     """,
 }
 
 
-@pytest.mark.parametrize("body", TOO_SLOW.values(), ids=TOO_SLOW)
+@in_modes("body", TOO_SLOW, both=["orphan", "children whose end is ignored"])
 async def test_cpu_time_of_all_processes_counts(judge_by_mode: Judge, body: str) -> None:
     """A limit of 0.2 s is one for all processes together, and the time in the result is theirs."""
     result = await judge_by_mode(
