@@ -32,6 +32,16 @@ MARKERS = {
 }
 BROKERS = {"broker", "frail_broker", "operator"}
 EXCLUSIVE = {"frail_broker", "operator"}
+SANDBOXES = {
+    name: setting for name in ("isolate", "embedded") if (setting := sandbox_setting(name)) is not None
+}
+
+
+def pytest_report_header() -> str:
+    """Say in which sandboxes programs are judged."""
+    return " and ".join(f"sandbox {name}" for name in SANDBOXES) + (
+        "" if "isolate" in SANDBOXES else "; isolate is neither on PATH nor named by VERDICTD_TEST_ISOLATE"
+    )
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -84,13 +94,10 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="session", params=["isolate", "embedded"])
+@pytest.fixture(scope="session", params=SANDBOXES)
 def isolate(request: pytest.FixtureRequest) -> str:
-    """The value of `sandbox.isolate` for each of the two sandboxes."""
-    setting = sandbox_setting(request.param)
-    if setting is None:
-        pytest.skip("isolate is not installed: it is neither on PATH nor named by VERDICTD_TEST_ISOLATE")
-    return setting
+    """The value of `sandbox.isolate` for each sandbox of this machine."""
+    return SANDBOXES[request.param]
 
 
 @pytest.fixture(scope="session")

@@ -128,11 +128,10 @@ async def test_replaced_queue_is_consumed_again_within_15_s(amqp_url: str, times
             await operator.until_waiting(SUBMISSIONS, 0)
 
 
-@pytest.mark.parametrize("end", ["stop", "kill"])
-async def test_restart_under_load_answers_every_submission(rabbitmq: PrivateBroker, end: str) -> None:
-    """Soon after its return a broker is consumed again, and every submission is answered."""
+async def test_restart_under_load_answers_every_submission(rabbitmq: PrivateBroker) -> None:
+    """Soon after a broker was killed it is consumed again, and every submission is answered."""
     url = rabbitmq.fresh_vhost()
-    ids = {f"s-{number}" for number in range(200)}
+    ids = {f"s-{number}" for number in range(100)}
     started = 0
     async with connected(broker_settings(url)) as broker:
         async with peer(url) as sender:
@@ -146,8 +145,8 @@ async def test_restart_under_load_answers_every_submission(rabbitmq: PrivateBrok
             return Settlement.ACK
 
         async with consuming(broker, answer, prefetch=5):
-            await wait_until(lambda: started > 50)
-            await asyncio.to_thread(getattr(rabbitmq, end))
+            await wait_until(lambda: started > 25)
+            await asyncio.to_thread(rabbitmq.kill)
             await asyncio.to_thread(rabbitmq.start)
             await wait_until(lambda: broker.consuming and broker.connected, within_s=20)
             async with peer(url) as reader:

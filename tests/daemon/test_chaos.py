@@ -33,6 +33,7 @@ async def test_nothing_is_lost_or_misjudged(scenario: Scenario, broker: Broker, 
             random=scenario.chance(seed),
             sandbox=sandbox_setting("isolate") or "embedded",
             numbers=numbers,
+            short=True,
         )
         try:
             await scenario.run(rig, row)

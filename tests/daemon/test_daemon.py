@@ -324,7 +324,7 @@ async def test_sandbox_that_always_fails_ends_in_internal_error_and_the_dead_que
 async def test_broker_restart_under_load_loses_nothing(rabbitmq: PrivateBroker, tmp_path: Path) -> None:
     """RabbitMQ goes and comes back while submissions run: every id is answered with its own output."""
     url = rabbitmq.fresh_vhost()
-    sent = [bash(f"sleep 0.2; echo {number}") for number in range(30)]
+    sent = [bash(f"sleep 0.2; echo {number}") for number in range(16)]
     answers: dict[str, Result] = {}
     async with daemon(
         tmp_path / "daemon.log",

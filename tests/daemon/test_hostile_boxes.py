@@ -20,7 +20,7 @@ from verdictd.contract.result import Result
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
-OPEN_FILES = 2_048
+OPEN_FILES = 1_024
 """Fewer than the levels of the trees that the programs try to make; both are small to save time."""
 
 NEST = """
@@ -34,9 +34,9 @@ DEEP = {"isolate": "output_limit_exceeded", "embedded": "accepted"}
 """Isolate needs a descriptor for each level; the embedded sandbox needs one for all."""
 
 PROGRAMS = [
-    NEST.format("/box", levels=3_000, mode="0o700"),
-    NEST.format("/tmp", levels=3_000, mode="0o700"),  # noqa: S108 - in a box
-    NEST.format("/dev/shm", levels=3_000, mode="0o300"),  # noqa: S108
+    NEST.format("/box", levels=1_500, mode="0o700"),
+    NEST.format("/tmp", levels=1_500, mode="0o700"),  # noqa: S108 - in a box
+    NEST.format("/dev/shm", levels=1_500, mode="0o300"),  # noqa: S108
 ]
 
 
@@ -148,8 +148,8 @@ async def test_no_box_is_lost_with_the_daemon(
 async def test_no_daemon_of_two_is_lost_to_a_message(
     sandbox: str, settings: dict[str, str], user: list[str], client: Peer, tmp_path: Path
 ) -> None:
-    """20,000 levels, where only the box's user can remove them: one answer, and both daemons judge on."""
-    tree = NEST.format("/tmp", levels=20_000, mode="0o700")  # noqa: S108 - in a box
+    """11,000 levels, where only the box's user can remove them: one answer, and both daemons judge on."""
+    tree = NEST.format("/tmp", levels=11_000, mode="0o700")  # noqa: S108 - in a box
     with two_boxes(sandbox, settings["broker__url"]) as others:
         async with (
             daemon(tmp_path / "one", within=user, **settings) as one,

@@ -81,7 +81,7 @@ async def test_poison_is_given_up_after_three_deaths_and_its_neighbours_are_judg
     poison = ["sleep", str(uuid.uuid4().int % 10**7 + 10**6)]
     hosts = [Judgehost(tmp_path, amqp_url) for _ in range(count)]
     sources = {f"n-{number}": "sleep 0.5" for number in range(2)} | {"poison": f"exec {' '.join(poison)}"}
-    sources |= {f"n-{number}": "sleep 0.02" for number in range(2, 22)}
+    sources |= {f"n-{number}": "sleep 0.02" for number in range(2, 12)}
     deaths = 0
     async with kept(hosts), peer(amqp_url) as client:
         await wait_until(
@@ -99,7 +99,7 @@ async def test_poison_is_given_up_after_three_deaths_and_its_neighbours_are_judg
             async with asyncio.timeout(200):
                 while {answer.id for answer in answers} != set(sources):
                     deaths += sum([await host.kill_if_it_runs(poison) for host in hosts])
-                    await asyncio.sleep(0.02)
+                    await asyncio.sleep(0.1)
             dead = [orjson.loads((await client.take(DEAD)).body)["id"]]
             left = await client.count(DEAD), await client.count(SUBMISSIONS)
 

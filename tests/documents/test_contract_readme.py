@@ -17,8 +17,8 @@ from verdictd.judging.verdicts import INVALID, internal_error
 from verdictd.settings import Settings
 
 TEXT = (Path(__file__).parents[2] / "schemas" / "README.md").read_text()
-SUBMISSION = schemas()["submission.schema.json"]
-RESULT = schemas()["result.schema.json"]
+SCHEMAS = schemas()
+SUBMISSION, RESULT = SCHEMAS["submission.schema.json"], SCHEMAS["result.schema.json"]
 UNITS = {"s": "seconds", "KiB": "KiB"}
 
 

@@ -60,9 +60,8 @@ async def test_policies_hold_and_the_daemon_declares_its_queues_all_the_same(
         pass
     for words in POLICIES:
         operator.run(words)
-    said = json.loads(operator.broker.ctl("list_policies", "--formatter=json"))
-    definitions = {policy["name"]: json.loads(policy["definition"]) for policy in said}
-    queues = json.loads(operator.broker.ctl("list_queues", "--formatter=json", "name", "policy"))
+    definitions = {policy["name"]: policy["definition"] for policy in operator.policies}
+    policies = operator.policies_by_queue()
     async with start() as running, peer(operator.broker.url) as client:
         await client.publish(SUBMISSIONS, json.dumps(ONLINE | {"enable_network": False}).encode())
         result = json.loads((await client.take(RESULTS, 30)).body)
@@ -72,7 +71,7 @@ async def test_policies_hold_and_the_daemon_declares_its_queues_all_the_same(
         RESULTS: {"message-ttl": 7 * 86_400_000, "max-length-bytes": 2**30},
         DEAD: dead,
         DEAD_CALLBACKS: dead,
-    } == {queue["name"]: definitions[queue["policy"]] for queue in queues if queue["policy"]}
+    } == {queue: definitions[policy] for queue, policy in policies.items() if policy}
     assert "accepted" == result["status"]
     assert "inequivalent" not in running.text
 
@@ -80,8 +79,10 @@ async def test_policies_hold_and_the_daemon_declares_its_queues_all_the_same(
 async def test_policies_let_the_oldest_go(operator: Operator, start: Start) -> None:
     """The printed ones, with numbers that a test can wait for: a second, 500 bytes, three messages."""
     numbers = {"604800000": "60000", "1073741824": "500", "2592000000": "1000", "100000": "3"}
-    for *words, definition in POLICIES:
-        operator.run([*words, re.sub(r"\d+", lambda found: numbers[found[0]], definition)])
+    for _, _, *options, name, pattern, definition in POLICIES:
+        assert ["--apply-to", "queues"] == options
+        changed = re.sub(r"\d+", lambda found: numbers[found[0]], definition)
+        operator.set_policy(name, pattern, json.loads(changed))
     async with start(), peer(operator.broker.url) as client:
         for number in range(9):
             await client.publish(RESULTS, b"%d" % number * 100)
@@ -107,9 +108,8 @@ async def test_dead_letters_are_seen_and_go_back(operator: Operator, start: Star
                     SUBMISSIONS, body, message_id=f"s-{number}", correlation_id=f"c-{number}"
                 )
             invalid = [json.loads((await client.take(RESULTS, 30)).body)["status"] for _ in range(3)]
-            async with asyncio.timeout(60):
-                while (await lengths(operator))[DEAD] != 3:  # RabbitMQ counts again every few seconds
-                    await asyncio.sleep(1)
+            await wait_until(lambda: operator.broker.counted(DEAD) == 3)
+            listed = (await lengths(operator))[DEAD]
         seen = [operator.run(look) for _ in range(2)]
         async with start(sandbox__allow_network="true"):
             operator.run(SHOVEL)
@@ -118,7 +118,7 @@ async def test_dead_letters_are_seen_and_go_back(operator: Operator, start: Star
             await wait_until(lambda: not operator.shovels)
     results = [json.loads(message.body) for message in answered]
 
-    assert ["invalid_submission"] * 3 == invalid
+    assert (["invalid_submission"] * 3, 3) == (invalid, listed)
     assert all(f'"number": {number}' in look for look in seen for number in range(3))
     assert [(f"c-{number}", f"s-{number}", "accepted", 1, False) for number in range(3)] == sorted(
         (message.correlation_id, result["id"], result["status"], result["attempt"], result["duplicate"])

@@ -20,7 +20,8 @@ DIRECTORY = Path(__file__).parents[2] / "schemas"
 EXAMPLES = DIRECTORY / "examples"
 SUBMISSIONS = sorted(file.name for file in EXAMPLES.glob("submission-*.json"))
 RESULTS = sorted(file.name for file in EXAMPLES.glob("result-*.json"))
-VALIDATORS = {name: Draft202012Validator(schema) for name, schema in schemas().items()}
+SCHEMAS = schemas()
+VALIDATORS = {name: Draft202012Validator(schema) for name, schema in SCHEMAS.items()}
 SUBMISSION, RESULT = VALIDATORS["submission.schema.json"], VALIDATORS["result.schema.json"]
 EVENT = VALIDATORS["event.schema.json"]
 
@@ -33,10 +34,10 @@ def faults(validator: Draft202012Validator, document: Any) -> list[str]:
     return [f"{error.json_path}: {error.message[:200]}" for error in validator.iter_errors(document)]
 
 
-@pytest.mark.parametrize("name", schemas())
+@pytest.mark.parametrize("name", SCHEMAS)
 def test_schema_in_the_repository_is_that_of_the_code(name: str) -> None:
     """`verdictd schema` changes nothing; run it after a change of the messages."""
-    assert schemas()[name] == json.loads((DIRECTORY / name).read_bytes())
+    assert SCHEMAS[name] == json.loads((DIRECTORY / name).read_bytes())
 
 
 def test_schemas_are_written_into_a_new_directory(tmp_path: Path) -> None:
@@ -44,13 +45,13 @@ def test_schemas_are_written_into_a_new_directory(tmp_path: Path) -> None:
     write(tmp_path / "new")
 
     written = {file.name: file.read_bytes() for file in (tmp_path / "new").iterdir()}
-    assert {name: (DIRECTORY / name).read_bytes() for name in schemas()} == written
+    assert {name: (DIRECTORY / name).read_bytes() for name in SCHEMAS} == written
 
 
-@pytest.mark.parametrize("name", schemas())
+@pytest.mark.parametrize("name", SCHEMAS)
 def test_schema_is_one_and_describes_every_field(name: str) -> None:
     """JSON Schema 2020-12, with a description of each field."""
-    schema = schemas()[name]
+    schema = SCHEMAS[name]
     Draft202012Validator.check_schema(schema)
 
     assert "https://json-schema.org/draft/2020-12/schema" == schema["$schema"]
@@ -258,14 +259,14 @@ def test_null_is_taken_in_every_optional_field() -> None:
 
 def test_every_field_of_a_result_is_required() -> None:
     """Every field is always there, so that generated types are not all optional."""
-    schema = schemas()["result.schema.json"]
+    schema = SCHEMAS["result.schema.json"]
     for part in (schema, *(part for part in schema["$defs"].values() if part["type"] == "object")):
         assert set(part["properties"]) == set(part["required"])
 
 
 def test_defaults_in_the_schema_are_those_of_the_daemon() -> None:
     """Sending every default is the same as sending none."""
-    properties = schemas()["submission.schema.json"]["properties"]
+    properties = SCHEMAS["submission.schema.json"]["properties"]
     defaults = {name: field["default"] for name, field in properties.items() if "default" in field}
 
     explicit, implicit = decode(body(id="a", **defaults), MODEL), decode(body(id="a"), MODEL)

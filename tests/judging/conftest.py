@@ -1,6 +1,6 @@
 """A real host, with boxes of each sandbox that this machine has, and no broker."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,20 @@ async def host(settings: Settings) -> AsyncIterator[Judgehost]:
 def judge(host: Judgehost, settings: Settings) -> Judge:
     """Judge a submission given by its fields, as if they had come in a message."""
     return judge_on(host, settings)
+
+
+def in_modes(names: str, cases: Mapping[str, Any], *, both: Collection[str]) -> pytest.MarkDecorator:
+    """Parametrize `judge_by_mode` and these names: each without control groups, those in `both` with too.
+
+    Without them verdictd itself has to see what the kernel counts, whatever it is, in a group.
+    """
+    modes = [("never", name) for name in cases] + [("always", name) for name in both]
+    rows = [(mode, name, case if isinstance(case := cases[name], tuple) else (case,)) for mode, name in modes]
+    return pytest.mark.parametrize(
+        ("judge_by_mode", *names.split()),
+        [pytest.param(mode, *case, id=f"{mode}-{name}") for mode, name, case in rows],
+        indirect=["judge_by_mode"],
+    )
 
 
 @pytest.fixture(scope="module", params=["always", "never"])

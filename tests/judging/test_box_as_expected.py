@@ -219,8 +219,9 @@ WINDOWS: Mapping[str, tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("mark", ["", BOM], ids=["without mark", "with mark"])
-@pytest.mark.parametrize("case", WINDOWS)
+@pytest.mark.parametrize(
+    ("case", "mark"), [*((case, BOM) for case in WINDOWS), ("bash", ""), ("python", ""), ("c", "")]
+)
 async def test_source_from_windows_is_judged_as_one_from_unix(judge: Judge, case: str, mark: str) -> None:
     """CR LF and a byte order mark change nothing, in the source and in files beside it that are sources."""
     language, source = WINDOWS[case]

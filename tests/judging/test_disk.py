@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from judging.conftest import Judge
+from judging.conftest import Judge, in_modes
 from verdictd.contract.result import Cause, Status
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +43,7 @@ TOO_MUCH: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize(("source", "fields"), TOO_MUCH.values(), ids=TOO_MUCH)
+@in_modes("source fields", TOO_MUCH, both=["640 MiB in 40 files", "in /dev/shm", "behind a child"])
 async def test_too_many_files_are_output_limit_exceeded(
     judge_by_mode: Judge, source: str, fields: dict[str, Any]
 ) -> None:
@@ -64,7 +64,7 @@ FINE: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize(("source", "fields"), FINE.values(), ids=FINE)
+@in_modes("source fields", FINE, both=["240 MiB"])
 async def test_files_within_the_bound_are_fine(
     judge_by_mode: Judge, source: str, fields: dict[str, Any]
 ) -> None:

@@ -166,7 +166,6 @@ async def test_full_stderr_does_not_hold_stdout_up(judge: Judge) -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        '#include "/dev/random"\nint main(void) {}',
         '#include "/dev/zero"\nint main(void) {}',
         "int a[1 << 30] = {1}; int main(void) { return a[0]; }",
         "#define A(x) x x x x x x x x x x\nA(A(A(A(A(A(A(A(A(A(int a;))))))))))\nint main(void) {}",
@@ -193,7 +192,7 @@ async def test_compile_output_is_cut(judge: Judge) -> None:
 
 @pytest.mark.parametrize(
     ("place", "depth"),
-    [("/box", 1_500), ("/tmp", 12_000)],  # noqa: S108 - in a box
+    [("/box", 1_500), ("/tmp", 10_500)],  # noqa: S108 - in a box
 )
 async def test_deep_directories_are_a_verdict(judge: Judge, host: Judgehost, place: str, depth: int) -> None:
     """Thousands of nested directories cost a box a moment, and are removed; more than 10,000 are too many."""

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from judging.conftest import Judge
+from judging.conftest import Judge, in_modes
 from verdictd.contract.result import Cause, Status
 
 pytestmark = pytest.mark.anyio
@@ -124,7 +124,17 @@ TOO_MUCH = {
 }
 
 
-@pytest.mark.parametrize("source", TOO_MUCH.values(), ids=TOO_MUCH)
+@in_modes(
+    "source",
+    TOO_MUCH,
+    both=[
+        "one process",
+        "shared memory",
+        "processes together",
+        "files in memory that nobody maps",
+        "page tables",
+    ],
+)
 async def test_too_much_memory_is_memory_limit_exceeded(judge_by_mode: Judge, source: str) -> None:
     """Memory of all processes together counts, whatever kind it is; the program is ended in time."""
     result = await judge_by_mode(
@@ -211,7 +221,7 @@ FINE: dict[str, tuple[str, str, list[str], str]] = {
 }
 
 
-@pytest.mark.parametrize(("language", "source", "options", "printed"), FINE.values(), ids=FINE)
+@in_modes("language source options printed", FINE, both=["untouched memory", "memory shared by fork"])
 async def test_memory_that_is_not_used_is_no_fault(
     judge_by_mode: Judge, language: str, source: str, options: list[str], printed: str
 ) -> None:
@@ -229,7 +239,7 @@ TOO_SLOW = {
     "child that nobody waits for": "if (!fork()) { burn(9); _exit(0); } sleep(60);",
     "orphan": "if (!fork()) { setsid(); if (!fork()) burn(9); _exit(0); } wait_for_all(); sleep(60);",
     "one child after the other": """
-        for (int i = 0; i < 40; i++) { if (!fork()) { burn(0.2); _exit(0); } wait_for_all(); }
+        for (int i = 0; i < 40; i++) { if (!fork()) { burn(0.05); _exit(0); } wait_for_all(); }
     """,
     "children together": """
         for (int i = 0; i < 4; i++) if (!fork()) { burn(9); _exit(0); }
@@ -243,16 +253,16 @@ TOO_SLOW = {
 }
 
 
-@pytest.mark.parametrize("body", TOO_SLOW.values(), ids=TOO_SLOW)
+@in_modes("body", TOO_SLOW, both=["orphan", "children whose end is ignored"])
 async def test_cpu_time_of_all_processes_counts(judge_by_mode: Judge, body: str) -> None:
-    """A limit of half a second is one for all processes together, and the time in the result is theirs."""
+    """A limit of 0.2 s is one for all processes together, and the time in the result is theirs."""
     result = await judge_by_mode(
-        "copied", compiled(c(body)), cpu_time_limit=0.5, cpu_extra_time=0, wall_time_limit=60
+        "copied", compiled(c(body)), cpu_time_limit=0.2, cpu_extra_time=0, wall_time_limit=60
     )
 
     assert (Status.TIME_LIMIT_EXCEEDED, Cause.CPU_TIME) == (result.status, result.cause)
     assert result.time is not None
-    assert 0.5 <= result.time < 4
+    assert 0.2 <= result.time < 4
 
 
 async def test_cpu_time_of_an_orphan_is_in_the_result(judge_by_mode: Judge) -> None:
@@ -260,7 +270,7 @@ async def test_cpu_time_of_an_orphan_is_in_the_result(judge_by_mode: Judge) -> N
     source = c("""
         int ends[2]; char byte;
         pipe(ends);
-        if (!fork()) { burn(0.6); write(ends[1], "x", 1); pause(); }
+        if (!fork()) { burn(0.3); write(ends[1], "x", 1); pause(); }
         read(ends[0], &byte, 1);
         usleep(500000);
     """)
@@ -268,4 +278,4 @@ async def test_cpu_time_of_an_orphan_is_in_the_result(judge_by_mode: Judge) -> N
 
     assert Status.ACCEPTED == result.status
     assert result.time is not None
-    assert 0.5 <= result.time < 2
+    assert 0.25 <= result.time < 2

@@ -90,6 +90,14 @@ class Broker:
     def _set_memory(self, size_bytes: int) -> None:
         self.evaluate(f"vm_memory_monitor:set_vm_memory_high_watermark({{absolute, {size_bytes}}})")
 
+    def counted(self, queue: str) -> int:
+        """Return how many messages a quorum queue of the default virtual host had at the last count.
+
+        `rabbitmqctl list_queues` shows that number; RabbitMQ counts every few seconds.
+        """
+        counts = f'ets:lookup(queue_coarse_metrics, rabbit_misc:r(<<"/">>, queue, <<"{queue}">>))'
+        return int(self.evaluate(f"lists:sum([element(4, Counts) || Counts <- {counts}])"))
+
     def evaluate(self, expression: str) -> str:
         """Return what an Erlang expression is in the node, for a hundredth of what `rabbitmqctl` costs."""
         cookie = (self.folder / "home" / ".erlang.cookie").read_text()
@@ -136,7 +144,7 @@ class Broker:
             "RABBITMQ_NODENAME": NODE,
             "RABBITMQ_CTL_DIST_PORT_MIN": "0",  # any free port, where a fixed range could be taken
             "RABBITMQ_CTL_DIST_PORT_MAX": "0",
-            "RABBITMQ_CTL_ERL_ARGS": ERLANG_FLAGS,
+            "RABBITMQ_CTL_ERL_ARGS": f"+S 1:1 {ERLANG_FLAGS}",
             "RABBITMQ_CONF_ENV_FILE": str(self.folder / "none"),
         }
 

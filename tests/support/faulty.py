@@ -21,7 +21,8 @@ class Faulty:
         self._instead.write_text(script)
 
     def work_again(self) -> None:
-        self._instead.unlink()
+        """Be the embedded sandbox, whatever was to be done instead."""
+        self._instead.unlink(missing_ok=True)
 
     def vanish(self) -> None:
         """Be gone from the disk."""

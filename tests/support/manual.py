@@ -77,6 +77,22 @@ class Operator:
             case _:
                 raise AssertionError(f"not a command for RabbitMQ: {words}")
 
+    @property
+    def policies(self) -> list[dict[str, Any]]:
+        """The policies of the default virtual host."""
+        found: list[dict[str, Any]] = self._api("GET", "policies/%2F")
+        return found
+
+    def policies_by_queue(self) -> dict[str, str | None]:
+        """Return the name of the policy that holds for each queue."""
+        columns = "queues/%2F?disable_stats=true&columns=name,policy"
+        return {queue["name"]: queue.get("policy") for queue in self._api("GET", columns)}
+
+    def set_policy(self, name: str, pattern: str, definition: dict[str, Any]) -> None:
+        """Set a policy for queues; faster than the printed command."""
+        body = {"pattern": pattern, "definition": definition, "apply-to": "queues"}
+        self._api("PUT", f"policies/%2F/{name}", body)
+
     def begin_anew(self) -> None:
         """Remove all users but guest, and the queues and policies of the default virtual host."""
         # Not the virtual host itself: shovels of the one made in its place do not start.

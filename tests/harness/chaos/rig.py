@@ -27,7 +27,8 @@ MOST_BOXES = 12
 class Rig:
     """The means of one scenario. State: the daemons that it has started so far.
 
-    `full` asks for the figures of a long run; `numbers` are boxes of its own, MOST_BOXES of them.
+    `full` asks for the figures of a long run, `short` for those of one test among many; `numbers` are boxes
+    of its own, MOST_BOXES of them.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class Rig:
         sandbox: str,
         numbers: range,
         full: bool = False,
+        short: bool = False,
     ) -> None:
         self._broker = broker
         self._numbers = numbers
         self.random = random
         self.sandbox = sandbox
         self.full = full
+        self.short = short
         self.daemons: list[Daemon] = []
         self._logs = (folder / f"daemon-{number}.log" for number in itertools.count())
 
