@@ -109,6 +109,7 @@ async def served(
         yield served
 
 
+@pytest.mark.slow
 async def test_no_submission_harms_the_host_or_its_neighbours(
     served: Site,
     amqp_url: str,
