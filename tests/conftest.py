@@ -1,6 +1,7 @@
 """Markers by folder, and the fixtures that all tests share."""
 
 import fcntl
+import itertools
 import os
 from collections.abc import Iterator
 from functools import cache
@@ -31,7 +32,6 @@ MARKERS = {
     "hostile": "hostile",
 }
 BROKERS = {"broker", "frail_broker", "operator"}
-EXCLUSIVE = {"frail_broker", "operator"}
 SANDBOXES = {
     name: setting for name in ("isolate", "embedded") if (setting := sandbox_setting(name)) is not None
 }
@@ -56,8 +56,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(marker)
         if isinstance(item, pytest.Function) and BROKERS & {*item.fixturenames}:
             item.add_marker("broker")
-    # Each process of pytest-xdist begins with a part of the list: what one alone can use is all in the first.
-    items.sort(key=lambda item: not (isinstance(item, pytest.Function) and EXCLUSIVE & {*item.fixturenames}))
+    items[:] = in_turn(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def in_turn(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
+    """Return the tests such that what one process alone can use is all in one part of the list, and begins.
+
+    Each process of pytest-xdist begins with a part of it, and takes over from the ends of others. So tests
+    that take long begin other parts: none is left for the end.
+    """
+    heads: list[list[pytest.Item]] = [[] for _ in range(processes)]
+    rest: list[pytest.Item] = []
+    slow = itertools.cycle(heads[2:] or heads)
+    for item in items:
+        fixtures = set(item.fixturenames) if isinstance(item, pytest.Function) else set()
+        if "operator" in fixtures:
+            heads[0].append(item)
+        elif "frail_broker" in fixtures:
+            heads[min(1, processes - 1)].append(item)
+        elif item.get_closest_marker("slow"):
+            next(slow).append(item)
+        else:
+            rest.append(item)
+    ordered: list[pytest.Item] = []
+    for left, head in zip(range(processes, 0, -1), heads, strict=True):
+        size = max((len(items) - len(ordered)) // left, len(head))
+        others = size - len(head)
+        ordered += [*head, *rest[:others]]
+        del rest[:others]
+    return [*ordered, *rest]
 
 
 @cache

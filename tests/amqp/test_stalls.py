@@ -57,6 +57,7 @@ def answering(broker: DaemonSide) -> Any:
     return answer
 
 
+@pytest.mark.slow
 async def test_stall_is_noticed_within_three_heartbeats(broker: Broker) -> None:
     """Whichever way the network fails the connections are given up, and opened again when it is back."""
     async with asyncio.TaskGroup() as tasks:
@@ -94,6 +95,7 @@ async def stalled(url: str, *, busy: bool, to_broker: bool, to_client: bool) -> 
     return noticed_s, back_s
 
 
+@pytest.mark.slow
 async def test_stall_in_the_middle_of_anything_ends(broker: Broker) -> None:
     """Every question has a limit: after the stall all submissions are answered, and a stop is not held up."""
     async with asyncio.TaskGroup() as tasks:

@@ -12,6 +12,7 @@ from harness.chaos.scenarios import SCENARIOS, Scenario
 from support.boxes import boxes
 from support.broker import Broker
 from support.daemon import sandbox_setting
+from support.rabbitmq import PrivateBroker
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
@@ -21,7 +22,9 @@ SHORT = {"storm", "killed-while-busy"}
 @pytest.mark.parametrize(
     "scenario", [pytest.param(one, id=one.name) for one in SCENARIOS if one.name in SHORT]
 )
-async def test_nothing_is_lost_or_misjudged(scenario: Scenario, broker: Broker, tmp_path: Path) -> None:
+async def test_nothing_is_lost_or_misjudged(
+    scenario: Scenario, broker: Broker, rabbitmq: PrivateBroker, tmp_path: Path
+) -> None:
     """Each figure is as expected; the printed seed makes the same faults again."""
     seed = os.environ.get("SEED") or str(random.SystemRandom().randrange(10**6))
     print(f"make chaos SCENARIO={scenario.name} SEED={seed}")  # noqa: T201 - shown where it fails
@@ -34,6 +37,7 @@ async def test_nothing_is_lost_or_misjudged(scenario: Scenario, broker: Broker, 
             sandbox=sandbox_setting("isolate") or "embedded",
             numbers=numbers,
             short=True,
+            frail_broker=rabbitmq,
         )
         try:
             await scenario.run(rig, row)

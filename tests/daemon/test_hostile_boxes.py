@@ -128,6 +128,7 @@ async def test_no_box_is_lost_to_what_programs_leave(
         assert ([], 0) == (lost(running), await client.count(DEAD))
 
 
+@pytest.mark.slow
 async def test_no_box_is_lost_with_the_daemon(
     sandbox: str, settings: dict[str, str], user: list[str], client: Peer, tmp_path: Path
 ) -> None:
@@ -145,6 +146,7 @@ async def test_no_box_is_lost_with_the_daemon(
         assert [] == lost(running)
 
 
+@pytest.mark.slow
 async def test_no_daemon_of_two_is_lost_to_a_message(
     sandbox: str, settings: dict[str, str], user: list[str], client: Peer, tmp_path: Path
 ) -> None:

@@ -63,6 +63,7 @@ def cpu_s(running: Daemon) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.slow
 async def test_results_wait_for_a_broker_that_is_away(amqp_url: str, tmp_path: Path) -> None:
     """Large results wait in memory; the daemon idles, and is back soon after the broker."""
     async with (

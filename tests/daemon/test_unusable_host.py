@@ -56,6 +56,7 @@ async def until_waiting(client: Peer, count: int) -> None:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.slow
 async def test_host_without_its_sandbox_takes_nothing_until_it_is_back(
     amqp_url: str, client: Peer, faulty: Faulty, tmp_path: Path
 ) -> None:

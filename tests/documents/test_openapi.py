@@ -65,6 +65,7 @@ async def run(*argv: str, cwd: Path, limit_s: float = 60) -> tuple[int, str, str
     return process.returncode or 0, out.decode(), err.decode()
 
 
+@pytest.mark.slow
 async def test_generated_requests_are_answered_as_the_document_says(shared: Site, tmp_path: Path) -> None:
     """schemathesis: valid and broken requests to every route; each answer is one that it has."""
     code, out, _ = await run(

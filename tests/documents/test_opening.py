@@ -106,6 +106,7 @@ def test_broker_is_the_one_that_the_tests_use() -> None:
     assert re.search(r"^\S+ rabbitmq-server$", (ROOT / ".ci" / "setup").read_text(), re.MULTILINE)
 
 
+@pytest.mark.slow
 async def test_three_lines_judge_a_first_submission(amqp_url: str) -> None:
     """As printed, but for the broker, the boxes and the port."""
     port = str(free_ports(1)[0])

@@ -74,19 +74,12 @@ async def test_files_within_the_bound_are_fine(
     assert (Status.ACCEPTED, "") == (result.status, result.stderr)
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize(
-    ("count", "status"), [(9_000, Status.ACCEPTED), (11_000, Status.OUTPUT_LIMIT_EXCEEDED)]
-)
-async def test_number_of_files_is_bounded(judge: Judge, count: int, status: Status) -> None:
-    """10,000 may be there, links and the like included, however small; they are counted by us in any mode."""
-    wait = "time.sleep(120)" if count > 10_000 else ""
-    source = f"import os, time\nfor n in range({count}): os.symlink('x', str(n))\n{wait}"
-    result = await judge("python", source, wall_time_limit=150, cpu_time_limit=30)
+async def test_9_000_files_are_within_the_bound(judge: Judge) -> None:
+    """10,000 may be there, links included, however small; the hostile suite has programs that leave more."""
+    source = "import os\nfor n in range(9_000): os.symlink('x', str(n))"
+    result = await judge("python", source, wall_time_limit=60, cpu_time_limit=30)
 
-    assert status == result.status
-    assert result.wall_time is not None
-    assert result.wall_time < 120
+    assert Status.ACCEPTED == result.status
 
 
 async def test_files_of_the_submission_do_not_count(judge_by_mode: Judge) -> None:

@@ -12,7 +12,11 @@ from support.web import Site, listening
 pytestmark = pytest.mark.anyio
 
 PER_CLIENT = 12
-BOUNDS = {"http__max_requests": str(PER_CLIENT - 8), "http__allowed_hosts": "judge.example"}
+BOUNDS = {
+    "http__max_requests": str(PER_CLIENT - 8),
+    "http__allowed_hosts": "judge.example",
+    "http__request_timeout_s": "5",
+}
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -50,6 +54,7 @@ def alive(opened: list[Streams]) -> int:
     return sum(not reader.at_eof() and reader.exception() is None for reader, _ in opened)
 
 
+@pytest.mark.slow
 async def test_three_hundred_half_requests_do_not_keep_probes_out(shared: Site) -> None:
     """Connections that send no whole request give way; one client has no more of them than its own places."""
     probes = {"/healthz": b"200", "/readyz": b"503", "/metrics": b"200"}

@@ -28,7 +28,7 @@ class Rig:
     """The means of one scenario. State: the daemons that it has started so far.
 
     `full` asks for the figures of a long run, `short` for those of one test among many; `numbers` are boxes
-    of its own, MOST_BOXES of them.
+    of its own, MOST_BOXES of them. `frail_broker` runs, and may be stopped and killed.
     """
 
     def __init__(
@@ -41,8 +41,10 @@ class Rig:
         numbers: range,
         full: bool = False,
         short: bool = False,
+        frail_broker: PrivateBroker | None = None,
     ) -> None:
         self._broker = broker
+        self._frail_broker = frail_broker
         self._numbers = numbers
         self.random = random
         self.sandbox = sandbox
@@ -61,7 +63,10 @@ class Rig:
 
     @asynccontextmanager
     async def own_broker(self, *, feature_flags: str | None = None) -> AsyncIterator[PrivateBroker]:
-        """A broker that the scenario may stop, kill and start."""
+        """A broker that the scenario may stop, kill and start; others may have used it before."""
+        if self._frail_broker is not None and feature_flags is None:
+            yield self._frail_broker
+            return
         broker = PrivateBroker(feature_flags=feature_flags)
         try:
             await asyncio.to_thread(broker.start)

@@ -26,8 +26,8 @@ async def storm(rig: Rig, row: Row) -> None:
     hits: Counter[str] = Counter()
     async with (
         rig.own_broker() as broker,
-        Ledger.open(broker.url) as ledger,
-        Proxy.open(broker.url) as proxy,
+        Ledger.open(url := broker.fresh_vhost()) as ledger,
+        Proxy.open(url) as proxy,
         asyncio.TaskGroup() as tasks,
         Phoenix(
             partial(rig.daemon, proxy.url, broker__heartbeat_s=str(HEARTBEAT_S), sandbox__retire_s="1")
