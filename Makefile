@@ -31,8 +31,8 @@ bench: setup ## measure the daemon beside the bare sandbox, for a quarter of an 
 	@mkdir -p build
 	@cd tests && ../$(BIN)/python -m harness.bench --json ../build/bench.json --png ../build/bench.png $(if $(SANDBOX),--sandbox $(SANDBOX)) $(PART)
 
-chaos: setup ## break all that the daemon stands on, and balance the books: SCENARIO=name SEED=number FULL=1
-	@cd tests && ../$(BIN)/python -m harness.chaos $(SCENARIO) $(if $(SEED),--seed $(SEED)) $(if $(FULL),--full)
+chaos: setup ## break all that the daemon stands on, and balance the books: SCENARIO=name SEED=number FULL=1 SHORT=1
+	@cd tests && ../$(BIN)/python -m harness.chaos $(SCENARIO) $(if $(SEED),--seed $(SEED)) $(if $(FULL),--full) $(if $(SHORT),--short)
 
 fuzz: setup ## look for a minute for bytes that the ZIP reader and the reader of isolate's reports cannot bear: NAME=archive
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'

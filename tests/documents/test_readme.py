@@ -18,6 +18,7 @@ from support.manual import blocks
 from support.rabbitmq import free_ports
 from support.waiting import wait_until
 from support.web import site
+from verdictd.judging.languages import Registry
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -140,7 +141,10 @@ async def test_operator_sees_daemons_that_want_the_token_of_a_credential(
 
 
 async def test_check_beside_a_daemon_that_runs_takes_another_box(amqp_url: str, tmp_path: Path) -> None:
-    """With the settings that systemd/README.md prints for that; without them the box is taken."""
+    """With the settings that systemd/README.md prints for that; without them the box is taken.
+
+    All passes then: settings, broker, sandbox, boxes and every installed language are tried.
+    """
     words = manual.commands("Install")[-1]
     changed = dict(words[at + 1].split("=") for at, word in enumerate(words) if word == "-E")
     assert [*words[-2:]] == ["/opt/verdictd/bin/verdictd", "check"]
@@ -150,11 +154,14 @@ async def test_check_beside_a_daemon_that_runs_takes_another_box(amqp_url: str, 
         own = OWN_BOXES | {"broker__url": amqp_url, "sandbox__first_box": str(numbers.start)}
         async with daemon(tmp_path / "daemon.log", **own):
             taken, said = await run(command, **own)
-            _, found = await run(command, **(own | settings))
+            code, found = await run(command, **(own | settings))
 
     assert 1 == taken
     assert f"box {numbers.start} is in use by another daemon on this host" in said
     assert "boxes: 1 clean: 900 to 900" in found
+    languages = [f"language {known.name}" for known in Registry.load().available]
+    assert [] == [name for name in ("settings", "broker", "sandbox", *languages) if f"{name}:" not in found]
+    assert (0, False) == (code, "FAILED" in found)
 
 
 async def test_language_of_the_manual_can_be_added(tmp_path: Path) -> None:

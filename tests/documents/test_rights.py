@@ -40,10 +40,17 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 
 @pytest.fixture(scope="module", autouse=True)
 def users(operator: Operator) -> None:
-    """Type the commands for the users."""
-    for words in COMMANDS:
-        if words[0] == "rabbitmqctl":
-            operator.run(words)
+    """Type the commands for the first user; those for the others have the same form."""
+    typed = [words for words in COMMANDS if words[0] == "rabbitmqctl"]
+    for user, rights in RIGHTS.items():
+        add, permit = (words for words in typed if words[2] == user)
+        assert (["add_user"], ["set_permissions"], 3) == (add[1:2], permit[1:2], len(permit[3:]))
+        if user == "verdictd":
+            operator.run(add)
+            operator.run(permit)
+        else:
+            operator.permit(user, *rights)
+    assert 2 * len(RIGHTS) == len(typed)
 
 
 @asynccontextmanager

@@ -25,8 +25,8 @@ time.sleep(40)
 """
 TOO_MUCH: dict[str, tuple[str, dict[str, Any]]] = {
     "640 MiB in 40 files": ("write /box 40", {}),
-    "in /tmp": ("write /tmp 40", {}),
-    "in /dev/shm": ("write /dev/shm 40", {"memory_limit": 1024 * MIB}),
+    "in /tmp": ("write /tmp 9", {"max_disk_usage": 128 * MIB}),
+    "in /dev/shm": ("write /dev/shm 9", {"max_disk_usage": 128 * MIB, "memory_limit": 1024 * MIB}),
     "in three places": (
         "write /box 3; write /tmp 3; write /dev/shm 3",
         {"max_disk_usage": 128 * MIB, "memory_limit": 1024 * MIB},
@@ -57,7 +57,7 @@ async def test_too_many_files_are_output_limit_exceeded(
 
 FINE: dict[str, tuple[str, dict[str, Any]]] = {
     "240 MiB": ("write /tmp 15", {}),
-    "files that are replaced": ("for n in 1 2 3; do write /tmp 6; done", {"max_disk_usage": 100 * MIB}),
+    "files that are replaced": ("for n in 1 2 3; do write /tmp 2; done", {"max_disk_usage": 40 * MIB}),
     "a file with a hole": ("truncate -s 15M hole", {"max_disk_usage": 64}),
     "none": ("true", {"max_disk_usage": 1}),
     "a link out of the box": ("ln -s /usr usr", {"max_disk_usage": 64}),

@@ -66,6 +66,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="say what there is")
     parser.add_argument("--seed", default=str(random.SystemRandom().randrange(10**6)))
     parser.add_argument("--full", action="store_true", help="the figures of a long run")
+    parser.add_argument("--short", action="store_true", help="those of `make test`")
     parser.add_argument(
         "--sandbox",
         default=sandbox_setting("isolate") or "embedded",
@@ -103,6 +104,7 @@ async def run(
         sandbox=arguments.sandbox,
         numbers=numbers,
         full=arguments.full,
+        short=arguments.short,
     )
     row = Row(scenario.name)
     began_s = time.monotonic()

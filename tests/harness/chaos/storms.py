@@ -17,7 +17,7 @@ HEARTBEAT_S = 2
 
 
 async def storm(rig: Rig, row: Row) -> None:
-    """Every fault at any moment, over 60 submissions; over 24 where it is not the only test."""
+    """Every fault at any moment, over 60 submissions; over 24 in `make test`."""
     count = 24 if rig.short else 60
     many, most = (1, 2) if rig.short else (2, 4)
     faults = {"kill": many, "restart": 1, "cut": 1, "stall": 1, "hold": 1, "strike": most}
