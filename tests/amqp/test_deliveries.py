@@ -26,6 +26,7 @@ from support.amqp import (
     make_delivery,
     peer,
 )
+from support.broker import Broker, vhost
 from support.waiting import LIMIT_S, wait_until
 from verdictd.amqp.delivery import Delivery, Settlement
 
@@ -73,6 +74,24 @@ async def test_ack_empties_the_queue(amqp_url: str) -> None:
         left = await reader.count(SUBMISSIONS), await reader.count(DEAD)
 
     assert (0, 0) == left
+
+
+async def test_message_is_done_with_once_it_will_not_come_again(broker: Broker, amqp_url: str) -> None:
+    """Not when it is put back, and not when RabbitMQ has lost the connection before it was acknowledged."""
+    done: list[int] = []
+
+    async def handle(delivery: Delivery) -> Settlement:
+        delivery.on_settled.append(lambda: done.append(delivery.attempt))
+        if delivery.attempt == 2:
+            await asyncio.to_thread(broker.close_connections, vhost(amqp_url), "verdictd consume")
+            await asyncio.sleep(0.5)
+        return Settlement.REQUEUE if delivery.attempt == 1 else Settlement.ACK
+
+    async with handled(amqp_url, handle) as (sender, seen):
+        await sender.publish(SUBMISSIONS)
+        await wait_until(lambda: done)
+
+    assert ([1, 2, 3], [3]) == ([delivery.attempt for delivery in seen], done)
 
 
 async def test_requeue_comes_again_with_the_attempt_counted(amqp_url: str) -> None:

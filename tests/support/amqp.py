@@ -177,4 +177,5 @@ def make_delivery(**changes: Any) -> Delivery:
     """A delivery without properties but those given."""
     fields: dict[str, Any] = dict.fromkeys(Delivery.__dataclass_fields__)
     fields |= {"queue": SUBMISSIONS, "body": b"{}", "headers": {}, "redelivered": False, "attempt": 1}
+    fields["on_settled"] = []
     return Delivery(**fields | changes)

@@ -230,9 +230,11 @@ class Consumer:
         """Take one delivery from arrival to settlement; raise nothing, which would end its neighbours."""
         message = taken.message
         settlement = Settlement.REQUEUE
+        on_settled: list[Callable[[], None]] = []
         try:
             if not self._stopping:
                 delivery = received(message, taken.queue, received_at)
+                on_settled = delivery.on_settled
                 if not delivery.redelivered:
                     self.backlog.took(taken.queue, delivery.timestamp)
                 settlement = await handle(delivery)
@@ -244,7 +246,12 @@ class Consumer:
                 await self._resting.wait()  # or what is requeued now would come to us once more
             timeout_s = self._connection.settings.connect_timeout_s
             try:
-                await taken.settle(settlement, timeout_s=timeout_s)
+                if (
+                    await taken.settle(settlement, timeout_s=timeout_s)
+                    and settlement is not Settlement.REQUEUE
+                ):
+                    for note in on_settled:
+                        note()
             except Exception:
                 log.exception("delivery.not_settled", message_id=message.header.properties.message_id)
 

@@ -1,7 +1,7 @@
 """Delivery: a message as it came, and its settlement."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -31,6 +31,7 @@ class Delivery:
 
     What cannot be decoded is replaced: by U+FFFD in text, by None for the timestamp, by no headers, as are
     headers of more than 32 KiB. `received_at`: the time from which RabbitMQ waits for the settlement.
+    `on_settled`: called once RabbitMQ was told that the message is done with.
     """
 
     queue: str
@@ -47,6 +48,7 @@ class Delivery:
     redelivered: bool
     attempt: int
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC), compare=False)
+    on_settled: list[Callable[[], None]] = field(default_factory=list, compare=False, repr=False)
 
 
 class Settlement(StrEnum):
@@ -90,8 +92,8 @@ def _in_milliseconds(value: object) -> datetime | None:
         return None
 
 
-async def settle(message: DeliveredMessage, settlement: Settlement, queue: str, *, timeout_s: float) -> None:
-    """Settle a message; it is not an error if RabbitMQ has taken it back meanwhile."""
+async def settle(message: DeliveredMessage, settlement: Settlement, queue: str, *, timeout_s: float) -> bool:
+    """Settle a message; return False if RabbitMQ has taken it back meanwhile."""
     channel, tag = message.channel, message.delivery_tag or 0
     try:
         with amqp_errors("cannot settle"):
@@ -101,8 +103,9 @@ async def settle(message: DeliveredMessage, settlement: Settlement, queue: str, 
         # RabbitMQ took the message back when it lost the channel: someone else has it.
         log.info("delivery.taken_back", settlement=settlement, reason=str(error))
         metrics.DELIVERIES.labels(queue, TAKEN_BACK).inc()
-    else:
-        metrics.DELIVERIES.labels(queue, settlement).inc()
+        return False
+    metrics.DELIVERIES.labels(queue, settlement).inc()
+    return True
 
 
 async def _tell(channel: AbstractChannel, tag: int, settlement: Settlement) -> None:

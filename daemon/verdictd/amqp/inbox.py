@@ -33,13 +33,14 @@ class Taken:
     waiter: Waiter | None = None
     silent: asyncio.Event | None = None
 
-    async def settle(self, settlement: Settlement, *, timeout_s: float) -> None:
-        """Settle the message; it is not an error if RabbitMQ has taken it back meanwhile."""
+    async def settle(self, settlement: Settlement, *, timeout_s: float) -> bool:
+        """Settle the message; return False if RabbitMQ has taken it back meanwhile."""
         if self.silent is not None:
             await self.silent.wait()  # or that consumer would be sent the next one
-        await settle(self.message, settlement, self.queue, timeout_s=timeout_s)
+        told = await settle(self.message, settlement, self.queue, timeout_s=timeout_s)
         if self.waiter is not None:
             await self.waiter.settled()
+        return told
 
 
 class Inbox:

@@ -80,6 +80,7 @@ class Answers:
                 await self._replies.reply(body, delivery=delivery, submission_id=result.id, again=again)
             if key is not None:
                 self._recent.answered(key)
+                delivery.on_settled.append(partial(self._recent.settled, key))
             if events is not None:
                 events.finished(result)
             if job is not None and self._callbacks is not None:

@@ -171,7 +171,7 @@ def _worker(
         excuses=settings.broker.delivery_limit - settings.judge.max_attempts,
         recent=Recent(
             size_bytes=settings.service.remembered_bytes,
-            most_unconfirmed=2 * settings.sandbox.box_count + settings.broker.prefetch_reserve,
+            most_unsettled=2 * settings.sandbox.box_count + settings.broker.prefetch_reserve,
         ),
     )
 

@@ -3,11 +3,11 @@
 from verdictd.service.in_progress import Recent, Remembered
 
 
-def confirmed(recent: Recent, *results: tuple[str, int]) -> list[bool]:
-    """Whether each of these results, of so many bytes, is remembered after all were confirmed."""
+def settled(recent: Recent, *results: tuple[str, int]) -> list[bool]:
+    """Whether each of these results, of so many bytes, is remembered after all were settled."""
     for name, size in results:
         recent.add((name, b""), b"x" * size)
-        recent.answered((name, b""))
+        recent.settled((name, b""))
     return [recent.get((name, b"")) is not None for name, _ in results]
 
 
@@ -15,27 +15,30 @@ def test_memory_of_results_is_bounded_by_count() -> None:
     """The oldest go first."""
     recent = Recent(count=2, size_bytes=1_000_000)
 
-    assert [False, True, True] == confirmed(recent, ("a", 2), ("b", 2), ("c", 2))
+    assert [False, True, True] == settled(recent, ("a", 2), ("b", 2), ("c", 2))
 
 
 def test_memory_of_results_is_bounded_by_bytes() -> None:
     """A large result pushes out what came before it, but stays itself for who waits for it."""
     recent = Recent(count=10, size_bytes=100_000)
 
-    assert [False, False, True] == confirmed(recent, ("a", 10), ("b", 90_000), ("c", 500_000))
+    assert [False, False, True] == settled(recent, ("a", 10), ("b", 90_000), ("c", 500_000))
 
 
 def test_memory_keeps_what_may_come_once_more() -> None:
-    """Results that are not confirmed stay, however large: all may be delivered again at once."""
-    recent = Recent(count=0, size_bytes=0, most_unconfirmed=3)
+    """Results that are not settled stay, however large: all may be delivered again at once."""
+    recent = Recent(count=0, size_bytes=0, most_unsettled=3)
     for name in "abcd":
         recent.add((name, b""), b"x" * 100_000)
     kept = [recent.get((name, b"")) is not None for name in "abcd"]
     for name in "abcd":
         recent.answered((name, b""))
+    answered = [recent.get((name, b"")) is not None for name in "abcd"]
+    for name in "abcd":
+        recent.settled((name, b""))
     left = [recent.get((name, b"")) is not None for name in "abcd"]
 
-    assert [False, True, True, True] == kept
+    assert [False, True, True, True] == kept == answered
     assert [False, False, False, True] == left
 
 
