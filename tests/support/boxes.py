@@ -11,9 +11,9 @@ from verdictd.settings import SandboxSettings
 
 # A daemon takes over what a killed one left in a box, an executable alone expects that the box does not
 # exist: each kind has its own numbers. isolate allows 0 to 999; a daemon that this machine may be running
-# begins at 0, and 900 is what systemd/README.md tells operators to use.
+# begins at 0, and 900 is what systemd/README.md tells operators to use, whose companions come after it.
 FOR_DAEMONS: Final = range(400, 900)
-FOR_EXECUTABLES: Final = range(901, 1000)
+FOR_EXECUTABLES: Final = range(910, 1000)
 
 
 @contextmanager
