@@ -18,7 +18,7 @@ from support.shared_broker import shared_operator
 
 # How fast an example is says more about the machine than about what is tested.
 settings.register_profile(
-    "tests", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+    "tests", deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("thorough", settings.get_profile("tests"), max_examples=2_000)
 settings.load_profile("tests")
