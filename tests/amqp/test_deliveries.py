@@ -1,6 +1,7 @@
 """What the broker makes of a delivery, from its arrival to its settlement, on a real RabbitMQ."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from support.amqp import (
     RESULTS,
     SUBMISSIONS,
     UNANSWERED,
+    Peer,
     accept,
     broker_settings,
     connected,
@@ -92,6 +94,35 @@ async def test_message_is_done_with_once_it_will_not_come_again(broker: Broker, 
         await wait_until(lambda: done)
 
     assert ([1, 2, 3], [3]) == ([delivery.attempt for delivery in seen], done)
+
+
+async def test_lost_connection_costs_one_attempt(broker: Broker, amqp_url: str) -> None:
+    """RabbitMQ hands no message that it takes back to the consumer that waits over the same connection.
+
+    Several times, as that depends on which of its channels RabbitMQ ends first.
+    """
+    rounds, together = 6, 4
+    lost = asyncio.Event()
+
+    async def answer_the_second(delivery: Delivery) -> Settlement:
+        if delivery.attempt == 1:
+            await lost.wait()
+        return Settlement.ACK
+
+    async def deliver_and_lose(sender: Peer, expected: int) -> None:
+        lost.clear()
+        await sender.publish_all(SUBMISSIONS, [b"%d.%d" % (expected, part) for part in range(together)])
+        await sender.until_waiting(SUBMISSIONS, 0)
+        await sender.until_consumed(SUBMISSIONS)
+        await asyncio.to_thread(broker.close_connections, vhost(amqp_url), "verdictd consume")
+        lost.set()
+        await wait_until(lambda: len(seen) >= expected)
+
+    async with handled(amqp_url, answer_the_second) as (sender, seen):
+        for number in range(rounds):
+            await deliver_and_lose(sender, 2 * together * (number + 1))
+
+    assert {1: rounds * together, 2: rounds * together} == Counter(delivery.attempt for delivery in seen)
 
 
 async def test_requeue_comes_again_with_the_attempt_counted(amqp_url: str) -> None:

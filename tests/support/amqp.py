@@ -51,6 +51,14 @@ class Peer:
         declared = await self.channel.declare_queue(queue, passive=True)
         return declared.declaration_result.message_count or 0
 
+    async def until_consumed(self, queue: str) -> None:
+        """Wait until a consumer is registered."""
+        async with asyncio.timeout(LIMIT_S):
+            while not (
+                await self.channel.declare_queue(queue, passive=True)
+            ).declaration_result.consumer_count:
+                await asyncio.sleep(0.02)
+
     async def until_waiting(self, queue: str, count: int) -> None:
         """Wait until so many messages of a queue wait: what was put back is counted when it is on disk."""
         async with asyncio.timeout(LIMIT_S):

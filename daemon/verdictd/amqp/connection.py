@@ -52,8 +52,15 @@ async def connect(settings: BrokerSettings, name: str) -> AsyncIterator[Abstract
 
 def version_of(opened: AbstractConnection) -> str:
     """Return the version of RabbitMQ at the other end, as it says itself; empty if it does not."""
-    underlay: Any = opened.transport.connection if opened.transport else None
-    return str((getattr(underlay, "server_properties", None) or {}).get("version", ""))
+    properties = underlay(opened).server_properties
+    return str(properties.get("version", ""))
+
+
+def underlay(opened: AbstractConnection) -> aiormq.abc.AbstractConnection:
+    """Return aiormq's connection below aio-pika's; raise BrokerUnavailable if it is lost."""
+    if opened.transport is None:
+        raise BrokerUnavailable("the connection was lost")
+    return opened.transport.connection
 
 
 def tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
@@ -70,8 +77,8 @@ def tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
     return context
 
 
-def end_of(channel: aiormq.abc.AbstractChannel) -> asyncio.Future[str]:
-    """Return a future of the reason why the channel closed, or why the broker cancelled its consumer."""
+def end_of(opened: aiormq.abc.AbstractConnection | aiormq.abc.AbstractChannel) -> asyncio.Future[str]:
+    """Return a future of the reason why this closed, or why the broker cancelled a channel's consumer."""
     end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def finish(reason: str) -> None:
@@ -81,8 +88,9 @@ def end_of(channel: aiormq.abc.AbstractChannel) -> asyncio.Future[str]:
     def closed(closing: asyncio.Future[Any]) -> None:
         finish("it was closed" if closing.cancelled() else _reason(closing.exception()))
 
-    channel.closing.add_done_callback(closed)
-    channel.on_consumer_cancel_callbacks.add(lambda _: finish("the broker cancelled the consumer"))
+    opened.closing.add_done_callback(closed)
+    if isinstance(opened, aiormq.abc.AbstractChannel):
+        opened.on_consumer_cancel_callbacks.add(lambda _: finish("the broker cancelled the consumer"))
     return end
 
 

@@ -154,7 +154,7 @@ class Consumer:
     ) -> None:
         if not self._stopping:
             timeout_s = self._connection.settings.connect_timeout_s
-            inbox = await Inbox.open(connection, self._weights, self.backlog, self._news, timeout_s=timeout_s)
+            inbox = Inbox(connection, self._weights, self.backlog, self._news, timeout_s=timeout_s)
             self._failure = ""
             self._liveness.rest()
             try:

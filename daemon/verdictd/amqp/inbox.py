@@ -5,18 +5,15 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Self
 
-import aiormq.abc
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractConnection
 from aiormq.abc import DeliveredMessage
-from pamqp import commands
 
 from verdictd.amqp.backlog import Backlog
-from verdictd.amqp.connection import CLOSE_TIMEOUT_S, amqp_errors, end_of
+from verdictd.amqp.connection import end_of, underlay
 from verdictd.amqp.delivery import Settlement, settle
+from verdictd.amqp.reader import Reader
 from verdictd.amqp.turns import Turns
-from verdictd.amqp.waiter import Waiter
 from verdictd.errors import BrokerUnavailable
 
 # RabbitMQ 3.10 lets a consumer wait for ever whose quorum queue was deleted and at once declared again.
@@ -26,11 +23,11 @@ _PLENTY = 100
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A message and its queue; if it was waited for, by whom, and what is set once that consumer ended."""
+    """A message, its queue and its reader; if it was waited for, what is set once that consumer ended."""
 
     queue: str
     message: DeliveredMessage
-    waiter: Waiter | None = None
+    reader: Reader
     silent: asyncio.Event | None = None
 
     async def settle(self, settlement: Settlement, *, timeout_s: float) -> bool:
@@ -38,13 +35,12 @@ class Taken:
         if self.silent is not None:
             await self.silent.wait()  # or that consumer would be sent the next one
         told = await settle(self.message, settlement, self.queue, timeout_s=timeout_s)
-        if self.waiter is not None:
-            await self.waiter.settled()
+        await self.reader.settled()
         return told
 
 
 class Inbox:
-    """Queues with their weights, over a channel of their own.
+    """Queues with their weights, each over a channel of its own.
 
     Messages are fetched, not pushed: a consumer is sent as many as it may hold at once, suspects among them
     (see `Consumer`), and RabbitMQ counts each delivery. While all queues are empty, a consumer of each waits
@@ -56,50 +52,29 @@ class Inbox:
 
     def __init__(
         self,
-        channel: AbstractChannel,
-        underlay: aiormq.abc.AbstractChannel,
-        weights: Mapping[str, int],
-        backlog: Backlog,
-        news: asyncio.Event,
-        *,
-        timeout_s: float,
-    ) -> None:
-        self._channel = channel
-        self._underlay = underlay
-        self._turns = Turns(weights)
-        self._backlog = backlog
-        self._timeout_s = timeout_s
-        self._arrived: deque[Taken] = deque()
-        self._waiters: dict[str, Waiter] = {}
-        self.plenty = False
-        """True while many messages are left in the queue that was fetched from."""
-        self._news = news
-        self.end = end_of(underlay)
-        self.end.add_done_callback(lambda _: news.set())
-
-    @classmethod
-    async def open(
-        cls,
         connection: AbstractConnection,
         weights: Mapping[str, int],
         backlog: Backlog,
         news: asyncio.Event,
         *,
         timeout_s: float,
-    ) -> Self:
-        """Open a channel. Every method raises BrokerUnavailable, after `timeout_s` at most."""
-        with amqp_errors("cannot consume"):
-            async with asyncio.timeout(timeout_s):
-                channel = await connection.channel(publisher_confirms=False)
-                underlay = await channel.get_underlay_channel()
-        return cls(channel, underlay, weights, backlog, news, timeout_s=timeout_s)
+    ) -> None:
+        """Every method raises BrokerUnavailable, after `timeout_s` at most, and so does this."""
+        self._connection = underlay(connection)
+        self._turns = Turns(weights)
+        self._backlog = backlog
+        self._timeout_s = timeout_s
+        self._arrived: deque[Taken] = deque()
+        self._readers: dict[str, Reader] = {}
+        self.plenty = False
+        """True while many messages are left in the queue that was fetched from."""
+        self._news = news
+        self.end = end_of(self._connection)
+        self.end.add_done_callback(lambda _: news.set())
 
     async def close(self) -> None:
         """Close the channels: RabbitMQ takes back what was delivered over them and is not settled."""
-        await asyncio.gather(*(waiter.close() for waiter in self._waiters.values()))
-        with suppress(BrokerUnavailable), amqp_errors("cannot close a channel"):
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._channel.close()
+        await asyncio.gather(*(reader.close() for reader in self._readers.values()))
 
     async def take(self, unless: Callable[[], bool]) -> Taken | None:
         """Return the next message, or None if `unless()` becomes true or nothing arrives in time.
@@ -107,7 +82,7 @@ class Inbox:
         More may arrive until `rest` is called: one from each queue that is empty.
         """
         if not self._arrived:
-            await self._withdraw(lambda waiter: not waiter.waiting or waiter.waited_s > _LONGEST_WAIT_S)
+            await self._withdraw(lambda reader: not reader.waiting or reader.idle_for(_LONGEST_WAIT_S))
         if not self._arrived and not await self._fetch():
             await self._wait_for_one(unless)
         if not self._arrived:
@@ -133,13 +108,13 @@ class Inbox:
     async def _fetch(self) -> bool:
         """Ask one queue after the other; return False if all are empty."""
         for queue in self._idle():
-            with amqp_errors("cannot fetch"):
-                async with asyncio.timeout(self._timeout_s):
-                    message = await self._underlay.basic_get(queue)
-            self.plenty = (message.message_count or 0) >= _PLENTY
-            if not isinstance(message.delivery, commands.Basic.GetEmpty):
-                self._arrived.append(Taken(queue, message))
+            reader = await self._reader(queue)
+            message = await reader.fetch()
+            if message:
+                self.plenty = (message.message_count or 0) >= _PLENTY
+                self._arrived.append(Taken(queue, message, reader))
                 return True
+            self.plenty = False
             self._backlog.emptied(queue)
         return False
 
@@ -151,36 +126,40 @@ class Inbox:
         for queue in self._idle():
             if self._arrived:
                 return
-            await (self._waiters.get(queue) or await self._open_waiter(queue)).wait()
+            await (await self._reader(queue)).wait()
         await self.until(lambda: bool(self._arrived) or unless(), limit_s=_LONGEST_WAIT_S)
         if self.end.done():
             raise BrokerUnavailable(self.end.result())
 
-    async def _open_waiter(self, queue: str) -> Waiter:
+    async def _reader(self, queue: str) -> Reader:
+        """Return the reader of a queue, or a new one."""
+        if queue in self._readers:
+            return self._readers[queue]
+
         def arrive(message: DeliveredMessage) -> None:
             self._backlog.emptied(queue)
-            self._arrived.append(Taken(queue, message, waiter, waiter.silent))
+            self._arrived.append(Taken(queue, message, reader, reader.silent))
             self._news.set()
 
         def ended(reason: str) -> None:
             if not self.end.done():
                 self.end.set_result(reason)
 
-        waiter = await Waiter.open(
-            self._underlay.connection, queue, arrive=arrive, ended=ended, timeout_s=self._timeout_s
+        reader = await Reader.open(
+            self._connection, queue, arrive=arrive, ended=ended, timeout_s=self._timeout_s
         )
-        self._waiters[queue] = waiter
-        return waiter
+        self._readers[queue] = reader
+        return reader
 
     def _idle(self) -> list[str]:
         """Return the queues without a consumer; the others were empty, or have just brought a message."""
         return [
             queue
             for queue in self._turns
-            if queue not in self._waiters or self._waiters[queue].silent.is_set()
+            if queue not in self._readers or self._readers[queue].silent.is_set()
         ]
 
-    async def _withdraw(self, which: Callable[[Waiter], bool]) -> None:
-        for queue, waiter in list(self._waiters.items()):
-            if which(waiter) and not await waiter.withdraw():
-                del self._waiters[queue]
+    async def _withdraw(self, which: Callable[[Reader], bool]) -> None:
+        for queue, reader in list(self._readers.items()):
+            if which(reader) and not await reader.withdraw():
+                del self._readers[queue]

@@ -1,4 +1,4 @@
-"""Waiter: a consumer of one queue that is sent one message, over a channel of its own."""
+"""Reader: one queue over a channel of its own: its messages are fetched, and the next one is waited for."""
 
 import asyncio
 import time
@@ -8,16 +8,20 @@ from typing import Self
 
 import aiormq.abc
 from aiormq.abc import DeliveredMessage
+from pamqp import commands
 
 from verdictd.amqp.connection import CLOSE_TIMEOUT_S, amqp_errors, end_of
 
 
-class Waiter:
-    """Waits for the next message of a queue, for that one alone, and again after that.
+class Reader:
+    """Fetches messages of a queue, or waits for the next one, for that one alone, and again after that.
+
+    All of them come over one channel. RabbitMQ ends the channels of a lost connection one by one: what is
+    taken back from the first would be delivered to a consumer over the second, and counted twice.
 
     RabbitMQ 3.10 may have sent a message to a consumer that is being cancelled: nobody gets it then, as long
     as the channel is open. So a consumer that has brought a message is cancelled before that is settled, and
-    one that has brought none ends with its channel.
+    one that has brought none ends with its channel, once all is settled that came over it.
 
     State: the tag of the consumer, since when it waits, whether it has brought a message, how many messages
     are not settled, and whether this is over. `silent` is set once the consumer that was registered last has
@@ -55,25 +59,34 @@ class Waiter:
     ) -> Self:
         """Open a channel; `ended` gets the reason if RabbitMQ ends it, or its consumer.
 
-        This, `wait` and `withdraw` raise BrokerUnavailable, after `timeout_s` at most.
+        This, `fetch`, `wait` and `withdraw` raise BrokerUnavailable, after `timeout_s` at most.
         """
         with amqp_errors("cannot consume"):
             async with asyncio.timeout(timeout_s):
                 channel = await connection.channel(publisher_confirms=False)
                 await channel.basic_qos(prefetch_count=1)
-        waiter = cls(channel, queue, arrive, timeout_s)
-        end_of(channel).add_done_callback(lambda end: None if waiter._over else ended(end.result()))
-        return waiter
+        reader = cls(channel, queue, arrive, timeout_s)
+        end_of(channel).add_done_callback(lambda end: None if reader._over else ended(end.result()))
+        return reader
 
     @property
     def waiting(self) -> bool:
         """True while it may be sent a message."""
         return not (self.silent.is_set() or self._brought)
 
-    @property
-    def waited_s(self) -> float:
-        """Seconds since the consumer was registered."""
-        return time.monotonic() - self._since_s
+    def idle_for(self, seconds: float) -> bool:
+        """Return True if it waits for so long, and nothing that came this way is left to be settled."""
+        return self.waiting and not self._unsettled and time.monotonic() - self._since_s > seconds
+
+    async def fetch(self) -> DeliveredMessage | None:
+        """Return a message that waits in the queue; None if there is none."""
+        with amqp_errors("cannot fetch"):
+            async with asyncio.timeout(self._timeout_s):
+                message = await self._channel.basic_get(self._queue)
+        if isinstance(message.delivery, commands.Basic.GetEmpty):
+            return None
+        self._unsettled += 1
+        return message
 
     async def wait(self) -> None:
         """Register the consumer."""
