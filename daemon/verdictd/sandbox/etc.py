@@ -5,6 +5,8 @@ With the network, the name servers of the host and the certificates of public au
 
 import re
 import shutil
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from verdictd.sandbox.model import Command
@@ -43,14 +45,14 @@ class Etc:
     def __init__(self, directory: Path, host_name: str) -> None:
         self._directory = directory
         self._host_name = host_name
-        self._written: tuple[dict[str, str], list[str]] | None = None
+        self._written: tuple[Mapping[str, str], list[str]] | None = None
         self.ids: tuple[int, int] | None = None
         """User and group id of the programs in the box."""
 
     def rules(self, command: Command) -> list[str]:
         """Write what this command needs; return the directory rules that come before those of the command."""
-        files = {name: text.format(**self._values(network=command.network)) for name, text in _FILES.items()}
-        wanted = (files, _mount_points(command))
+        servers = _name_servers() if command.network else None
+        wanted = (_contents(self._host_name, self.ids, servers), _mount_points(command))
         # Whoever cleans old files from temporary directories may have removed them.
         if wanted != self._written or not (self._directory / "passwd").exists():
             self._write(*wanted)
@@ -59,17 +61,7 @@ class Etc:
             rules.append(f"etc/{_TLS}={_authorities(self._directory.with_name(_TLS))}")
         return rules
 
-    def _values(self, *, network: bool) -> dict[str, str]:
-        uid, gid = self.ids or (None, None)
-        return {
-            "host": self._host_name,
-            "dns": " dns" if network else "",
-            "user": "" if uid is None else f"{USER}:x:{uid}:{gid}:{USER}:{HOME}:/bin/bash\n",
-            "group": "" if gid is None else f"{USER}:x:{gid}:\n",
-            "servers": _name_servers() if network else "",
-        }
-
-    def _write(self, files: dict[str, str], mount_points: list[str]) -> None:
+    def _write(self, files: Mapping[str, str], mount_points: list[str]) -> None:
         self._written = None
         shutil.rmtree(self._directory, ignore_errors=True)
         _make_directory(self._directory)
@@ -80,6 +72,20 @@ class Etc:
         for path in mount_points:
             _make_directory(self._directory, *path.split("/"))
         self._written = (files, mount_points)
+
+
+@lru_cache
+def _contents(host_name: str, ids: tuple[int, int] | None, servers: str | None) -> Mapping[str, str]:
+    """Return the files by name; `servers`: the part of /etc/resolv.conf, None without the network."""
+    uid, gid = ids or (None, None)
+    values = {
+        "host": host_name,
+        "dns": "" if servers is None else " dns",
+        "user": "" if uid is None else f"{USER}:x:{uid}:{gid}:{USER}:{HOME}:/bin/bash\n",
+        "group": "" if gid is None else f"{USER}:x:{gid}:\n",
+        "servers": servers or "",
+    }
+    return {name: text.format(**values) for name, text in _FILES.items()}
 
 
 def _mount_points(command: Command) -> list[str]:

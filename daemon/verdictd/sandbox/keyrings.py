@@ -14,8 +14,9 @@ from pathlib import Path
 from verdictd.errors import FaultKind, SandboxBroken
 from verdictd.sandbox.embedded import kernel
 from verdictd.sandbox.processes import execute
+from verdictd.sandbox.procfs import read
 
-_USERS = Path("/proc/key-users")
+_USERS = "/proc/key-users"
 _LIMIT = Path("/proc/sys/kernel/keys/maxkeys")
 _OWN_KEYRINGS = 2
 """Keyrings that the kernel makes for each user of keys, and keeps."""
@@ -60,14 +61,10 @@ def can_be_left() -> bool:
 
 def held(uid: int) -> int:
     """Return the number of keys of a user, beside the keyrings that the kernel makes."""
-    try:
-        lines = _USERS.read_text().splitlines()
-    except OSError:
-        return 0
-    for line in lines:
-        user, _, figures = line.partition(":")
-        if user.strip() == str(uid):
-            return max(0, int(figures.split()[1].partition("/")[0]) - _OWN_KEYRINGS)
+    for line in read(_USERS).splitlines():
+        user, _, figures = line.partition(b":")
+        if int(user) == uid:
+            return max(0, int(figures.split()[1].partition(b"/")[0]) - _OWN_KEYRINGS)
     return 0
 
 

@@ -229,6 +229,8 @@ def _capture(
 
 
 async def _drained(*pipes: _Pipe, limit_s: float) -> None:
+    if all(pipe.done.is_set() for pipe in pipes):
+        return
     try:
         async with asyncio.timeout(limit_s):
             for pipe in pipes:

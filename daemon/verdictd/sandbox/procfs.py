@@ -16,8 +16,9 @@ class HostMemory:
     """Memory that all processes of this host have together: no run has added more than they have.
 
     State: an open file, the last reading, and what was added since: `added_kib` of all kinds, and
-    `added_shared_kib` of shared memory, files in memory included. Both are very much where the host does not
-    tell. What others free meanwhile does not hide what a program takes between two readings.
+    `added_shared_kib` of shared memory, files in memory included. Both begin with all that is in use, and are
+    very much where the host does not tell. What others free meanwhile does not hide what a program takes
+    between two readings.
     """
 
     def __init__(self) -> None:
@@ -25,7 +26,6 @@ class HostMemory:
         self._used_kib = self._shared_kib = 0
         self.added_kib = self.added_shared_kib = 0
         self.read()
-        self.added_kib = self.added_shared_kib = 0
 
     def __enter__(self) -> Self:
         return self

@@ -52,12 +52,13 @@ class Watcher:
     async def watch(self, keeper: int) -> Ending:
         """Return the limit that the processes below this keeper exceeded, as soon as they do."""
         read_at = 0.0
+        await tick(self._pause_s(0))  # most programs end sooner, and nothing is read for them
         sessions = Sessions()
         with ProcessTree(keeper) as tree, HostMemory() as host:
             while True:
-                await tick(self._pause_s(host.added_kib))
-                host.read()
                 if time.monotonic() < read_at and self._left_kib(host.added_kib) > -_OTHERS_KIB:
+                    await tick(self._pause_s(host.added_kib))
+                    host.read()
                     continue
                 began_s = time.thread_time()
                 host.added_kib = 0
