@@ -14,6 +14,7 @@ from verdictd.judging.commands import run_argv, run_environment, run_values
 from verdictd.judging.languages import Language
 from verdictd.sandbox.box import Box
 from verdictd.sandbox.model import Command, Constraints, Descriptor, Ending, Report, Sandbox, Wanted
+from verdictd.sandbox.pressure import pressure
 
 _LONGEST_REPEATED_S = 60  # of a run: to repeat a longer one could take more time than a submission has
 _LITTLE_CPU = 0.5  # of the wall time
@@ -99,7 +100,9 @@ async def repeat_if_disturbed(run: Callable[[], Awaitable[Report]]) -> Report:
     """Repeat once a run that others may have ended or held up; the second one counts."""
     report = await run()
     if was_disturbed(report):
-        log.warning("run.repeated", ending=report.ending, signal=report.signal, pressure=report.cpu_pressure)
+        log.warning(
+            "run.repeated", ending=report.ending, signal=report.signal, pressure=pressure(report.noise)
+        )
         report = await run()
     return report
 
@@ -124,7 +127,7 @@ def _was_held_up(report: Report) -> bool:
         report.ending is Ending.WALL_TIME
         and report.wall_time_s < _LONGEST_REPEATED_S
         and report.cpu_time_s < _LITTLE_CPU * report.wall_time_s
-        and report.cpu_pressure > _PRESSURE
+        and pressure(report.noise) > _PRESSURE
     )
 
 

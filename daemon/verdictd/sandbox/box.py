@@ -24,7 +24,7 @@ from verdictd.sandbox.files import place, place_input, take
 from verdictd.sandbox.isolate import cleanup_argv, init_argv, report, run_argv
 from verdictd.sandbox.leftovers import REMOVE, remove_trees, trees
 from verdictd.sandbox.model import BoxId, Command, Descriptor, Ending, Report, Sandbox
-from verdictd.sandbox.pressure import NoiseMeter, load
+from verdictd.sandbox.pressure import NoiseMeter
 from verdictd.sandbox.processes import ProcessResult, Watch, execute
 from verdictd.sandbox.returned import take_wanted
 from verdictd.sandbox.walk import DIRECTORY
@@ -189,22 +189,14 @@ class Box:
         if command.input_file is not None:
             await self.place_input(command.input_file, command.stdin)
         self.used, self._ended_well = True, False
-        try:
-            self._meta.unlink(missing_ok=True)
-            rules = self.etc.rules(command)
-            if self.sandbox.name != "embedded":
-                rules += devices.rules()
-        except OSError as error:
-            raise await self._not_written(f"cannot prepare a run in {self._meta.parent}", error) from error
-        command = replace(command, directories=(*rules, *command.directories))
-        argv = run_argv(self.sandbox, self.number, self._meta, command)
+        argv = run_argv(self.sandbox, self.number, self._meta, command, rules=await self._rules(command))
         constraints = command.constraints
         in_group = self.sandbox.control_groups and command.control_groups
         watcher = Watcher(constraints, floor_kib=self.sandbox.resident_floor_kib)
         disk = DiskWatch(self._initialised_root(), constraints, bearable_files=bearable_files(self.sandbox))
         # A command that asked for limits of each process has no limits of all of them.
-        meter = NoiseMeter()
         memory = [watcher.watch] if command.control_groups and not in_group else []
+        meter = NoiseMeter()
         ended = await execute(
             argv,
             stdin=command.stdin if command.input_file is None else b"",
@@ -217,13 +209,7 @@ class Box:
         noise = meter.noise()
         self._ended_well = ended.returncode in {0, 1}
         meta = self._read_meta()
-        exceeded = await self._disk_exceeded(disk, command)
-        if Ending.DISK not in {exceeded, ended.ended_for}:
-            await disk.check()
-        if disk.on_suspicion and exceeded is None:
-            raise SandboxBroken(
-                f"ended in box {self.number}, since others made many files on its disk", FaultKind.RUN
-            )
+        exceeded = await self._disk_exceeded(disk, command, ended.ended_for)
         result = report(
             ended.returncode,
             meta,
@@ -234,23 +220,45 @@ class Box:
             exceeded=exceeded or watcher.exceeded,
             watched=watcher.watched,
             group_kib=constraints.memory_kib if in_group else None,
+            noise=noise,
         )
-        pressure = load() if noise.cpu_pressure is None else noise.cpu_pressure
-        result = replace(result, cpu_pressure=pressure, noise=noise)
         if not command.wanted:
             return result
         output_file, files = await self._read(partial(take_wanted, wanted=command.wanted))
         return replace(result, output_file=output_file, files=files)
 
+    async def _rules(self, command: Command) -> list[str]:
+        """Prepare what lies beside the box for a run; return the directory rules for it."""
+        try:
+            self._meta.unlink(missing_ok=True)
+            rules = self.etc.rules(command)
+            if self.sandbox.name != "embedded":
+                rules += devices.rules()
+        except OSError as error:
+            raise await self._not_written(f"cannot prepare a run in {self._meta.parent}", error) from error
+        return rules
+
     def _can_execute(self, program: str) -> bool:
         with self._directory() as directory:
             return can_execute(directory, program)
 
-    async def _disk_exceeded(self, disk: DiskWatch, command: Command) -> Ending | None:
-        """Return the limit that the files in the box exceed; those that are hidden are listed from inside."""
+    async def _disk_exceeded(
+        self, disk: DiskWatch, command: Command, ended_for: Ending | None
+    ) -> Ending | None:
+        """Return the limit that the files in the box exceed; raises SandboxBroken for a full disk."""
         exceeded = await disk.exceeded()
-        if exceeded is not None or not disk.unseen:
-            return exceeded
+        if exceeded is None and disk.unseen:
+            exceeded = await self._unseen_exceeded(disk, command)
+        if Ending.DISK not in {exceeded, ended_for}:
+            await disk.check()
+        if disk.on_suspicion and exceeded is None:
+            raise SandboxBroken(
+                f"ended in box {self.number}, since others made many files on its disk", FaultKind.RUN
+            )
+        return exceeded
+
+    async def _unseen_exceeded(self, disk: DiskWatch, command: Command) -> Ending | None:
+        """List the files that this daemon must not read, from inside."""
         ended = await self._run_own(
             LIST, control_groups=self.sandbox.control_groups and command.control_groups
         )

@@ -1,12 +1,14 @@
 """Isolate's command line and meta file: the only place that uses its vocabulary."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from verdictd.errors import FaultKind, SandboxBroken
-from verdictd.sandbox.model import BoxId, Captured, Command, Ending, Report, Sandbox, Watched
+from verdictd.sandbox.model import BoxId, Captured, Command, Ending, Noise, Report, Sandbox, Watched
 
 _UNWATCHED = Watched()
+_UNKNOWN = Noise()
 _STREAMS = "pipes"
 """Place of the directory of streams in a box."""
 
@@ -21,8 +23,12 @@ def cleanup_argv(sandbox: Sandbox, box: BoxId, *, control_groups: bool) -> list[
     return [*_head(sandbox, box, control_groups), "--cleanup"]
 
 
-def run_argv(sandbox: Sandbox, box: BoxId, meta: Path, command: Command) -> list[str]:
+def run_argv(
+    sandbox: Sandbox, box: BoxId, meta: Path, command: Command, *, rules: Sequence[str] = ()
+) -> list[str]:
     """Return the command line that runs one command in an initialised box.
+
+    `rules`: directory rules that come before those of the command.
 
     Every number is formatted here and is never 0, which isolate reads as "unlimited".
     """
@@ -55,7 +61,7 @@ def run_argv(sandbox: Sandbox, box: BoxId, meta: Path, command: Command) -> list
         argv.append("--stderr-to-stdout")
     if command.network:
         argv.append("--share-net")
-    argv += [f"--dir={rule}" for rule in command.directories]
+    argv += [f"--dir={rule}" for rule in (*rules, *command.directories)]
     argv += [f"--env={name}={value}" for name, value in command.environment.items()]
     return [*argv, "--run", "--", *command.argv]
 
@@ -120,6 +126,7 @@ def report(
     exceeded: Ending | None = None,
     watched: Watched = _UNWATCHED,
     group_kib: int | None = None,
+    noise: Noise = _UNKNOWN,
 ) -> Report:
     """Interpret a finished `--run`; raises SandboxBroken if it says nothing about the program.
 
@@ -154,6 +161,7 @@ def report(
             memory_kib=max(_memory_kib(meta, in_group=group_kib is not None), watched.memory_kib),
             stdout=stdout,
             stderr=stderr,
+            noise=noise,
             killed="killed" in meta,
         )
     except (KeyError, ValueError) as error:

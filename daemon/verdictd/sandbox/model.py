@@ -219,8 +219,6 @@ class Report:
     """The file that `Wanted.file` names; None if it names none."""
     files: tuple[TakenFile, ...] = ()
     transcript: Transcript = Transcript()
-    cpu_pressure: float = 0
-    """Part of the run in which some process of this host waited for a processor; estimated where unknown."""
     noise: Noise = Noise()
     killed: bool = False
     """True if the sandbox ended the program; it may also have found afterwards that a limit was exceeded."""

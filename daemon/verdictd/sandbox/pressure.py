@@ -32,8 +32,13 @@ class NoiseMeter:
         )
 
 
-def load() -> float:
-    """Return the pressure that the load of the last minute makes likely, from 0 to 1."""
+def pressure(noise: Noise) -> float:
+    """Return the part of a run in which some process of this host waited for a processor, from 0 to 1.
+
+    Where the host does not tell, that which the load of the last minute makes likely.
+    """
+    if noise.cpu_pressure is not None:
+        return noise.cpu_pressure
     return min(1.0, max(0.0, os.getloadavg()[0] / (os.cpu_count() or 1) - 1))
 
 

@@ -9,7 +9,7 @@ from verdictd.contract.submission import Submission
 from verdictd.judging.admission import Admitted, admitted_tests
 from verdictd.judging.execution import Artifact, memory_floor_kib, repeat_if_disturbed, run_command
 from verdictd.judging.languages import Language
-from verdictd.sandbox.model import Captured, Command, Ending, Report, Sandbox
+from verdictd.sandbox.model import Captured, Command, Ending, Noise, Report, Sandbox
 
 KIB_32 = 32_768
 
@@ -66,7 +66,15 @@ def report(ending: Ending, number: int | None = None) -> Report:
 
 def slow(ending: Ending, cpu_time_s: float, wall_time_s: float, pressure: float) -> Report:
     return Report(
-        ending, None, None, cpu_time_s, wall_time_s, 0, Captured(), Captured(), cpu_pressure=pressure
+        ending,
+        None,
+        None,
+        cpu_time_s,
+        wall_time_s,
+        0,
+        Captured(),
+        Captured(),
+        noise=Noise(cpu_pressure=pressure),
     )
 
 
