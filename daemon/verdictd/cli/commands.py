@@ -79,10 +79,12 @@ def serve(config: Config = None) -> None:
     """Judge submissions from the queue until SIGTERM or Ctrl-C."""
     import faulthandler
 
-    from verdictd import logs
+    from verdictd.service.memory import absent, give_back_large_blocks
+
+    with absent("rich"):  # structlog would import it for tracebacks that no log of ours has: 3 MiB
+        from verdictd import logs
     from verdictd.cli.configuration import load
     from verdictd.service import daemon
-    from verdictd.service.memory import give_back_large_blocks
 
     give_back_large_blocks()
     loaded = load(config)

@@ -50,3 +50,13 @@ def test_first_look_loads_nothing_slow(line: str) -> None:
 def test_commands_that_neither_judge_nor_connect_load_only_what_validates(line: str) -> None:
     """Options, settings and languages are validated by pydantic; asyncio comes with it."""
     assert loaded(*line.split()) & SLOW <= {"pydantic", "asyncio"}
+
+
+def test_daemon_loads_nothing_for_a_terminal() -> None:
+    """It keeps what it has loaded: rich would be 3 MiB of each daemon."""
+    packages = loaded("serve", "--config", "/missing.toml")
+
+    assert ({"structlog", "aio_pika"}, set()) == (
+        packages & {"structlog", "aio_pika"},
+        packages & {"rich", "pygments"},
+    )
