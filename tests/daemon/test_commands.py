@@ -110,10 +110,14 @@ async def test_run_takes_input_and_expected_output_from_files(expected: str, sta
     assert (code, status) == (ended.code, json.loads(ended.out)["status"])
 
 
-async def test_run_judges_a_directory_of_tests(tmp_path: Path) -> None:
-    """Each pair of files is a test with a line of its own; the card of the submission stands below."""
+@pytest.mark.parametrize("settings", [{}, {"limits__message_bytes": "1024"}])
+async def test_run_judges_a_directory_of_tests(tmp_path: Path, settings: dict[str, str]) -> None:
+    """Each pair of files is a test with a line of its own; the card of the submission stands below.
+
+    Also where a message has no room for them.
+    """
     for name, content in {
-        "1.in": "1 2",
+        "1.in": "1 2" + 1_000 * " ",
         "1.out": "3",
         "2.in": "2 2",
         "2.ans": "5",
@@ -121,7 +125,7 @@ async def test_run_judges_a_directory_of_tests(tmp_path: Path) -> None:
         "10.out": "0",
     }.items():
         (tmp_path / name).write_text(content)
-    ended = await command("run", PROGRAMS / "sum.py", "--tests", tmp_path)
+    ended = await command("run", PROGRAMS / "sum.py", "--tests", tmp_path, **settings)
     table, card, _output = ended.out.split("\n\n")
 
     assert (1, "") == (ended.code, ended.err)
@@ -196,6 +200,17 @@ def without_times(out: str) -> list[list[str]]:
 async def test_verify_says_which_submissions_got_the_verdict_of_their_folder(problem: Path) -> None:
     """Exit code 1 if one did not; parts of the package that are not used are named."""
     ended = await command("verify", problem)
+
+    assert (1, "verdictd: problem.yaml: limits.code is not used\n") == (ended.code, ended.err)
+    assert VERIFIED == without_times(ended.out)
+
+
+async def test_verify_takes_tests_that_no_message_has_room_for(problem: Path) -> None:
+    """They stay in their files; a test may be a link to another, as in problems with groups."""
+    (problem / "data/secret/large/1.in").write_text("20 22" + 1_000 * " ")
+    for name in ("2.in", "2.ans"):
+        (problem / "data/secret/large" / name).symlink_to(name.replace("2", "1"))
+    ended = await command("verify", problem, limits__message_bytes="2000")
 
     assert (1, "verdictd: problem.yaml: limits.code is not used\n") == (ended.code, ended.err)
     assert VERIFIED == without_times(ended.out)

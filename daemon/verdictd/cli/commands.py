@@ -110,12 +110,13 @@ def run(  # noqa: PLR0917 - each is an option of the command
     from verdictd.cli.batch import judge, read_entries
     from verdictd.cli.live import watching
     from verdictd.cli.results import show
+    from verdictd.cli.verify import on_this_host
 
-    settings = _quiet(config)
-    extras = _extras(settings, language, stdin, expected, tests=tests)
-    entries = read_entries(files, extras, max_bytes=settings.limits.message_bytes)
-    with watching([entry.name for entry in entries]) as view:
-        results = _run(judge(settings, entries, view=view))
+    with on_this_host(_quiet(config), tests) as (settings, data_at):
+        extras = _extras(settings, language, stdin, expected, tests=tests, data_at=data_at)
+        entries = read_entries(files, extras, max_bytes=settings.limits.message_bytes)
+        with watching([entry.name for entry in entries]) as view:
+            results = _run(judge(settings, entries, view=view))
     sys.exit(0 if show(entries, results, as_json=output is Format.JSON) else 1)
 
 
@@ -127,9 +128,11 @@ def verify(package: Package, output: Output = Format.TABLE, config: Config = Non
     Exits with 0 if all did, else with 1.
     """
     from verdictd.cli.batch import judge
+    from verdictd.cli.verify import on_this_host
 
-    settings = _quiet(config)
-    sys.exit(0 if _verified(settings, package, output, partial(judge, settings)) else 1)
+    with on_this_host(_quiet(config), package) as (settings, data_at):
+        ended_well = _verified(settings, package, output, partial(judge, settings), data_at)
+    sys.exit(0 if ended_well else 1)
 
 
 @app.command()

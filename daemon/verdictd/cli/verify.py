@@ -1,8 +1,10 @@
 """Tests and submissions in a directory named on the command line, and the verdicts that are expected."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import orjson
 import typer
@@ -11,7 +13,7 @@ from rich.text import Text
 
 from verdictd.cli import results as shown
 from verdictd.cli.batch import Entry, Results, id_of
-from verdictd.cli.contents import TestData, UnusableFiles, check_size, in_natural_order
+from verdictd.cli.contents import TestData, UnusableFiles, check_size, in_natural_order, total_bytes
 from verdictd.cli.package import Package, is_package, read_package, read_program
 from verdictd.cli.pairs import read_pairs
 from verdictd.cli.tables import Column, table
@@ -38,6 +40,7 @@ VERDICTS: dict[str, frozenset[Status]] = {
 }
 """Verdicts by the folder in `submissions` that stands for them."""
 _EXPLAINED = 10  # of the verdicts that were not expected
+_ENCODED = 8  # bytes of a message at most for one of a test, and room for the program
 _COLUMNS = (
     Column("as expected"),
     Column("submission", cut=4),
@@ -53,6 +56,29 @@ class Expected:
 
     entry: Entry
     verdicts: frozenset[Status]
+
+
+@contextmanager
+def on_this_host(settings: Settings, directory: Path | None) -> Iterator[tuple[Settings, str | None]]:
+    """Yield settings and `data_at` with which tests of any size in a directory can be judged on this host.
+
+    Those that may have no room in a message stay in their files, which are copied to a temporary directory
+    as they are used.
+    """
+    if directory is None or _fits(settings, directory):
+        yield settings, None
+        return
+    with TemporaryDirectory(prefix="verdictd-") as cache:
+        root = directory / "data" if is_package(directory) else directory
+        data = settings.data.model_copy(update={"directory": root, "cache_directory": Path(cache)})
+        yield settings.model_copy(update={"data": data}), "."
+
+
+def _fits(settings: Settings, directory: Path) -> bool:
+    """Return True if the tests have room in a message, whatever they consist of."""
+    data = directory / "data"
+    found = data.rglob("*") if is_package(directory) else directory.iterdir()
+    return _ENCODED * total_bytes(file for file in found if file.is_file()) <= settings.limits.message_bytes
 
 
 def fields_of(settings: Settings, directory: Path, data_at: str | None = None) -> Mapping[str, object]:

@@ -86,6 +86,18 @@ def test_more_than_a_message_is_refused_before_it_is_read(tmp_path: Path) -> Non
     )
 
 
+def test_link_is_named_by_what_it_stands_for(tmp_path: Path) -> None:
+    """No judge box follows links; one to a file that judge boxes do not have is refused."""
+    (directory(tmp_path, "1.in", "1.out", "2.out") / "2.in").symlink_to("1.in")
+    found = read_pairs(tmp_path, TestData(1, "sums"))
+    (tmp_path / "2.in").unlink()
+    (tmp_path / "2.in").symlink_to("/etc/passwd")
+
+    assert [{"file": "sums/1.in"}] * 2 == [test["stdin"] for test in found]
+    with pytest.raises(UnusableFiles, match=r"2\.in: a link to /etc/passwd, outside of"):
+        read_pairs(tmp_path, TestData(1, "sums"))
+
+
 @pytest.mark.parametrize(
     ("place", "given"),
     [
