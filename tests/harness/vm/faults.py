@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness.vm.judge_box import EMBEDDED, JudgeBox, brief, require, require_isolate
-from harness.vm.submissions import CHILDREN_TAKE_MEMORY, HELLO, SLEEP, TAKES_MEMORY
+from harness.vm.submissions import CHILDREN_TAKE_MEMORY, GUESSES, HELLO, SLEEP, TAKES_MEMORY
 
 
 def isolate_judges_with_control_groups(box: JudgeBox) -> str:
@@ -51,13 +51,15 @@ def _as_root(box: JudgeBox, *lines: str) -> Iterator[None]:
 
 
 def _judges(box: JudgeBox, sandbox: str) -> str:
-    """A program that fits, and one that is out of memory though none of its processes is."""
+    """A program that fits, one that is out of memory though none of its processes is, and one that talks."""
     fits, exceeds = box.judge(TAKES_MEMORY), box.judge(CHILDREN_TAKE_MEMORY)
+    talks = box.judge(GUESSES)
     require(fits["worker"]["sandbox"] == sandbox, fits["worker"])
     require(fits["status"] == "accepted" and 40_960 <= fits["memory"] <= 100_000, brief(fits))
     require((exceeds["status"], exceeds["cause"]) == ("memory_limit_exceeded", "memory"), brief(exceeds))
+    require(talks["status"] == "accepted", brief(talks))
     require(box.show("ActiveState") == "active", "the service ended with its program")
-    return f"{sandbox}: accepted with {fits['memory']} KiB; memory_limit_exceeded by four children"
+    return f"{sandbox}: accepted with {fits['memory']} KiB; memory_limit_exceeded by four children; guessed"
 
 
 def watchdog_restarts_what_hangs(box: JudgeBox) -> str:

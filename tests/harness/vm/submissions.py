@@ -9,6 +9,23 @@ SLEEP = {
     "wall_time_limit": 60,
 }
 
+GUESSES = {
+    "language": "bash",
+    "source_code": 'for guess in 1 2 3; do echo $guess; read -r said; [ "$said" = more ] || exit 0; done',
+    "stdin": "3",
+    "interactor": {
+        "protocol": "kattis",
+        "language": "bash",
+        "source_code": """
+while read -r guess; do [ "$guess" = "$(<"$1")" ] && { echo right; exit 42; }; echo more; done; exit 43
+""",
+        "limits": {"cpu_time_limit": 20, "wall_time_limit": 60},
+    },
+    "cpu_time_limit": 20,
+    "wall_time_limit": 60,
+}
+"""Talks to an interactor in a box of its own, three times."""
+
 CHILDREN_TAKE_MEMORY = {
     "language": "c",
     "source_code": """
