@@ -130,8 +130,8 @@ async def test_broker_that_goes_and_comes_back(amqp_url: str, log: Path) -> None
     async with Proxy.open(amqp_url) as broker, site(log, broker__url=broker.url) as served:
         before = await served.post(bash("echo 1"), wait=True)
         async with broker.away():
-            async with asyncio.timeout(LIMIT_S):
-                while (away := await served.get("/readyz"))[0] == 200:
+            async with asyncio.timeout(LIMIT_S):  # the reason is known a moment after the connection is lost
+                while "not connected to RabbitMQ: " not in str((away := await served.get("/readyz"))[1]):
                     await asyncio.sleep(0.05)
             refused = await served.post(bash("echo 2"), wait=True)
         await served.ready()
@@ -140,8 +140,7 @@ async def test_broker_that_goes_and_comes_back(amqp_url: str, log: Path) -> None
                 await asyncio.sleep(0.1)
 
     assert (200, "1\n") == (before[0], before[1]["stdout"])
-    assert 503 == refused[0]
-    assert away[1]["problems"][0].startswith("not connected to RabbitMQ: ")
+    assert (503, 503) == (away[0], refused[0])
     assert (200, "3\n") == (after[0], after[1]["stdout"])
 
 
