@@ -38,6 +38,15 @@ class Site:
             while (await self.get("/readyz"))[0] != 200:
                 await asyncio.sleep(0.05)
 
+    async def not_ready(self, problem: str) -> tuple[int, Any]:
+        """The answer of /readyz, as soon as one of its problems begins so."""
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                status, said = await self.get("/readyz")
+                if any(each.startswith(problem) for each in said.get("problems", ())):
+                    return status, said
+                await asyncio.sleep(0.05)
+
 
 @asynccontextmanager
 async def site(log: Path, **settings: str) -> AsyncIterator[Site]:
