@@ -127,14 +127,15 @@ class DiskWatch:
         """Walk through the files; return the limit that they exceed."""
         began = time.monotonic()
         self._lost = (0, 0)
-        few = replace(self._bound, files=min(self._bound.files, _FEW_FILES))
+        bound = self._bound
+        few = DiskUsage(bound.kib, min(bound.files, _FEW_FILES), bound.shared_kib)
         walk = measure(self._root, few)
         if few.exceeded_by(walk.used):  # then it may take long
-            walk = await asyncio.to_thread(measure, self._root, self._bound)
+            walk = await asyncio.to_thread(measure, self._root, bound)
         self._used, self._hidden = walk.used, walk.hidden
         self._walked_at = time.monotonic()
         self._walk_s = self._walked_at - began
-        return self._bound.exceeded_by(self._used)
+        return bound.exceeded_by(self._used)
 
     async def check(self) -> None:
         """Raise SandboxBroken if the disk was full: that may be why the program failed.

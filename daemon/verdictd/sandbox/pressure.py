@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from verdictd.sandbox.model import Noise
-from verdictd.sandbox.procfs import read
+from verdictd.sandbox.procfs import read, read_again
 
 _GROUPS = Path("/sys/fs/cgroup")
 _OF_ISOLATE = _GROUPS / "system.slice" / "isolate.service" / "cpu.stat"
@@ -56,7 +56,7 @@ class _Sample:
 
     @classmethod
     def take(cls) -> "_Sample":
-        ticks = [int(field) for field in read("/proc/stat").partition(b"\n")[0].split()[1 : _STEAL + 2]]
+        ticks = [int(field) for field in read_again("/proc/stat").partition(b"\n")[0].split()[1 : _STEAL + 2]]
         return cls(
             at_s=time.monotonic(),
             waited_s=_waited_for_cpu_s(),
@@ -82,13 +82,13 @@ def _throttled(before: Quotas, now: Quotas) -> float | None:
 
 
 def _waited_for_cpu_s() -> float | None:
-    some = read("/proc/pressure/cpu").partition(b"\n")[0]
+    some = read_again("/proc/pressure/cpu").partition(b"\n")[0]
     total_us = some.rpartition(b"total=")[2]
     return int(total_us) / 1e6 if total_us else None
 
 
 def _quota(file: Path) -> tuple[int, int]:
-    fields = dict(line.split()[:2] for line in read(str(file)).splitlines() if b" " in line)
+    fields = dict(line.split()[:2] for line in read_again(str(file)).splitlines() if b" " in line)
     return int(fields.get(b"nr_periods", 0)), int(fields.get(b"nr_throttled", 0))
 
 

@@ -1,6 +1,7 @@
 """Figures of processes and of the host, read from /proc again and again."""
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator
 from typing import NamedTuple, Self
@@ -235,6 +236,16 @@ def read(path: str, *, denied: bool = False) -> bytes:
         return b""
     except OSError:
         return b""
+
+
+def read_again(path: str) -> bytes:
+    """Read a file of the host that is read for each run, and stays open; empty where there is none."""
+    return _kept(path).read()
+
+
+@functools.cache
+def _kept(path: str) -> _File:
+    return _File(path, keep=True)
 
 
 def _whole(fd: int) -> bytes:

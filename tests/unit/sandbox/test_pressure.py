@@ -19,7 +19,8 @@ class Host:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.files: dict[str, str] = {}
         self.now_s = 100.0
-        monkeypatch.setattr(pressure, "read", lambda path: self.files.get(path, "").encode())
+        for name in ("read", "read_again"):
+            monkeypatch.setattr(pressure, name, lambda path: self.files.get(path, "").encode())
         monkeypatch.setattr(time, "monotonic", lambda: self.now_s)
         pressure._with_quota.cache_clear()  # noqa: SLF001 - found once for each process
 
