@@ -45,7 +45,7 @@ async def main() -> int:
     parser.add_argument("--sandbox", default="auto", help="auto, embedded, or the path of isolate")
     parser.add_argument("--quick", action="store_true", help="small numbers: to try it, not to quote it")
     parser.add_argument("--json", type=Path, help="also write the figures into this file")
-    parser.add_argument("--png", type=Path, help="also draw those that have bounds; needs matplotlib")
+    parser.add_argument("--png", type=Path, help="also draw the part cost; needs matplotlib")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts('', quick=True))}")
     options = parser.parse_args()
     known = parts(options.sandbox, quick=options.quick)
@@ -59,7 +59,8 @@ async def main() -> int:
         figures += (new := await known[name]())
         print(*new, sep="\n", flush=True)
     if options.png:
-        draw(figures, f"verdictd beside the bare sandbox: {about['sandbox']}", options.png)
+        title = f"CPU time of a trivial submission: {about['sandbox']}, {about['machine']}"
+        draw(figures, title, options.png)
     if options.json:
         write_json(figures, about, options.json)
     return int(not all(figure.passed for figure in figures))

@@ -1,26 +1,40 @@
-"""One picture of the figures that have bounds: how near each comes to its bound."""
+"""One picture for the README: the CPU time of a trivial submission, by who spends it, beside a bare run."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.bench.cost import BARE, BROKER, OWN, SANDBOX
 from harness.bench.figures import Figure
+
+_WIDTH = 0.38
 
 
 def draw(figures: Sequence[Figure], title: str, file: Path) -> None:
-    """Write a PNG; each bar is a figure as a part of its bound, which is the line at 1."""
+    """Write a PNG of the part `cost`: for each number of boxes a bar of the bare run, and one of ours."""
     from matplotlib import pyplot as plot  # noqa: PLC0415 - only where `make bench` has installed it
 
-    bounded = [figure for figure in figures if figure.at_most or figure.at_least]
-    parts = [figure.value / (figure.at_most or figure.at_least or 1) for figure in bounded]
-    _, axes = plot.subplots(figsize=(9, 1.2 + 0.28 * len(bounded)), layout="constrained")
-    colours = ["tab:blue" if figure.passed else "tab:red" for figure in bounded]
-    names = [f"{figure.part}: {figure.what} ({figure.bound})" for figure in bounded]
-    bars = axes.barh(names, parts, color=colours)
-    axes.bar_label(bars, [f" {figure.value:.3g} {figure.unit}" for figure in bounded], fontsize=8)
-    axes.axvline(1, color="black", linewidth=1)
-    axes.set_xlim(0, 1.2 * max([1.2, *parts]))
-    axes.set_xlabel("part of the bound")
+    spent = {
+        what: {figure.part: figure.value for figure in figures if figure.what == what}
+        for what in (BARE, SANDBOX, OWN, BROKER)
+    }
+    parts = list(spent[BARE])
+    below = [0.0] * len(parts)
+    _, axes = plot.subplots(figsize=(7, 3.2), layout="constrained")
+    axes.bar(
+        [at - _WIDTH / 2 for at in range(len(parts))],
+        list(spent[BARE].values()),
+        _WIDTH,
+        label=BARE.removesuffix(", CPU"),
+        color="tab:gray",
+    )
+    for what, colour in ((SANDBOX, "tab:blue"), (OWN, "tab:orange"), (BROKER, "tab:green")):
+        values = list(spent[what].values())
+        places = [at + _WIDTH / 2 for at in range(len(parts))]
+        axes.bar(places, values, _WIDTH, below, label=what.removesuffix(", CPU"), color=colour)
+        below = [low + value for low, value in zip(below, values, strict=True)]
+    axes.set_xticks(range(len(parts)), parts)
+    axes.set_ylabel("ms of CPU time")
+    axes.set_ylim(0, 1.4 * max(below, default=1))
     axes.set_title(title, fontsize=10)
-    axes.tick_params(axis="y", labelsize=8)
-    axes.invert_yaxis()
-    plot.savefig(file, dpi=110)
+    axes.legend(fontsize=8, ncols=2)
+    plot.savefig(file, dpi=100)

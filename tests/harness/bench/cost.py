@@ -12,6 +12,9 @@ from support.boxes import boxes
 TRIVIAL = body("perl", "print 42", expected_output="42")
 _LATENCIES = 200
 
+BARE, OWN = "bare init and run, CPU", "daemon's own CPU"
+SANDBOX, BROKER = "sandbox and program, CPU", "broker, CPU"
+
 
 async def cost(isolate: str, *, count: int, box_counts: Sequence[int] = (1, 2, 4, 8)) -> list[Figure]:
     """Measure CPU time and throughput with these numbers of boxes."""
@@ -37,10 +40,10 @@ async def _with_boxes(isolate: str, count: int, number: int) -> list[Figure]:
 def _figures(part: str, spent: Spent, beside: bare.Cost, count: int, groups: bool) -> Iterator[Figure]:
     wall_s = spent.at_s - 0.5 / count
     whole_s = spent.own_s + spent.children_s
-    yield Figure(part, "bare init and run, CPU", 1000 * beside.cpu_s, "ms")
-    yield Figure(part, "daemon's own CPU", 1000 * spent.own_s, "ms")
-    yield Figure(part, "sandbox and program, CPU", 1000 * spent.children_s, "ms")
-    yield Figure(part, "broker, CPU", 1000 * spent.broker_s, "ms")
+    yield Figure(part, BARE, 1000 * beside.cpu_s, "ms")
+    yield Figure(part, OWN, 1000 * spent.own_s, "ms")
+    yield Figure(part, SANDBOX, 1000 * spent.children_s, "ms")
+    yield Figure(part, BROKER, 1000 * spent.broker_s, "ms")
     yield Figure(part, "CPU on the judge box / bare CPU", whole_s / beside.cpu_s, at_most=0.95)
     yield Figure(part, "daemon's own CPU / bare CPU", spent.own_s / beside.cpu_s, at_most=0.20)
     least = 0.90 if groups else 1.05
