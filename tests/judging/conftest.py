@@ -10,7 +10,7 @@ from support.boxes import boxes
 from verdictd.contract.result import Result
 from verdictd.contract.submission import submission_model
 from verdictd.judging.judgehost import Judgehost, open_judgehost
-from verdictd.sandbox.discovery import NoSandbox
+from verdictd.sandbox.discovery import ControlGroups, NoSandbox
 from verdictd.settings import JudgeSettings, SandboxSettings, Settings
 
 Judge = Callable[..., Awaitable[Result]]
@@ -69,10 +69,7 @@ def judging(tmp_path_factory: pytest.TempPathFactory) -> JudgeSettings:
 def settings(isolate: str, judging: JudgeSettings) -> Iterator[Settings]:
     """Settings of a judgehost with each sandbox."""
     with boxes(2) as numbers:
-        yield Settings(
-            sandbox=SandboxSettings(isolate=isolate, boxes=2, first_box=numbers.start, retire_s=1),
-            judge=judging,
-        )
+        yield settings_of(isolate, numbers, judging, "never")
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +77,14 @@ async def host(settings: Settings) -> AsyncIterator[Judgehost]:
     """The judgehost of `verdictd run`."""
     async with open_judgehost(settings) as host:
         yield host
+
+
+@pytest.fixture(scope="session")
+async def host_with_groups(isolate: str, judging: JudgeSettings) -> AsyncIterator[Judgehost]:
+    """One with control groups, where they work: for files whose programs are measured or ended by them."""
+    with boxes(2) as numbers:
+        async with open_judgehost(settings_of(isolate, numbers, judging, "auto")) as host:
+            yield host
 
 
 @pytest.fixture
@@ -108,17 +113,24 @@ async def judge_by_mode(
 ) -> AsyncIterator[Judge]:
     """The same on a judgehost with control groups, where they work, and on one without."""
     with boxes(1) as numbers:
-        settings = Settings(
-            sandbox=SandboxSettings(
-                isolate=isolate, boxes=1, first_box=numbers.start, control_groups=request.param
-            ),
-            judge=judging,
-        )
+        settings = settings_of(isolate, numbers, judging, request.param)
         try:
             async with open_judgehost(settings) as host:
                 yield judge_on(host, settings)
         except NoSandbox as error:
             pytest.skip(f"control groups do not work here: {error}")
+
+
+def settings_of(isolate: str, numbers: range, judging: JudgeSettings, groups: ControlGroups) -> Settings:
+    """Return the settings of a judgehost with these boxes."""
+    sandbox = SandboxSettings(
+        isolate=isolate,
+        boxes=len(numbers),
+        first_box=numbers.start,
+        control_groups=groups,
+        retire_s=1,
+    )
+    return Settings(sandbox=sandbox, judge=judging)
 
 
 def judge_on(host: Judgehost, settings: Settings) -> Judge:

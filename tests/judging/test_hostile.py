@@ -21,6 +21,12 @@ from verdictd.sandbox.processes import children
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture(scope="session")
+def host(host_with_groups: Judgehost) -> Judgehost:
+    """A judgehost with control groups, where they work."""
+    return host_with_groups
+
+
 @pytest.fixture
 def canary(tmp_path: Path) -> Path:
     """A file of the host that no program may read or change."""

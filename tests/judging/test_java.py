@@ -12,10 +12,18 @@ from verdictd.contract.result import Cause, Status
 from verdictd.files import File
 from verdictd.judging.class_files import find_main_class
 from verdictd.judging.commands import compile_argv
+from verdictd.judging.judgehost import Judgehost
 from verdictd.judging.languages import Registry
 from verdictd.judging.sources import source_name, top_level
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="session")
+def host(host_with_groups: Judgehost) -> Judgehost:
+    """A judgehost with control groups, where they work."""
+    return host_with_groups
+
 
 LIMITS: dict[str, Any] = {"cpu_time_limit": 10, "wall_time_limit": 60}
 MAIN = 'public static void main(String[] args) { System.out.print("ran"); }'

@@ -10,6 +10,13 @@ from verdictd.judging.judgehost import Judgehost
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
+
+@pytest.fixture(scope="session")
+def host(host_with_groups: Judgehost) -> Judgehost:
+    """A judgehost with control groups, where they work."""
+    return host_with_groups
+
+
 LIMITS: dict[str, Any] = {"cpu_time_limit": 10, "wall_time_limit": 60}
 
 

@@ -8,9 +8,17 @@ import pytest
 from judging.conftest import Judge
 from sandbox.language_programs import PROGRAMS
 from verdictd.contract.result import Status
+from verdictd.judging.judgehost import Judgehost
 from verdictd.judging.languages import Registry
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="session")
+def host(host_with_groups: Judgehost) -> Judgehost:
+    """A judgehost with control groups, where they work."""
+    return host_with_groups
+
 
 DECLARED = {
     "bash", "c", "cpp", "csharp", "go", "haskell", "java", "javascript", "kotlin", "lua", "pascal", "perl",

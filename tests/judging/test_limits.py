@@ -7,8 +7,15 @@ import pytest
 from judging.conftest import Judge
 from verdictd.contract.result import Cause, Status
 from verdictd.contract.submission import EffectiveLimits
+from verdictd.judging.judgehost import Judgehost
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="session")
+def host(host_with_groups: Judgehost) -> Judgehost:
+    """A judgehost with control groups, where they work."""
+    return host_with_groups
 
 
 async def test_limits_in_force_are_in_the_result(judge: Judge) -> None:

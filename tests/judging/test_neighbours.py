@@ -20,6 +20,13 @@ from verdictd.settings import SandboxSettings, Settings
 
 pytestmark = pytest.mark.anyio
 
+
+@pytest.fixture(scope="session")
+def host(host_with_groups: Judgehost) -> Judgehost:
+    """A judgehost with control groups, where they work."""
+    return host_with_groups
+
+
 AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
 
 

@@ -8,9 +8,16 @@ from judging.conftest import Judge
 from verdictd.contract.result import Cause, Result, Status
 from verdictd.judging import judge as judge_module
 from verdictd.judging.admission import Admitted
+from verdictd.judging.judgehost import Judgehost
 from verdictd.judging.results import Judged, judged_result
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="session")
+def host(host_with_groups: Judgehost) -> Judgehost:
+    """A judgehost with control groups, where they work."""
+    return host_with_groups
 
 
 async def test_figures_of_several_runs_are_means_with_their_spread(judge: Judge) -> None:

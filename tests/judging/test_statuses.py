@@ -4,8 +4,16 @@ import pytest
 
 from judging.conftest import Judge
 from verdictd.contract.result import Cause, Status
+from verdictd.judging.judgehost import Judgehost
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="session")
+def host(host_with_groups: Judgehost) -> Judgehost:
+    """A judgehost with control groups, where they work."""
+    return host_with_groups
+
 
 HELLO = '#include <stdio.h>\nint main(void) { puts("hello"); return 0; }\n'
 

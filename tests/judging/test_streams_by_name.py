@@ -1,10 +1,12 @@
 """Programs open their standard streams again by name, in every language, and nobody else can."""
 
 import asyncio
+import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,59 +18,102 @@ from verdictd.judging.judgehost import Judgehost
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
 LIMITS: Mapping[str, object] = {"cpu_time_limit": 10, "wall_time_limit": 60, "memory_limit": 524_288}
-INPUTS = ("", "one\nzwei drei\n\nñ\n" + "".join(f"line {number:09}\n" for number in range(14_000)))
+INPUTS = ("", "one\nzwei drei\n\nñ\n" + "".join(f"line {number:099}\n" for number in range(2_000)))
 """Empty, and more than three pipes hold."""
 
-C_COPY = """
-#define _GNU_SOURCE
+INTERPRETERS = {
+    "bash": "bash",
+    "javascript": "node",
+    "lua": "lua",
+    "perl": "perl",
+    "php": "php",
+    "python": "python3",
+    "ruby": "ruby",
+}
+NEXT = "next"
+EACH = """#!/bin/bash
+for way; do
+    perl -e 'sysseek STDIN, 0, 0'
+    echo {next}; echo {next} >&2
+    {command} $way || echo "exited with $?" >&2
+done
+"""
+"""Goes through several ways, each with the streams of the program itself, and the input from its start."""
+
+C_WAYS = """
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
-int main(void) {{
+static void copy(FILE *file) {{
     static char bytes[65536];
     size_t count;
-    FILE *file = {opened};
-    if (!file) {{ perror("open"); return 1; }}
-    {before}
+    if (!file) {{ perror("open"); exit(1); }}
     while ((count = fread(bytes, 1, sizeof bytes, file))) fwrite(bytes, 1, count, stdout);
 }}
-"""
-C_MMAP = """
-#include <stdio.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-int main(void) {
+static void copy_memory(void) {{
     struct stat status;
-    if (fstat(0, &status)) return 1;
-    if (!status.st_size) return 0;
+    if (fstat(0, &status)) exit(1);
+    if (!status.st_size) return;
     char *text = mmap(0, status.st_size, PROT_READ, MAP_SHARED, 0, 0);
-    if (text == MAP_FAILED) return 2;
+    if (text == MAP_FAILED) exit(2);
     fwrite(text, 1, status.st_size, stdout);
-}
+}}
+static void print(FILE *file) {{
+    if (!file) exit(1);
+    fputs("x\\n", file);
+}}
+int main(int count, char **words) {{
+    switch (atoi(words[1])) {{ {ways} }}
+}}
 """
-JAVA_COPY = """
+CPP_WAYS = """
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <string>
+int main(int count, char **words) {{
+    switch (atoi(words[1])) {{ {ways} }}
+}}
+"""
+RUST_WAYS = """
+use std::io::{{Read, Write}};
+fn copy(mut opened: impl Read) {{
+    let mut bytes = Vec::new();
+    opened.read_to_end(&mut bytes).unwrap();
+    std::io::stdout().write_all(&bytes).unwrap();
+}}
+fn main() {{
+    match std::env::args().nth(1).unwrap().parse::<usize>().unwrap() {{ {ways} _ => panic!() }}
+}}
+"""
+JAVA_WAYS = """
 import java.io.*;
 import java.nio.file.*;
 import java.util.*;
 public class Main {{
+    interface Way {{ void go(PrintStream out) throws Exception; }}
+    static final Way[] WAYS = {{ {ways} }};
     public static void main(String[] arguments) throws Exception {{
         PrintStream out = new PrintStream(new FileOutputStream(FileDescriptor.out), false, "UTF-8");
-        {copy}
-        out.flush();
+        for (String word : arguments) {{
+            new FileInputStream(FileDescriptor.in).getChannel().position(0);
+            out.println("{next}");
+            out.flush();
+            System.err.println("{next}");
+            WAYS[Integer.parseInt(word)].go(out);
+            out.flush();
+        }}
     }}
 }}
 """
-RUST_COPY = """
-use std::io::{{Read, Write}};
-fn main() {{
-    let mut bytes = Vec::new();
-    {opened}.read_to_end(&mut bytes).unwrap();
-    std::io::stdout().write_all(&bytes).unwrap();
-}}
-"""
+COMPILED = {
+    "c": ("gcc -w -x c", C_WAYS, "case {number}: {{ {source} break; }}"),
+    "cpp": ("g++ -x c++", CPP_WAYS, "case {number}: {{ {source} break; }}"),
+    "rust": ("rustc", RUST_WAYS, "{number} => {{ {source}; }}"),
+}
+"""Compiler, program, and a way in it."""
 READERS: Mapping[str, tuple[str, str]] = {
     "python open(0)": ("python", "print(open(0).read(), end='')"),
     "python /dev/stdin": ("python", "print(open('/dev/stdin').read(), end='')"),
@@ -155,61 +200,39 @@ READERS: Mapping[str, tuple[str, str]] = {
     "lua io.read": ("lua", "io.write(io.read('a'))"),
     "lua io.lines": ("lua", "for line in io.lines() do print(line) end"),
     "lua /dev/stdin": ("lua", "io.write(assert(io.open('/dev/stdin')):read('a'))"),
-    "java System.in": ("java", JAVA_COPY.format(copy="System.in.transferTo(out);")),
+    "java System.in": ("java", "out -> System.in.transferTo(out)"),
     "java FileReader": (
         "java",
-        JAVA_COPY.format(
-            copy='BufferedReader in = new BufferedReader(new FileReader("/dev/stdin"));'
-            " for (String line; (line = in.readLine()) != null;) out.println(line);"
-        ),
+        ('out -> { BufferedReader in = new BufferedReader(new FileReader("/dev/stdin"));'
+        " for (String line; (line = in.readLine()) != null;) out.println(line); }"),
     ),
-    "java Files": (
-        "java",
-        JAVA_COPY.format(copy='out.write(Files.readAllBytes(Paths.get("/dev/stdin")));'),
-    ),
+    "java Files": ("java", 'out -> out.write(Files.readAllBytes(Paths.get("/dev/stdin")))'),
     "java Scanner": (
         "java",
-        JAVA_COPY.format(
-            copy='Scanner in = new Scanner(System.in, "UTF-8");'
-            " while (in.hasNextLine()) out.println(in.nextLine());"
-        ),
+        ('out -> { Scanner in = new Scanner(System.in, "UTF-8");'
+        " while (in.hasNextLine()) out.println(in.nextLine()); }"),
     ),
-    "c stdin": ("c", C_COPY.format(opened="stdin", before="")),
-    "c fopen": ("c", C_COPY.format(opened='fopen("/dev/stdin", "r")', before="")),
-    "c freopen": ("c", C_COPY.format(opened='freopen("/dev/stdin", "r", stdin)', before="")),
-    "c /proc/self/fd/0": ("c", C_COPY.format(opened='fopen("/proc/self/fd/0", "rb")', before="")),
-    "c fseek": ("c", C_COPY.format(opened="stdin", before="fseek(file, 9, SEEK_CUR); rewind(file);")),
-    "c mmap": ("c", C_MMAP),
+    "c stdin": ("c", "copy(stdin);"),
+    "c fopen": ("c", 'copy(fopen("/dev/stdin", "r"));'),
+    "c freopen": ("c", 'copy(freopen("/dev/stdin", "r", stdin));'),
+    "c /proc/self/fd/0": ("c", 'copy(fopen("/proc/self/fd/0", "rb"));'),
+    "c fseek": ("c", "fseek(stdin, 9, SEEK_CUR); rewind(stdin); copy(stdin);"),
+    "c mmap": ("c", "copy_memory();"),
     "cpp ifstream": (
         "cpp",
-        ('#include <fstream>\n#include <iostream>\nint main() { std::ifstream in("/dev/stdin");'
-        " if (!in) return 1; if (in.peek() != EOF) std::cout << in.rdbuf(); }"),
+        ('std::ifstream in("/dev/stdin"); if (!in) return 1;'
+        " if (in.peek() != EOF) std::cout << in.rdbuf();"),
     ),
     "cpp cin": (
         "cpp",
-        ("#include <iostream>\n#include <string>\nint main() { std::ios::sync_with_stdio(false);"
-        " for (std::string line; std::getline(std::cin, line);) std::cout << line << '\\n'; }"),
+        ("std::ios::sync_with_stdio(false);"
+        " for (std::string line; std::getline(std::cin, line);) std::cout << line << '\\n';"),
     ),
-    "rust stdin": ("rust", RUST_COPY.format(opened="std::io::stdin()")),
-    "rust /dev/stdin": ("rust", RUST_COPY.format(opened='std::fs::File::open("/dev/stdin").unwrap()')),
+    "rust stdin": ("rust", "copy(std::io::stdin())"),
+    "rust /dev/stdin": ("rust", 'copy(std::fs::File::open("/dev/stdin").unwrap())'),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("reader", READERS)
-async def test_standard_input_is_read_whole(judge: Judge, host: Judgehost, reader: str) -> None:
-    """A program that copies its input prints all of it, however it opens it and whatever its size."""
-    language, source = READERS[reader]
-    _require(host, language)
-    tests = [{"stdin": text.encode(), "expected_output": text.encode()} for text in INPUTS]
-    result = await judge(language, source, tests=tests, checker={"type": "exact"}, **LIMITS)
-
-    assert [(Status.ACCEPTED, "")] * len(INPUTS) == [(one.status, one.stderr) for one in result.tests]
-
-
-C_WRITE = """
-#include <stdio.h>
-int main(void) {{ FILE *file = {opened}; if (!file) return 1; fputs("x\\n", file); }}
-"""
 WRITERS: Mapping[str, tuple[str, str, str, str]] = {
     "python /dev/stdout": ("python", "open('/dev/stdout', 'w').write('x\\n')", "x\n", ""),
     "python append": ("python", "open('/dev/stdout', 'a').write('x\\n')", "x\n", ""),
@@ -237,32 +260,66 @@ WRITERS: Mapping[str, tuple[str, str, str, str]] = {
     "php STDERR": ("php", '<?php fwrite(STDERR, "x\\n");', "", "x\n"),
     "lua /dev/stdout": ("lua", "assert(io.open('/dev/stdout', 'w')):write('x\\n')", "x\n", ""),
     "lua io.output": ("lua", "io.output('/dev/stderr') io.write('x\\n')", "", "x\n"),
-    "c fopen": ("c", C_WRITE.format(opened='fopen("/dev/stdout", "w")'), "x\n", ""),
-    "c freopen": ("c", C_WRITE.format(opened='freopen("/dev/stdout", "w", stdout)'), "x\n", ""),
-    "c freopen stderr": ("c", C_WRITE.format(opened='freopen("/dev/stdout", "w", stderr)'), "x\n", ""),
-    "c /dev/stderr": ("c", C_WRITE.format(opened='fopen("/dev/stderr", "a")'), "", "x\n"),
-    "cpp ofstream": (
-        "cpp", '#include <fstream>\nint main() { std::ofstream("/dev/stdout") << "x\\n"; }',
-        "x\n", "",
-    ),
-    "java FileWriter": (
-        "java", JAVA_COPY.format(copy='Files.writeString(Path.of("/dev/stderr"), "x\\n");'),
-        "", "x\n",
-    ),
-    "rust /dev/stdout": (
-        "rust", 'fn main() { std::fs::write("/dev/stdout", "x\\n").unwrap(); }', "x\n", "",
-    ),
+    "c print to fopen": ("c", 'print(fopen("/dev/stdout", "w"));', "x\n", ""),
+    "c print to freopen": ("c", 'print(freopen("/dev/stdout", "w", stdout));', "x\n", ""),
+    "c print to freopen of stderr": ("c", 'print(freopen("/dev/stdout", "w", stderr));', "x\n", ""),
+    "c print to /dev/stderr": ("c", 'print(fopen("/dev/stderr", "a"));', "", "x\n"),
+    "cpp ofstream": ("cpp", 'std::ofstream("/dev/stdout") << "x\\n";', "x\n", ""),
+    "java FileWriter": ("java", 'out -> Files.writeString(Path.of("/dev/stderr"), "x\\n")', "", "x\n"),
+    "rust /dev/stdout": ("rust", 'std::fs::write("/dev/stdout", "x\\n").unwrap()', "x\n", ""),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("writer", WRITERS)
-async def test_output_by_name_is_kept(judge: Judge, host: Judgehost, writer: str) -> None:
-    """What is written to a name of a stream is in that stream of the result."""
-    language, source, stdout, stderr = WRITERS[writer]
-    _require(host, language)
-    result = await judge(language, source, **LIMITS)
+LANGUAGES = sorted({language for language, *_ in (*READERS.values(), *WRITERS.values())})
 
-    assert (Status.ACCEPTED, stdout, stderr) == (result.status, result.stdout, result.stderr)
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_streams_are_opened_by_every_name(judge: Judge, host: Judgehost, language: str) -> None:
+    """The input is read whole, whatever its size; what is written by name is in that stream of the result."""
+    _require(host, language)
+    readers = {name: source for name, (of, source) in READERS.items() if of == language}
+    writers = {name: source for name, (of, source, *_) in WRITERS.items() if of == language}
+    empty, much = ({name: (brief(text), "") for name in readers} for text in INPUTS)
+    empty |= {name: WRITERS[name][2:] for name in writers}
+    tests = [
+        {"stdin": text, "command_line_arguments": [str(number) for number in range(len(expected))]}
+        for text, expected in zip(INPUTS, (empty, much), strict=True)
+    ]
+    fields = submission(language, [*readers.values(), *writers.values()])
+    result = await judge(**fields, tests=tests, return_output="all", **LIMITS)
+
+    assert [Status.ACCEPTED] * 2 == [test.status for test in result.tests], result.compile_output
+    for expected, test in zip((empty, much), result.tests, strict=True):
+        streams = zip(parts(test.stdout), parts(test.stderr), strict=True)
+        assert expected == dict(zip(expected, streams, strict=True))
+
+
+def submission(language: str, sources: Sequence[str]) -> dict[str, Any]:
+    """Return a program that goes through the ways whose numbers are its arguments."""
+    if language == "java":
+        return {"language": "java", "source_code": JAVA_WAYS.format(ways=", ".join(sources), next=NEXT)}
+    if command := INTERPRETERS.get(language):
+        each = EACH.format(next=NEXT, command=command)
+        files = [{"name": str(number), "content": source} for number, source in enumerate(sources)]
+        return {"language": "bash", "source_code": each, "additional_files": files}
+    compiler, program, way = COMPILED[language]
+    ways = " ".join(way.format(number=number, source=source) for number, source in enumerate(sources))
+    files = [
+        {"name": "way.txt", "content": program.format(ways=ways)},
+        {"name": "main", "content": EACH.format(next=NEXT, command="./way")},
+    ]
+    return {"language": "made whole", "source_code": f"{compiler} -o way way.txt", "additional_files": files}
+
+
+def parts(stream: str) -> list[str]:
+    """Return the part of each way of a stream."""
+    return [brief(part) for part in stream.split(f"{NEXT}\n")[1:]]
+
+
+def brief(text: str) -> str:
+    """Return a short text as it is, of a long one what tells it from others."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return text if len(text) < 1_000 else f"{len(text)} characters {digest}"
 
 
 async def test_redirected_stderr_keeps_the_order_of_writing(judge: Judge) -> None:
@@ -282,22 +339,28 @@ async def test_output_by_name_is_bounded(judge: Judge) -> None:
     assert 64 * 1024 == len(result.stdout)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "os.write(os.open('/dev/stdin', os.O_WRONLY), b'x')",
-        "os.chmod('/dev/stdin', 0o666); os.write(os.open('/dev/stdin', os.O_RDWR), b'x')",
-        "os.write(0, b'x')",
-        "os.truncate('/dev/stdin', 0)",
-        "os.fchmod(0, 0o666); os.truncate('/dev/stdin', 99)",
-    ],
-)
-async def test_standard_input_cannot_be_changed(judge: Judge, change: str) -> None:
-    """The input is sealed: also for a program that could give itself the right to write."""
-    attempt = f"import os\ntry:\n    {change}\nexcept OSError:\n    print('refused')\n"
-    result = await judge("python", attempt + "print(open('/dev/stdin').read())", stdin="input")
+CHANGES = """
+import os
+def open_and_write(): os.write(os.open("/dev/stdin", os.O_WRONLY), b"x")
+def chmod_and_write(): os.chmod("/dev/stdin", 0o666); os.write(os.open("/dev/stdin", os.O_RDWR), b"x")
+def write(): os.write(0, b"x")
+def truncate(): os.truncate("/dev/stdin", 0)
+def chmod_and_extend(): os.fchmod(0, 0o666); os.truncate("/dev/stdin", 99)
+for change in open_and_write, chmod_and_write, write, truncate, chmod_and_extend:
+    try:
+        change()
+        print(change.__name__)
+    except OSError:
+        pass
+    print(open("/dev/stdin").read())
+"""
 
-    assert "refused\ninput\n" == result.stdout
+
+async def test_standard_input_cannot_be_changed(judge: Judge) -> None:
+    """The input is sealed: also for a program that could give itself the right to write."""
+    result = await judge("python", CHANGES, stdin="input")
+
+    assert "input\n" * 5 == result.stdout
 
 
 async def test_second_opening_begins_at_the_start(judge: Judge) -> None:
