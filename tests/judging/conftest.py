@@ -10,7 +10,7 @@ from support.boxes import boxes
 from verdictd.contract.result import Result
 from verdictd.contract.submission import submission_model
 from verdictd.judging.judgehost import Judgehost, open_judgehost
-from verdictd.sandbox.discovery import ControlGroups, NoSandbox
+from verdictd.sandbox.discovery import ControlGroups
 from verdictd.settings import JudgeSettings, SandboxSettings, Settings
 
 Judge = Callable[..., Awaitable[Result]]
@@ -107,18 +107,16 @@ def in_modes(names: str, cases: Mapping[str, Any], *, both: Collection[str]) -> 
     )
 
 
-@pytest.fixture(scope="module", params=["always", "never"])
-async def judge_by_mode(
-    request: pytest.FixtureRequest, isolate: str, judging: JudgeSettings
-) -> AsyncIterator[Judge]:
-    """The same on a judgehost with control groups, where they work, and on one without."""
-    with boxes(1) as numbers:
-        settings = settings_of(isolate, numbers, judging, request.param)
-        try:
-            async with open_judgehost(settings) as host:
-                yield judge_on(host, settings)
-        except NoSandbox as error:
-            pytest.skip(f"control groups do not work here: {error}")
+@pytest.fixture(params=["always", "never"])
+def judge_by_mode(
+    request: pytest.FixtureRequest, host: Judgehost, host_with_groups: Judgehost, settings: Settings
+) -> Judge:
+    """The same with control groups, where they work, and without."""
+    if request.param == "never":
+        return judge_on(host, settings)
+    if not host_with_groups.sandbox.control_groups:
+        pytest.skip("control groups do not work here")
+    return judge_on(host_with_groups, settings)
 
 
 def settings_of(isolate: str, numbers: range, judging: JudgeSettings, groups: ControlGroups) -> Settings:
