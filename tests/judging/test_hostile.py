@@ -50,40 +50,36 @@ async def neighbours(judge: Judge, host: Judgehost, canary: Path) -> AsyncIterat
     assert "the canary's secret" == canary.read_text()
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        "ln -s {canary} main",
-        "ln -s /proc/self/environ main",
-        "mkfifo main",
-        "mkdir main",
-        "echo x > other; ln other main",
-        "python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('main')\"",
-        "truncate -s 10G main",
-        "true",
-    ],
-)
-async def test_artifact_that_is_no_regular_file_is_compilation_error(
-    judge: Judge, canary: Path, make: str
-) -> None:
+NO_REGULAR_FILES = [
+    "ln -s {canary} main",
+    "ln -s /proc/self/environ main",
+    "mkfifo main",
+    "mkdir main",
+    "echo x > other; ln other main",
+    "python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('main')\"",
+    "truncate -s 10G main",
+    "true",
+]
+
+
+async def test_artifact_that_is_no_regular_file_is_compilation_error(judge: Judge, canary: Path) -> None:
     """A link, a pipe, a directory in place of the artifact is never opened, and answered at once."""
     started = time.monotonic()
-    result = await judge("made", make.format(canary=canary))
+    results = {make: await judge("made", make.format(canary=canary)) for make in NO_REGULAR_FILES}
 
-    assert (Status.COMPILATION_ERROR, Cause.COMPILE) == (result.status, result.cause)
-    assert "secret" not in result.model_dump_json()
-    assert time.monotonic() - started < 30
+    assert dict.fromkeys(NO_REGULAR_FILES, (Status.COMPILATION_ERROR, Cause.COMPILE)) == {
+        make: (result.status, result.cause) for make, result in results.items()
+    }
+    assert not [make for make, result in results.items() if "secret" in result.model_dump_json()]
+    assert time.monotonic() - started < 60
 
 
-@pytest.mark.parametrize(
-    "path", ["/etc/shadow", "/etc/hostname", "/etc/ssl/certs", "/root/.bashrc", "/var/log/dpkg.log"]
-)
-async def test_files_of_the_host_are_not_there(judge: Judge, path: str) -> None:
+async def test_files_of_the_host_are_not_there(judge: Judge) -> None:
     """Only the directories of the languages, and an /etc made for it, exist in a box."""
-    result = await judge("bash", f"cat {path}")
+    paths = ["/etc/shadow", "/etc/hostname", "/etc/ssl/certs", "/root/.bashrc", "/var/log/dpkg.log"]
+    result = await judge("bash", "\n".join(f"cat {path} || echo none" for path in paths))
 
-    assert Status.RUNTIME_ERROR_NZEC == result.status
-    assert "" == result.stdout
+    assert "none\n" * len(paths) == result.stdout
 
 
 async def test_file_of_the_host_cannot_be_compiled_in(judge: Judge) -> None:
@@ -110,25 +106,30 @@ FORK_BOMB = "#include <unistd.h>\nint main(void) { for (;;) fork(); }"
 async def test_fork_bomb_is_contained(judge: Judge) -> None:
     """It ends at its limits within the wall limit and a little, and nothing of it is left."""
     started = time.monotonic()
-    result = await judge("c", FORK_BOMB, cpu_time_limit=1, wall_time_limit=2)
+    limits = {"cpu_time_limit": 0.2, "cpu_extra_time": 0, "wall_time_limit": 2}
+    result = await judge("c", FORK_BOMB, **limits)
 
     assert Status.TIME_LIMIT_EXCEEDED == result.status
     assert time.monotonic() - started < 30
 
 
-@pytest.mark.parametrize("target", ["-1", "1", "$PPID"])
-async def test_kill_reaches_nobody_else(judge: Judge, target: str) -> None:
+async def test_kill_reaches_nobody_else(judge: Judge) -> None:
     """A program that kills all it can kills itself at most."""
     bystander = await asyncio.create_subprocess_exec("/bin/sleep", "60")
     try:
-        result = await judge("bash", f"kill -9 {target}; sleep 0.1", wall_time_limit=2)
+        results = {
+            target: await judge("bash", f"kill -9 {target}; sleep 0.1", wall_time_limit=2)
+            for target in ("-1", "1", "$PPID")
+        }
         alive = bystander.returncode is None
     finally:
         bystander.kill()
         await bystander.wait()
 
     assert alive
-    assert result.status in {Status.ACCEPTED, Status.RUNTIME_ERROR_NZEC, Status.RUNTIME_ERROR_OTHER}
+    assert {Status.ACCEPTED, Status.RUNTIME_ERROR_NZEC, Status.RUNTIME_ERROR_OTHER} >= {
+        result.status for result in results.values()
+    }
 
 
 async def test_stopped_program_is_ended_by_the_wall_limit(judge: Judge) -> None:
@@ -170,8 +171,8 @@ async def test_full_stderr_does_not_hold_stdout_up(judge: Judge) -> None:
 
 
 async def test_compile_output_is_cut(judge: Judge) -> None:
-    """A thousand errors are shown as far as the bound, and marked as cut."""
-    source = "int main(void) {" + "\n".join(f"missing_{n}();undeclared_{n};" for n in range(2_000)) + "}"
+    """Hundreds of errors are shown as far as the bound, and marked as cut."""
+    source = "int main(void) {" + "\n".join(f"missing_{n}();undeclared_{n};" for n in range(700)) + "}"
     result = await judge("c", source)
 
     assert Status.COMPILATION_ERROR == result.status
@@ -182,7 +183,7 @@ async def test_compile_output_is_cut(judge: Judge) -> None:
 async def test_program_that_breaks_its_sandbox_is_runtime_error(judge: Judge, host: Judgehost) -> None:
     """Isolate cannot read the figures of a process with this name; the embedded sandbox can."""
     source = '#include <sys/prctl.h>\nint main(void) { prctl(PR_SET_NAME, "a) 1 2"); for (;;); }'
-    result = await judge("c", source, cpu_time_limit=0.5)
+    result = await judge("c", source, cpu_time_limit=0.2, cpu_extra_time=0)
 
     if host.sandbox.name == "embedded":
         assert (Status.TIME_LIMIT_EXCEEDED, Cause.CPU_TIME) == (result.status, result.cause)
@@ -237,16 +238,14 @@ async def test_program_that_others_kill_is_run_once_more(judge: Judge, number: i
     assert result.wall_time > 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-async def test_program_that_kills_itself_gets_its_verdict(judge: Judge, number: int) -> None:
+async def test_program_that_kills_itself_gets_its_verdict(judge: Judge) -> None:
     """It does so again."""
-    result = await judge("bash", f"kill -{number} $$")
+    numbers = (signal.SIGTERM, signal.SIGKILL)
+    results = [await judge("bash", f"kill -{number} $$") for number in numbers]
 
-    assert (Status.RUNTIME_ERROR_OTHER, Cause.SIGNAL, number) == (
-        result.status,
-        result.cause,
-        result.exit_signal,
-    )
+    assert [(Status.RUNTIME_ERROR_OTHER, Cause.SIGNAL, number) for number in numbers] == [
+        (result.status, result.cause, result.exit_signal) for result in results
+    ]
 
 
 async def test_compiler_that_others_kill_is_run_once_more(judge: Judge) -> None:

@@ -70,13 +70,11 @@ PROGRAMS = {
 }
 
 
-IN_A_BOX = ("package", "main in a nested class")
-
-
-@pytest.mark.parametrize("name", IN_A_BOX)
-async def test_program_runs_wherever_its_main_method_is(judge: Judge, name: str) -> None:
+async def test_program_runs_wherever_its_main_method_is(judge: Judge) -> None:
     """Class, package and main method may have any name and place that javac takes."""
-    result = await judge("java", PROGRAMS[name], **LIMITS)
+    result = await judge(
+        "java", f"package org.example.contest; {PROGRAMS['main in a nested class']}", **LIMITS
+    )
 
     assert (Status.ACCEPTED, "ran") == (result.status, result.stdout), result.compile_output + result.stderr
 
@@ -133,27 +131,28 @@ def printing(expression: str, imports: str = "") -> str:
 
 
 USES_ALL = printing(
-    'Adder.add(Hidden.add(3, 4), Option.X + Names.X) + Files.readString(Path.of("data/in.txt"))',
-    "import shapes.Adder; import java.nio.file.*;",
+    'Adder.add(Hidden.add(Six.X, 1), Option.X + Names.X) + Files.readString(Path.of("data/in.txt"))',
+    "import shapes.Adder; import numbers.Six; import java.nio.file.*;",
 )
+SERVICES = ("javax.annotation.processing.Processor", "com.sun.source.util.Plugin")
 FILES = {
     "beside a main class": (
         USES_ALL,
         {
             "src/Adder.java": ADDER,  # a folder that is not its package
+            "numbers/Six.java": "package numbers; public class Six { public static int X = 6; }",
             "x.java": HIDDEN_ADDER,
             "-version.java": "class Option { static int X = 20; }",
             "@list.java": "class Names { static int X = -23; }",
             "data/in.txt": "2",
         },
     ),
-    "in the folder of the package": (
-        printing("Adder.add(20, 22)", "import shapes.Adder;"),
-        {"shapes/Adder.java": ADDER},
-    ),
-    "main class among the additional files": (
+    "main class among the additional files, processors and plugins that are not run": (
         "public class Answer { static int value() { return 42; } }",
-        {"Main.java": printing("Answer.value()")},
+        {
+            "Main.java": printing("Answer.value()"),
+            **{f"META-INF/services/{service}": "Absent" for service in SERVICES},  # javac would fail
+        },
     ),
 }
 
@@ -210,30 +209,33 @@ LIVE = """
 """
 
 
-@pytest.mark.parametrize(("limit_mib", "live_mib"), [(64, 12), (256, 120), (1_024, 512)])
-async def test_live_data_of_half_the_limit_fits_beside_the_jvm(
-    judge: Judge, limit_mib: int, live_mib: int
-) -> None:
-    """The heap leaves to the JVM what it needs itself, 64 MiB included."""
-    result = await judge(
-        "java", LIVE, command_line_arguments=[str(live_mib)], memory_limit=limit_mib * 1024, **LIMITS
-    )
-
-    assert (Status.ACCEPTED, str(live_mib)) == (result.status, result.stdout), result.stderr
-    assert result.memory is not None
-    assert result.memory <= limit_mib * 1024
+MEMORY = {
+    (64, 12): Status.ACCEPTED,
+    (256, 120): Status.ACCEPTED,
+    (512, 256): Status.ACCEPTED,
+    (64, 64): Status.MEMORY_LIMIT_EXCEEDED,
+    (256, 256): Status.MEMORY_LIMIT_EXCEEDED,
+}
+"""Limit and live data in MiB, and the verdict."""
 
 
-@pytest.mark.parametrize(("limit_mib", "live_mib"), [(64, 64), (256, 256)])
-async def test_live_data_of_the_limit_is_memory_limit_exceeded(
-    judge: Judge, limit_mib: int, live_mib: int
-) -> None:
-    """The JVM's own OutOfMemoryError is the verdict, not an exit code."""
-    result = await judge(
-        "java", LIVE, command_line_arguments=[str(live_mib)], memory_limit=limit_mib * 1024, **LIMITS
-    )
+async def test_half_of_the_limit_fits_beside_the_jvm_and_all_of_it_does_not(judge: Judge) -> None:
+    """The heap leaves to the JVM what it needs itself; beyond it, the JVM's own error is the verdict."""
+    tests = [
+        {"command_line_arguments": [str(live_mib)], "limits": {"memory_limit": limit_mib * 1024}}
+        for limit_mib, live_mib in MEMORY
+    ]
+    fields = {"tests": tests, "stop_on_failure": False, "return_output": "all"}
+    result = await judge("java", LIVE, **fields, **LIMITS)
 
-    assert (Status.MEMORY_LIMIT_EXCEEDED, Cause.MEMORY) == (result.status, result.cause)
+    assert MEMORY == dict(zip(MEMORY, [test.status for test in result.tests], strict=True)), result.stderr
+    for (limit_mib, live_mib), test in zip(MEMORY, result.tests, strict=True):
+        if test.status is Status.ACCEPTED:
+            assert (None, str(live_mib)) == (test.cause, test.stdout)
+            assert test.memory is not None
+            assert test.memory <= limit_mib * 1024
+        else:
+            assert Cause.MEMORY == test.cause
 
 
 async def test_garbage_is_collected_within_the_limit(judge: Judge) -> None:
@@ -242,20 +244,11 @@ async def test_garbage_is_collected_within_the_limit(judge: Judge) -> None:
         public class Garbage {
             public static void main(String[] arguments) {
                 long sum = 0;
-                for (int i = 0; i < 2560; i++) sum += new byte[1 << 20].length >> 20;
+                for (int i = 0; i < 640; i++) sum += new byte[1 << 20].length >> 20;
                 System.out.print(sum);
             }
         }
     """
-    result = await judge("java", source, **LIMITS)
+    result = await judge("java", source, memory_limit=64 * 1024, **LIMITS)
 
-    assert (Status.ACCEPTED, "2560") == (result.status, result.stdout)
-
-
-async def test_processors_and_plugins_of_a_submission_are_not_run(judge: Judge) -> None:
-    """javac looks for them among the additional files; it would fail, as it could not start these."""
-    services = ("javax.annotation.processing.Processor", "com.sun.source.util.Plugin")
-    files = [{"name": f"META-INF/services/{service}", "content": "Absent"} for service in services]
-    result = await judge("java", f"class A {{ {MAIN} }}", additional_files=files, **LIMITS)
-
-    assert (Status.ACCEPTED, "ran") == (result.status, result.stdout), result.compile_output
+    assert (Status.ACCEPTED, "640") == (result.status, result.stdout)
