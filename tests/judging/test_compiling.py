@@ -19,24 +19,33 @@ def host(host_with_groups: Judgehost) -> Judgehost:
 
 
 LIMITS: dict[str, Any] = {"cpu_time_limit": 10, "wall_time_limit": 60}
-C_MAIN = '#include <stdio.h>\nint value(void);\nint main(void) { printf("%d", value()); }'
-C_VALUE = "int value(void) { return 42; }"
-CPP_MAIN = "#include <iostream>\nint value();\nint main() { std::cout << value(); }"
-CPP_VALUE = "int value() { return 42; }"
+C_MAIN = """
+#include <stdio.h>
+#include "parts.h"
+#include "included.c"
+int main(void) { printf("%d", folder() + option() + list() + space() + included()); }
+"""
+C_FILES = {
+    "parts.h": "int folder(void); int option(void); int list(void); int space(void);",
+    "included.c": "static int included(void) { return 2; }",
+    "lib/folder.c": "int folder(void) { return 10; }",
+    "-o.c": "int option(void) { return 10; }",
+    "@list.c": "int list(void) { return 10; }",
+    "a space.c": "int space(void) { return 10; }",
+}
+CPP_MAIN = """
+#include <cstdio>
+int cc(); int cpp(); int cxx();
+int main() { std::printf("%d", cc() + cpp() + cxx()); }
+"""
+CPP_FILES = {f"{name}.{name}": f"int {name}() {{ return 14; }}" for name in ("cc", "cpp", "cxx")}
 GO_MAIN = 'package main\nimport "fmt"\nfunc main() { fmt.Print(value()) }'
 PASCAL_UNIT = """unit helper; interface function value: integer; implementation
 function value: integer; begin value := 42 end; end."""
 
 SEVERAL = {
-    "c": ("c", C_MAIN, {"value.c": C_VALUE}),
-    "c in a folder": ("c", C_MAIN, {"lib/value.c": C_VALUE}),
-    "c that is included": ("c", f'#include "value.c"\n{C_MAIN}', {"value.c": C_VALUE}),
-    "c with a header": ("c", f'#include "a.h"\n{C_MAIN}', {"a.h": "int value(void);", "a.c": C_VALUE}),
-    "c named as an option": ("c", C_MAIN, {"-o.c": C_VALUE}),
-    "c named as a list": ("c", C_MAIN, {"@value.c": C_VALUE}),
-    "c with a space": ("c", C_MAIN, {"the value.c": C_VALUE}),
-    "cpp": ("cpp", CPP_MAIN, {"value.cpp": CPP_VALUE}),
-    "cpp of other endings": ("cpp", CPP_MAIN, {"value.cc": CPP_VALUE, "other.cxx": "int other;"}),
+    "c of files with odd names, a header, and one that is included": ("c", C_MAIN, C_FILES),
+    "cpp of all endings": ("cpp", CPP_MAIN, CPP_FILES),
     "go": ("go", GO_MAIN, {"value.go": "package main\nfunc value() int { return 42 }"}),
     "go with a folder": (
         "go",
@@ -200,7 +209,7 @@ async def test_runtime_that_gets_no_more_memory_is_memory_limit_exceeded(
 ) -> None:
     """Its last words decide, whatever exit code or signal it ends with."""
     skip_unless_installed(host, language)
-    result = await judge(language, LAST_WORDS[language], memory_limit=131_072, **LIMITS)
+    result = await judge(language, LAST_WORDS[language], memory_limit=65_536, **LIMITS)
 
     assert (Status.MEMORY_LIMIT_EXCEEDED, Cause.MEMORY) == (result.status, result.cause), result.stderr
 
@@ -246,9 +255,9 @@ LIVE = {
 
 
 MEMORY = {
-    "half": (256, 120, Status.ACCEPTED),
+    "half": (128, 60, Status.ACCEPTED),
     "more": (64, 80, Status.MEMORY_LIMIT_EXCEEDED),
-    "half of much": (1_024, 500, Status.ACCEPTED),
+    "half of much": (512, 250, Status.ACCEPTED),
     "more than the default": (256, 280, Status.MEMORY_LIMIT_EXCEEDED),
 }
 """Limit in MiB, live data in MiB, and the verdict."""

@@ -43,14 +43,16 @@ def language(request: pytest.FixtureRequest) -> str:
 async def test_language_does_what_programs_need(judge: Judge, language: str) -> None:
     """An echo of the input, an exit code of 3; and a program that does not compile is not accepted."""
     programs = PROGRAMS[language]
-    echo, exit_3, broken = await asyncio.gather(
-        judge(language, programs.echo, stdin="a line of text\n", **LIMITS),
-        judge(language, programs.exit_3, **LIMITS),
+    tests = [{"stdin": "a line of text\n"}, {"stdin": "\n"}]
+    echo, broken = await asyncio.gather(
+        judge(language, programs.echo, tests=tests, return_output="all", **LIMITS),
         judge(language, programs.broken, **LIMITS),
     )
 
-    assert (Status.ACCEPTED, "a line of text\n") == (echo.status, echo.stdout)
-    assert (Status.RUNTIME_ERROR_NZEC, 3) == (exit_3.status, exit_3.exit_code)
+    assert [
+        (Status.ACCEPTED, "a line of text\n", 0),
+        (Status.RUNTIME_ERROR_NZEC, "\n", 3),
+    ] == [(test.status, test.stdout, test.exit_code) for test in echo.tests], echo.compile_output
     assert broken.status in {Status.COMPILATION_ERROR, Status.RUNTIME_ERROR_NZEC}
     assert broken.compile_output + broken.stderr + broken.stdout != ""
     assert echo.language is not None

@@ -107,7 +107,7 @@ async def test_test_may_have_its_own_limits_and_arguments(judge: Judge) -> None:
     source = "echo $1; while [ $1 = busy ]; do :; done"
     listed = [
         {"expected_output": "idle"},
-        {"command_line_arguments": "busy", "limits": {"cpu_time_limit": 0.1, "wall_time_limit": 9}},
+        {"command_line_arguments": "busy", "limits": {"cpu_time_limit": 0.1, "cpu_extra_time": 0}},
         {"command_line_arguments": ["x y"], "expected_output": "x y"},
     ]
     fields = {"command_line_arguments": ["idle"], "stop_on_failure": False}

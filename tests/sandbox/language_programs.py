@@ -1,4 +1,4 @@
-"""For each language: an echo of one line, a program that is wrong, and one that ends with 3."""
+"""For each language: an echo of one line, and a program that is wrong."""
 
 from dataclasses import dataclass
 
@@ -8,40 +8,47 @@ class Programs:
     """Sources in one language."""
 
     echo: str
-    """Prints the line that it reads."""
+    """Prints the line that it reads, and ends with 3 where that is empty."""
     broken: str
     """Does not compile; where nothing is compiled, ends with a syntax error and without output."""
-    exit_3: str
-    """Ends with exit code 3, without output."""
 
 
 PROGRAMS = {
     "c": Programs(
         echo="""
             #include <stdio.h>
-            int main(void) { char line[100]; if (fgets(line, sizeof line, stdin)) fputs(line, stdout); }
+            int main(void) {
+                char line[100] = "";
+                if (fgets(line, sizeof line, stdin)) fputs(line, stdout);
+                return line[0] == '\\n' ? 3 : 0;
+            }
         """,
         broken="int main(void) { return undeclared; }",
-        exit_3="int main(void) { return 3; }",
     ),
     "cpp": Programs(
         echo="""
             #include <iostream>
             #include <string>
-            int main() { std::string line; std::getline(std::cin, line); std::cout << line << std::endl; }
+            int main() {
+                std::string line;
+                std::getline(std::cin, line);
+                std::cout << line << std::endl;
+                return line.empty() ? 3 : 0;
+            }
         """,
         broken="int main() { return undeclared; }",
-        exit_3="int main() { return 3; }",
     ),
     "python": Programs(
-        echo="print(input())",
+        echo="line = input()\nprint(line)\nraise SystemExit(0 if line else 3)",
         broken="print(",
-        exit_3="raise SystemExit(3)",
     ),
     "javascript": Programs(
-        echo='process.stdout.write(require("fs").readFileSync(0, "utf8"));',
+        echo="""
+            const text = require("fs").readFileSync(0, "utf8");
+            process.stdout.write(text);
+            process.exitCode = text === "\\n" ? 3 : 0;
+        """,
         broken="console.log(",
-        exit_3="process.exit(3);",
     ),
     "java": Programs(
         echo="""
@@ -49,21 +56,25 @@ PROGRAMS = {
             public class Main {
                 record Line(String text) {}
                 public static void main(String[] arguments) {
-                    System.out.println(new Line(new Scanner(System.in).nextLine()).text());
+                    Line line = new Line(new Scanner(System.in).nextLine());
+                    System.out.println(line.text());
+                    if (line.text().isEmpty()) System.exit(3);
                 }
             }
         """,
         broken="public class Main { int value = undeclared; }",
-        exit_3="public class Main { public static void main(String[] arguments) { System.exit(3); } }",
     ),
     "go": Programs(
         echo="""
             package main
             import ("bufio"; "fmt"; "os")
-            func main() { line, _ := bufio.NewReader(os.Stdin).ReadString('\\n'); fmt.Print(line) }
+            func main() {
+                line, _ := bufio.NewReader(os.Stdin).ReadString('\\n')
+                fmt.Print(line)
+                if line == "\\n" { os.Exit(3) }
+            }
         """,
         broken="package main\nfunc main() { undeclared() }",
-        exit_3='package main\nimport "os"\nfunc main() { os.Exit(3) }',
     ),
     "rust": Programs(
         echo="""
@@ -71,57 +82,65 @@ PROGRAMS = {
                 let mut line = String::new();
                 std::io::stdin().read_line(&mut line).unwrap();
                 print!("{line}");
+                if line == "\\n" { std::process::exit(3); }
             }
         """,
         broken="fn main() { undeclared(); }",
-        exit_3="fn main() { std::process::exit(3); }",
     ),
     "csharp": Programs(
         echo="""
             using System;
-            class Program { static void Main() { Console.WriteLine(Console.ReadLine()); } }
+            class Program {
+                static int Main() {
+                    string line = Console.ReadLine();
+                    Console.WriteLine(line);
+                    return line == "" ? 3 : 0;
+                }
+            }
         """,
         broken="class Program { static void Main() { undeclared(); } }",
-        exit_3="class Program { static int Main() { return 3; } }",
     ),
     "ruby": Programs(
-        echo="puts gets",
+        echo="line = gets\nputs line\nexit 3 if line == %(\n)",
         broken="puts (",
-        exit_3="exit 3",
     ),
     "php": Programs(
-        echo="<?php echo fgets(STDIN);",
+        echo='<?php $line = fgets(STDIN); echo $line; exit($line === "\\n" ? 3 : 0);',
         broken="<?php echo (;",
-        exit_3="<?php exit(3);",
     ),
     "perl": Programs(
-        echo="print scalar <STDIN>;",
+        echo='my $line = <STDIN>; print $line; exit($line eq "\\n" ? 3 : 0);',
         broken="print (",
-        exit_3="exit 3;",
     ),
     "lua": Programs(
-        echo='print(io.read("l"))',
+        echo='local line = io.read("l") print(line) os.exit(line == "" and 3 or 0)',
         broken="print(",
-        exit_3="os.exit(3)",
     ),
     "bash": Programs(
-        echo='read -r line; echo "$line"',
+        echo='read -r line; echo "$line"; [ "$line" ] || exit 3',
         broken="echo $(",
-        exit_3="exit 3",
     ),
     "pascal": Programs(
-        echo="var line: string; begin readln(line); writeln(line); end.",
+        echo="var line: string; begin readln(line); writeln(line); if line = '' then halt(3) end.",
         broken="begin undeclared; end.",
-        exit_3="begin halt(3); end.",
     ),
     "haskell": Programs(
-        echo="main = getLine >>= putStrLn",
+        echo="""
+import Control.Monad (when)
+import System.Exit
+main = do { line <- getLine; putStrLn line; when (null line) (exitWith (ExitFailure 3)) }
+""",
         broken="main = undeclared",
-        exit_3="import System.Exit\nmain = exitWith (ExitFailure 3)",
     ),
     "kotlin": Programs(
-        echo="fun main() { println(readLine()) }",
+        echo="""
+            import kotlin.system.exitProcess
+            fun main() {
+                val line = readLine()
+                println(line)
+                if (line == "") exitProcess(3)
+            }
+        """,
         broken="fun main() { undeclared() }",
-        exit_3="fun main() { kotlin.system.exitProcess(3) }",
     ),
 }
