@@ -232,6 +232,14 @@ def prog(*words: str | int | float | bytes) -> list[str | bytes]:
     return ["/box/prog", *(word if isinstance(word, bytes) else str(word) for word in words)]
 
 
+def answers(box: Box, words: Sequence[str], *, to: str = "") -> dict[str, str]:
+    """Return the line that the test program prints for each word, after the words of `to`, all in one run."""
+    each = f'for word; do /box/prog {to} "$word" || echo failed; done'
+    ran = box.run(["/bin/sh", "-c", each, "sh", *words], "--processes=2")
+    assert ENDED_WELL == ran.outcome
+    return dict(zip(words, ran.lines, strict=True))
+
+
 def find_executable(isolate: str) -> Executable:
     """Return the executable for a value of the setting `sandbox.isolate`."""
     if isolate == "embedded":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.conformance import DEADLINE_S, ENDED_WELL, Box, Executable, failed, fresh_box, prog
+from sandbox.conformance import DEADLINE_S, ENDED_WELL, Box, Executable, answers, failed, fresh_box, prog
 from sandbox.host import box_number, names, wait_until
 from support.processes import alive
 
@@ -44,24 +44,24 @@ def test_box_that_was_cleaned_is_refused(executable: Executable) -> None:
         assert 2 == box.call("--run", "--", "/bin/true").returncode
 
 
-@pytest.mark.parametrize("directory", ["/box", "/tmp"])
-def test_files_last_from_run_to_run(box: Box, directory: str) -> None:
+def test_files_last_from_run_to_run(box: Box) -> None:
     """A compiler and the program that it made can use the same box."""
-    box.run(prog("try-create", f"{directory}/file"))
+    files = ["/box/file", "/tmp/file"]
+    answers(box, files, to="try-create")
 
-    assert ["ok"] == box.run(prog("try-read", f"{directory}/file")).lines
+    assert dict.fromkeys(files, "ok") == answers(box, files, to="try-read")
 
 
-@pytest.mark.parametrize("directory", ["/box", "/tmp", "/dev/shm"])
-def test_files_do_not_outlast_a_reset(box: Box, program: Path, directory: str) -> None:
+def test_files_do_not_outlast_a_reset(box: Box, program: Path) -> None:
     """`--init` on a box that exists empties it."""
-    box.run(prog("try-create", f"{directory}/file"))
+    files = ["/box/file", "/tmp/file", "/dev/shm/file"]
+    answers(box, files, to="try-create")
     reset = box.call("--init")
     (box.files / "prog").write_bytes(program.read_bytes())
     (box.files / "prog").chmod(0o755)
 
     assert (0, f"{box.root}\n".encode()) == (reset.returncode, reset.stdout)
-    assert ["ENOENT"] == box.run(prog("try-read", f"{directory}/file")).lines
+    assert dict.fromkeys(files, "ENOENT") == answers(box, files, to="try-read")
 
 
 def test_memory_files_do_not_outlast_a_run(box: Box) -> None:
@@ -74,10 +74,10 @@ def test_memory_files_do_not_outlast_a_run(box: Box) -> None:
 def test_boxes_do_not_share_files(executable: Executable, program: Path, box: Box) -> None:
     """Every box has its own /box, /tmp and /dev/shm."""
     with fresh_box(executable, program=program) as other:
-        for file in ("/box/file", "/tmp/file", "/dev/shm/file"):
-            box.run(prog("try-create", file))
+        files = ["/box/file", "/tmp/file", "/dev/shm/file"]
+        answers(box, files, to="try-create")
 
-            assert ["ENOENT"] == other.run(prog("try-read", file)).lines
+        assert dict.fromkeys(files, "ENOENT") == answers(other, files, to="try-read")
 
 
 @pytest.mark.parametrize(

