@@ -27,7 +27,7 @@ int main(void) { printf("%d", folder() + option() + list() + space() + included(
 """
 C_FILES = {
     "parts.h": "int folder(void); int option(void); int list(void); int space(void);",
-    "included.c": "static int included(void) { return 2; }",
+    "included.c": "int included(void) { return 2; }",
     "lib/folder.c": "int folder(void) { return 10; }",
     "-o.c": "int option(void) { return 10; }",
     "@list.c": "int list(void) { return 10; }",

@@ -55,7 +55,7 @@ NO_REGULAR_FILES = [
     "ln -s /proc/self/environ main",
     "mkfifo main",
     "mkdir main",
-    "echo x > other; ln other main",
+    "printf '#!/bin/bash' > other; ln other main",
     "python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('main')\"",
     "truncate -s 10G main",
     "true",
