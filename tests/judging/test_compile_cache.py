@@ -35,9 +35,15 @@ def settings(isolate: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     languages_file.write_text(OWN_LANGUAGES + HURRIED)
     with boxes(2) as numbers:
         yield Settings(
-            sandbox=SandboxSettings(isolate=isolate, boxes=2, first_box=numbers.start),
+            sandbox=sandbox_of(isolate, numbers),
             judge=JudgeSettings(languages_file=languages_file, cache_directory=directory, cache_kib=1_024),
         )
+
+
+def sandbox_of(isolate: str, numbers: range) -> SandboxSettings:
+    return SandboxSettings(
+        isolate=isolate, boxes=len(numbers), first_box=numbers.start, control_groups="never"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +74,7 @@ async def test_equal_programs_are_compiled_once(cached: Judge, settings: Setting
     first = await cached("made", source)
     second = await cached("made", source, stdin="input", command_line_arguments="argument", cpu_time_limit=1)
     with boxes(1) as numbers:
-        sandbox = SandboxSettings(isolate=isolate, boxes=1, first_box=numbers.start)
-        others = settings.model_copy(update={"sandbox": sandbox})
+        others = settings.model_copy(update={"sandbox": sandbox_of(isolate, numbers)})
         async with open_judgehost(others) as host:
             third = await judge_on(host, others)("made", source)
 

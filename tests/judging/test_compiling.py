@@ -191,7 +191,6 @@ LAST_WORDS = {
     "python": "raise MemoryError",
     "cpp": "#include <new>\nint main() { throw std::bad_alloc(); }",
     "javascript": "const kept = []; for (;;) kept.push([kept.length + 0.5, {}]);",
-    "java": 'class A { public static void main(String[] a) { throw new OutOfMemoryError("heap"); } }',
     "ruby": "raise NoMemoryError",
     "php": "<?php for ($kept = [];;) $kept[] = str_repeat('x', 1 << 20);",
     "lua": "error('not enough memory')",

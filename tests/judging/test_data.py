@@ -56,7 +56,9 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data_settings(isolate: str, server: DataServer, directory: Path) -> Iterator[Settings]:
     with boxes(1) as numbers:
         yield Settings(
-            sandbox=SandboxSettings(isolate=isolate, boxes=1, first_box=numbers.start),
+            sandbox=SandboxSettings(
+                isolate=isolate, boxes=1, first_box=numbers.start, control_groups="never"
+            ),
             data=DataSettings(
                 directory=directory / "provided",
                 allow_urls=True,

@@ -124,7 +124,13 @@ async def online(isolate: str, folder: Path, trusted: Path) -> AsyncIterator[tup
         patch.setattr(etc, "_CERTIFICATES", trusted)
         patch.setattr(etc, "_BUNDLES", (trusted / "ca-certificates.crt",))
         numbers = stack.enter_context(boxes(1))
-        sandbox = SandboxSettings(isolate=isolate, boxes=1, first_box=numbers.start, allow_network=True)
+        sandbox = SandboxSettings(
+            isolate=isolate,
+            boxes=1,
+            first_box=numbers.start,
+            control_groups="never",
+            allow_network=True,
+        )
         settings = Settings(sandbox=sandbox)
         host = await stack.enter_async_context(open_judgehost(settings))
         yield judge_on(host, settings), ports

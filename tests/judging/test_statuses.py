@@ -77,7 +77,7 @@ async def test_sleeping_is_time_limit_exceeded_by_wall_time(judge: Judge) -> Non
     assert 0.5 <= result.wall_time < 20
 
 
-@pytest.mark.parametrize("memory_limit", [2_048, 4_096, 65_536])
+@pytest.mark.parametrize("memory_limit", [2_048, 65_536])
 async def test_touching_memory_without_end_is_memory_limit_exceeded(judge: Judge, memory_limit: int) -> None:
     """A program that uses more memory than its limit is said to, however it ended."""
     source = """
