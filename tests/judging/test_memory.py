@@ -53,7 +53,7 @@ static int file_in_memory(void) { /* as large as max_file_size allows: 16 MiB */
     return file;
 }
 static volatile char array[800 << 20];
-static void *use_little(void *unused) { memset(malloc(4000), 1, 4000); usleep(200000); return unused; }
+static void *use_little(void *unused) { touch(malloc(4000), 4000); usleep(200000); return unused; }
 static void *hold_alone(void *unused) { hold(1024, MAP_PRIVATE); sleep(3); return unused; }
 static void *fork_and_hold(void *unused) {
     if (!fork()) { hold(1024, MAP_PRIVATE); sleep(3); _exit(0); }
