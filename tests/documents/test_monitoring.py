@@ -7,7 +7,6 @@ import shutil
 import subprocess
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -97,20 +96,19 @@ async def known(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Kno
     return found
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
-async def test_alert_asks_for_what_is_there(known: Known, rule: dict[str, Any]) -> None:
-    """Every metric, label and value of it, and what its text shows of them."""
-    shown = re.findall(r"\$labels\.(\w+)", " ".join(rule["annotations"].values()))
-    of_metrics = {label for metric in metrics(rule["expr"]) for label in known[metric]}
+async def test_alerts_ask_for_what_is_there(known: Known) -> None:
+    """Every metric, label and value of each, and what its text shows of them."""
+    for rule in RULES:
+        shown = re.findall(r"\$labels\.(\w+)", " ".join(rule["annotations"].values()))
+        of_metrics = {label for metric in metrics(rule["expr"]) for label in known[metric]}
 
-    assert set() == missing(rule["expr"], known)
-    assert set(shown) <= (kept_labels(rule["expr"]) or of_metrics | TARGET_LABELS)
+        assert set() == missing(rule["expr"], known), rule["alert"]
+        assert set(shown) <= (kept_labels(rule["expr"]) or of_metrics | TARGET_LABELS), rule["alert"]
 
 
-@pytest.mark.parametrize("rule", RECORDED, ids=lambda rule: str(rule["record"]))
-async def test_recording_rule_asks_for_what_is_there(known: Known, rule: dict[str, Any]) -> None:
-    """Every metric, label and value of it."""
-    assert set() == missing(rule["expr"], known)
+async def test_recording_rules_ask_for_what_is_there(known: Known) -> None:
+    """Every metric, label and value of each."""
+    assert {} == {rule["record"]: found for rule in RECORDED if (found := missing(rule["expr"], known))}
 
 
 def metrics(query: str) -> set[str]:
@@ -139,8 +137,7 @@ def missing(query: str, known: Known) -> set[str]:
     )
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
-def test_alert_says_how_bad_it_is_and_what_to_look_at(rule: dict[str, Any]) -> None:
+def test_alerts_say_how_bad_it_is_and_what_to_look_at() -> None:
     """A severity, a summary of one line, and a description whose settings and log events there are."""
     sections = {
         f"{section}.{name}"
@@ -149,13 +146,14 @@ def test_alert_says_how_bad_it_is_and_what_to_look_at(rule: dict[str, Any]) -> N
     }
     sources = "".join(file.read_text() for file in (ROOT / "daemon").rglob("*.py"))
     events = set(re.findall(r'log\.\w+\(\s*"([a-z_.]+)"', sources))
-    description = rule["annotations"]["description"]
-    named = set(re.findall(r"\b[a-z]+\.[a-z_]+\b", description)) - {"isolate.service"}
+    for rule in RULES:
+        name, description = rule["alert"], rule["annotations"]["description"]
+        named = set(re.findall(r"\b[a-z]+\.[a-z_]+\b", description)) - {"isolate.service"}
 
-    assert rule["labels"]["severity"] in {"critical", "warning"}
-    assert "\n" not in rule["annotations"]["summary"]
-    assert len(description) > 80
-    assert set() == named - sections - events
+        assert rule["labels"]["severity"] in {"critical", "warning"}, name
+        assert "\n" not in rule["annotations"]["summary"], name
+        assert len(description) > 80, name
+        assert set() == named - sections - events, name
 
 
 def test_alerts_have_names_of_their_own() -> None:
@@ -166,21 +164,19 @@ def test_alerts_have_names_of_their_own() -> None:
     assert {"VerdictdDown", "VerdictdNotReady", "VerdictdInternalErrors"} <= set(names)
 
 
-@pytest.mark.parametrize(("title", "query"), QUERIES)
-async def test_panel_asks_for_what_is_there(known: Known, title: str, query: str) -> None:
-    """Every metric, label and value of it; only of the daemons that were chosen."""
-    del title
-
-    assert set() == missing(query, known)
-    assert len(metrics(query)) <= query.count('{job="$job", instance=~"$instance"')
+async def test_panels_ask_for_what_is_there(known: Known) -> None:
+    """Every metric, label and value of each; only of the daemons that were chosen."""
+    for title, query in QUERIES:
+        assert set() == missing(query, known), title
+        assert len(metrics(query)) <= query.count('{job="$job", instance=~"$instance"'), title
 
 
-@pytest.mark.parametrize(("query", "legend"), LEGENDS)
-def test_legend_shows_labels_that_are_left(query: str, legend: str) -> None:
+def test_legends_show_labels_that_are_left() -> None:
     """A label that the query sums over would be empty."""
-    shown = set(re.findall(r"\{\{(\w+)\}\}", legend))
+    for query, legend in LEGENDS:
+        shown = set(re.findall(r"\{\{(\w+)\}\}", legend))
 
-    assert shown <= (kept_labels(query) or TARGET_LABELS)
+        assert shown <= (kept_labels(query) or TARGET_LABELS), legend
 
 
 async def test_dashboard_shows_every_metric_of_the_daemon(known: Known) -> None:
