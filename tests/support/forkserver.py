@@ -137,10 +137,18 @@ def _become(request: dict[str, Any], descriptors: list[int]) -> None:
 if __name__ == "__main__":
     import verdictd.cli.batch
     import verdictd.cli.check
+    import verdictd.cli.configuration
     import verdictd.cli.results
-    import verdictd.service.daemon  # noqa: F401 - what the commands import when they run
+    import verdictd.service.daemon
+    import verdictd.service.memory  # noqa: F401 - what the commands import when they run
     from verdictd.cli.commands import main
+    from verdictd.contract.limits import Limits
+    from verdictd.contract.submission import submission_model
+    from verdictd.judging.languages import Registry
 
+    # A process that has made these once makes them in half the time.
+    Registry.load(None)
+    submission_model(Limits())
     gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as requests:
         forked = serve(requests)

@@ -5,13 +5,13 @@ import shlex
 
 from harness.vm.judge_box import EMBEDDED, JudgeBox, Result, brief, require, require_isolate
 from harness.vm.submissions import BUSY, HELLO, MEASURES_ITS_SHARE, SLEEP
-from hostile.cases import CASES
+from hostile.cases import CASES, NESTED
 
 DAEMONS = {"verdictd@one": 0, "verdictd@two": 10}
 """Units on one queue, and the first of the two boxes that each has."""
 
-_TREES = ("10,500 folders in each other", "10,500 folders in each other in /tmp")
-_RENAMED = "a name that is not one"
+_TREES = (NESTED.format("/box", levels=20_000), NESTED.format("/tmp", levels=20_000))  # noqa: S108 - in a box
+(_RENAMED,) = (case.source for case in CASES if case.name == "a name that is not one")
 _TREE = "/var/local/lib/isolate/[01]/{box,tmp/tmp}/d/d/d"
 _FAIR = 4  # times the CPU time: 1.5 with equal shares on two processors, and 8.5 beside 16 equal processes
 
@@ -38,8 +38,8 @@ def _bear(box: JudgeBox, control_groups: str, *, renamed: Verdict) -> str:
     require_isolate(box)
     units, cursor = " ".join(DAEMONS), box.cursor()
     deep: Verdict = ("output_limit_exceeded", "disk")
-    hostile = [(_hostile(name), deep) for name in _TREES * 3]
-    beside = [*hostile, (_hostile(_RENAMED, "import time; time.sleep(3)"), renamed), *_ORDINARY]
+    hostile = [(_hostile(source), deep) for source in _TREES * 3]
+    beside = [*hostile, (_hostile(f"{_RENAMED}\nimport time; time.sleep(3)"), renamed), *_ORDINARY]
     after = [*[(SLEEP, _ACCEPTED)] * 4, *_ORDINARY]
     with box.instances(DAEMONS, f'control_groups = "{control_groups}"'):
         box.machine.run(f"systemctl start {units}")
@@ -55,15 +55,9 @@ def _bear(box: JudgeBox, control_groups: str, *, renamed: Verdict) -> str:
     return f"{len(beside)} judged right, all boxes free after {back_s:.0f} s, {len(after)} after restarts"
 
 
-def _hostile(name: str, then: str = "") -> Result:
-    """Return a submission of the suite, with limits for a slow machine, and trees of twice the depth."""
-    (case,) = (case for case in CASES if case.name == name)
-    return {
-        "language": case.language,
-        "source_code": f"{case.source.replace('10500', '20000')}\n{then}",
-        "cpu_time_limit": 60,
-        "wall_time_limit": 200,
-    }
+def _hostile(source: str) -> Result:
+    """Return a submission with limits for a slow machine."""
+    return {"language": "python", "source_code": source, "cpu_time_limit": 60, "wall_time_limit": 200}
 
 
 def _kill_when_there_is_a_tree(box: JudgeBox, unit: str) -> str:
