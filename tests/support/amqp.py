@@ -1,6 +1,7 @@
 """Both sides of the queues: the daemon's broker at work, and another program that publishes and reads."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
-from support.waiting import LIMIT_S, wait_until
+from support.waiting import LIMIT_S, pause, wait_until
 from verdictd.amqp import topology
 from verdictd.amqp.connection import connect
 from verdictd.amqp.consumer import Consumer, FixedCapacity, Handle
@@ -40,9 +41,10 @@ class Peer:
     async def take(self, queue: str, limit_s: float = LIMIT_S) -> AbstractIncomingMessage:
         """The next message of a queue, acknowledged; waits for it."""
         reader = await self.channel.get_queue(queue, ensure=False)
+        began_s = time.monotonic()
         async with asyncio.timeout(limit_s):
             while (message := await reader.get(fail=False)) is None:
-                await asyncio.sleep(0.02)
+                await pause(began_s)
         await message.ack()
         return message
 
@@ -53,17 +55,19 @@ class Peer:
 
     async def until_consumed(self, queue: str) -> None:
         """Wait until a consumer is registered."""
+        began_s = time.monotonic()
         async with asyncio.timeout(LIMIT_S):
             while not (
                 await self.channel.declare_queue(queue, passive=True)
             ).declaration_result.consumer_count:
-                await asyncio.sleep(0.02)
+                await pause(began_s)
 
     async def until_waiting(self, queue: str, count: int) -> None:
         """Wait until so many messages of a queue wait: what was put back is counted when it is on disk."""
+        began_s = time.monotonic()
         async with asyncio.timeout(LIMIT_S):
             while await self.count(queue) != count:
-                await asyncio.sleep(0.05)
+                await pause(began_s)
 
 
 @asynccontextmanager

@@ -1,10 +1,11 @@
 """What a running daemon says on /metrics, read as Prometheus reads it."""
 
 import asyncio
+import time
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.waiting import LIMIT_S
+from support.waiting import LIMIT_S, pause
 from support.web import Site
 
 
@@ -41,9 +42,10 @@ class Scrape:
 
 async def reached(site: Site, value: float, name: str, **labels: str) -> Scrape:
     """A scrape in which a metric has come to a value: a result arrives before it is confirmed and counted."""
+    began_s = time.monotonic()
     async with asyncio.timeout(LIMIT_S):
         while (found := await scrape(site)).value(name, **labels) < value:
-            await asyncio.sleep(0.02)
+            await pause(began_s)
     return found
 
 

@@ -19,9 +19,14 @@ async def wait_until(condition: Callable[[], object], within_s: float = LIMIT_S)
         now_s = time.monotonic()
         if now_s - began_s > within_s:
             pytest.fail(f"did not happen within {within_s} s")
-        await asyncio.sleep(max(0.01, _SHARE * (now_s - looked_s)))
+        await pause(began_s, at_least_s=_SHARE * (now_s - looked_s))
         looked_s = time.monotonic()
     return time.monotonic() - began_s
+
+
+async def pause(since_s: float, *, at_least_s: float = 0) -> None:
+    """Wait for a tenth of the time that has passed since then, as looking a hundred times a second costs."""
+    await asyncio.sleep(max(0.01, at_least_s, min((time.monotonic() - since_s) / 10, 0.2)))
 
 
 async def turns() -> None:

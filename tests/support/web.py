@@ -1,6 +1,7 @@
 """The daemon as its users reach it over HTTP."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import aiohttp
 
 from support.daemon import Daemon, launched
-from support.waiting import LIMIT_S, wait_until
+from support.waiting import LIMIT_S, pause, wait_until
 
 
 class Site:
@@ -34,9 +35,10 @@ class Site:
 
     async def ready(self) -> None:
         """Wait until submissions are taken and judged."""
+        began_s = time.monotonic()
         async with asyncio.timeout(LIMIT_S):
             while (await self.get("/readyz"))[0] != 200:
-                await asyncio.sleep(0.05)
+                await pause(began_s)
 
     async def not_ready(self, problem: str) -> tuple[int, Any]:
         """The answer of /readyz, as soon as one of its problems begins so."""
@@ -84,16 +86,18 @@ async def reached(daemon: Daemon) -> AsyncIterator[Site]:
 
 async def until_in_box(served: Site, count: int) -> None:
     """Wait until so many submissions are in a box."""
+    began_s = time.monotonic()
     async with asyncio.timeout(LIMIT_S):
         while sum(box["running"] is not None for box in (await served.get("/status"))[1]["boxes"]) < count:
-            await asyncio.sleep(0.02)
+            await pause(began_s)
 
 
 async def until_counted(served: Site, submission_id: str) -> dict[str, Any]:
     """What `/status` says once it shows this verdict, which can arrive before it is counted."""
+    began_s = time.monotonic()
     async with asyncio.timeout(LIMIT_S):
         while True:
             status: dict[str, Any] = (await served.get("/status"))[1]
             if any(verdict["id"] == submission_id for verdict in status["verdicts"]):
                 return status
-            await asyncio.sleep(0.02)
+            await pause(began_s)
