@@ -3,15 +3,12 @@
 import asyncio
 import os
 import signal
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from support.amqp import (
-    DEAD,
     RESULTS,
     SUBMISSIONS,
     accept,
@@ -128,35 +125,6 @@ async def test_replaced_queue_is_consumed_again_within_15_s(amqp_url: str, times
             await operator.until_waiting(SUBMISSIONS, 0)
 
 
-async def test_restart_under_load_answers_every_submission(rabbitmq: PrivateBroker) -> None:
-    """Soon after a broker was killed it is consumed again, and every submission is answered."""
-    url = rabbitmq.fresh_vhost()
-    ids = {f"s-{number}" for number in range(100)}
-    started = 0
-    async with connected(broker_settings(url)) as broker:
-        async with peer(url) as sender:
-            await sender.publish_all(SUBMISSIONS, map(str.encode, ids))
-
-        async def answer(delivery: Delivery) -> Settlement:
-            nonlocal started
-            started += 1
-            await asyncio.sleep(0.05)
-            await broker.reply(delivery.body, delivery=delivery, submission_id=delivery.body.decode())
-            return Settlement.ACK
-
-        async with consuming(broker, answer, prefetch=5):
-            await wait_until(lambda: started > 25)
-            await asyncio.to_thread(rabbitmq.kill)
-            await asyncio.to_thread(rabbitmq.start)
-            await wait_until(lambda: broker.consuming and broker.connected, within_s=20)
-            async with peer(url) as reader:
-                answered = await take_all(reader.channel, ids)
-                dead = await reader.count(DEAD)
-
-    assert (ids, 0) == (set(answered), dead)
-    assert answered.total() <= len(ids) + 10
-
-
 async def test_frozen_broker_is_left_by_heartbeat_and_found_again(rabbitmq: PrivateBroker) -> None:
     """A connection that hangs ends by its heartbeat; a reply whose confirm it swallowed is sent again."""
     url = rabbitmq.fresh_vhost()
@@ -248,19 +216,6 @@ async def reachable(url: str) -> AsyncIterator[tuple[str, Callable[[], Awaitable
     async with AsyncExitStack() as until:
         proxy = await until.enter_async_context(Proxy.open(url))
         yield proxy.url, until.aclose
-
-
-async def take_all(channel: AbstractChannel, ids: set[str]) -> Counter[str]:
-    """How often each id is on the results queue, once none is missing."""
-    answered: Counter[str] = Counter()
-
-    async def collect(message: AbstractIncomingMessage) -> None:
-        answered[message.body.decode()] += 1
-
-    results = await channel.get_queue(RESULTS, ensure=False)
-    await results.consume(collect, no_ack=True)
-    await wait_until(lambda: ids <= set(answered))
-    return answered
 
 
 @asynccontextmanager

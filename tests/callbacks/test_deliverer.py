@@ -17,7 +17,7 @@ from support.callbacks import (
     left,
     retry_queue,
 )
-from support.rabbitmq import PrivateBroker, free_ports
+from support.rabbitmq import free_ports
 from support.receiver import OTHER_SECRET, SECRET, Behave, Receiver, answers, dies, never_answers
 from support.waiting import wait_until
 from verdictd.callbacks.jobs import webhook_id
@@ -191,25 +191,6 @@ async def test_secrets_are_rotated_without_a_gap(amqp_url: str) -> None:
 
     assert [{"id": "1"}] * 2 == [received.verified(SECRET) for received in (old, both)]
     assert [{"id": "1"}] * 2 == [received.verified(OTHER_SECRET) for received in (both, new)]
-
-
-async def test_callbacks_survive_a_restart_of_the_broker(rabbitmq: PrivateBroker) -> None:
-    """On the callbacks queue, on a delay queue or in flight: all are delivered afterwards."""
-    early, late = Receiver(never_answers, answers(200)), Receiver()
-    ports = {"allow_ports": (early.port, late.port), "retry_delays_s": (0.2, 3, 4), "timeout_s": 8}
-    settings = callback_settings(**ports)
-    async with early.up(), delivering(rabbitmq.fresh_vhost(), settings) as running:
-        await running.jobs.add(job(early, 1))
-        await running.jobs.add(job(late, 2, tries=1))
-        await wait_until(lambda: early.received)
-        await asyncio.sleep(0.5)
-        await asyncio.to_thread(rabbitmq.stop)
-        await asyncio.to_thread(rabbitmq.start)
-        async with late.up():
-            await wait_until(lambda: len(early.received) >= 2 and late.received)
-
-    assert {"id": "1"} == early.received[-1].verified()
-    assert {"id": "2"} == late.received[0].verified()
 
 
 async def test_dead_receiver_keeps_no_other_waiting(amqp_url: str) -> None:

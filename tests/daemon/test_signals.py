@@ -14,7 +14,7 @@ import pytest
 from support.amqp import RESULTS, SUBMISSIONS, Peer, peer
 from support.boxes import own_boxes
 from support.daemon import daemon, launched
-from support.processes import alive
+from support.processes import alive, sandboxes
 from support.waiting import wait_until
 from support.web import site
 from verdictd.contract.result import Result
@@ -50,9 +50,8 @@ def long_lived() -> list[str]:
     return ["sleep", str(uuid.uuid4().int % 10**7 + 10**6)]
 
 
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 async def test_second_signal_ends_at_once_and_loses_nothing(
-    own: dict[str, str], client: Peer, tmp_path: Path, second: int
+    own: dict[str, str], client: Peer, tmp_path: Path
 ) -> None:
     """Programs are ended, everything is back in the queue, exit code 0; the boxes can be used again."""
     program = long_lived()
@@ -62,9 +61,9 @@ async def test_second_signal_ends_at_once_and_loses_nothing(
         os.kill(running.process.pid, signal.SIGTERM)
         await wait_until(lambda: running.logged("service.draining"))
         began_s = time.monotonic()
-        os.kill(running.process.pid, second)
+        os.kill(running.process.pid, signal.SIGINT)
         await asyncio.sleep(0.01)
-        code = await running.end(second)
+        code = await running.end(signal.SIGTERM)
         took_s = time.monotonic() - began_s
         survivors = alive(program)
         events = [event for event in ("service.hurried", "service.stopped") if running.logged(event)]
@@ -78,11 +77,11 @@ async def test_second_signal_ends_at_once_and_loses_nothing(
     assert took_s < 30
 
 
-@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGHUP])
 async def test_first_signal_finishes_what_is_in_a_box(
     own: dict[str, str], client: Peer, tmp_path: Path, first: int
 ) -> None:
-    """From a service manager, from a keyboard, and from a terminal that is closed."""
+    """From a keyboard, and from a terminal that is closed; from a service manager in the next test."""
     program = long_lived()
     async with daemon(tmp_path / "log", **own) as running:
         await send(client, f"{' '.join(program)} & sleep 1; kill $!; echo done")
@@ -95,21 +94,24 @@ async def test_first_signal_finishes_what_is_in_a_box(
 
 
 async def test_first_signal_runs_nothing_twice(own: dict[str, str], client: Peer, tmp_path: Path) -> None:
-    """What is in a box is finished and answered once; all else was never started."""
+    """What is in a box at SIGTERM is finished and answered once; all else waits for the next daemon."""
     async with daemon(tmp_path / "one", **own) as first:
-        await send(client, *(f"sleep 0.4; echo {number}" for number in range(10)))
-        await wait_until(lambda: first.logged("submission.answered"))
+        await send(client, *(f"sleep 2; echo {number}" for number in range(5)))
+        await wait_until(lambda: len(sandboxes(first.process.pid, "./main.sh")) == 2)
         code = await first.end()
+    answers = [await result(client) for _ in range(2)]
+    await client.until_waiting(SUBMISSIONS, 3)
+    left = await client.count(RESULTS)
     async with daemon(tmp_path / "two", **own) as second:
-        answers = [await client.take(RESULTS) for _ in range(10)]
+        answers += [await result(client) for _ in range(3)]
         codes = [code, await second.end()]
     await asyncio.sleep(0.5)  # what was not settled comes back
     await client.until_waiting(SUBMISSIONS, 0)
     more = await client.count(RESULTS)
-    outputs = sorted(Result.model_validate_json(answer.body).stdout for answer in answers)
 
-    assert ([0, 0], 0) == (codes, more)
-    assert [f"{number}\n" for number in range(10)] == outputs
+    assert ([0, 0], 0, 0) == (codes, left, more)
+    assert [f"{number}\n" for number in range(5)] == sorted(answer.stdout for answer in answers)
+    assert [1, 1] == [answer.attempt for answer in answers[:2]]
 
 
 async def test_killed_daemon_leaves_nothing_behind(own: dict[str, str], client: Peer, tmp_path: Path) -> None:

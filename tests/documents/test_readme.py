@@ -1,9 +1,7 @@
 """What the READMEs print works as printed."""
 
 import asyncio
-import json
 import shlex
-import signal
 import sys
 import tomllib
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support import manual
-from support.amqp import RESULTS, SUBMISSIONS, peer
+from support.amqp import RESULTS, peer
 from support.boxes import boxes, own_boxes
 from support.daemon import daemon, environment
 from support.manual import blocks
@@ -101,24 +99,6 @@ async def test_publisher_in_a_shell_says_when_it_sent(operator: manual.Operator,
     assert '"status":"accepted"' in out
     assert (0, "Message published\n") == cancelled
     assert ("hello-2", True) == (answered["id"], 0 <= answered["queue_time"] < 60)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_first_signal_finishes_what_is_in_a_box(
-    number: signal.Signals, amqp_url: str, tmp_path: Path
-) -> None:
-    """Ctrl-C does as systemd does."""
-    submission = {"language": "bash", "source_code": "sleep 2; echo 42", "expected_output": "42"}
-    async with (
-        daemon(tmp_path / "daemon.log", broker__url=amqp_url, log__level="debug", **OWN_BOXES) as running,
-        peer(amqp_url) as client,
-    ):
-        await client.publish(SUBMISSIONS, json.dumps(submission).encode())
-        await wait_until(lambda: running.logged("submission.started"))
-        code = await running.end(number)
-        result = json.loads((await client.take(RESULTS)).body)
-
-    assert (0, "accepted", 1) == (code, result["status"], result["attempt"])
 
 
 async def test_operator_sees_daemons_that_want_the_token_of_a_credential(
