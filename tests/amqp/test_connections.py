@@ -1,7 +1,6 @@
 """The connections and channels of a whole daemon, as RabbitMQ counts them."""
 
 import asyncio
-import json
 from pathlib import Path
 
 import pytest
@@ -28,13 +27,14 @@ async def test_daemon_with_callbacks_and_http_has_two_connections(
             await served.post({"language": "bash", "source_code": f"echo {number}"}, wait=True)
             for number in range(3)
         ]
-        columns = ("vhost", "client_properties", "channels")
-        listed = await asyncio.to_thread(broker.ctl, "list_connections", "--formatter=json", *columns)
-    found = {
-        {name: value for name, _, value in one["client_properties"]}["connection_name"]: one["channels"]
-        for one in json.loads(listed)
-        if one["vhost"] == vhost(amqp_url)
-    }
+        found = dict(
+            await asyncio.to_thread(
+                broker.evaluate_json,
+                '[[element(3, lists:keyfind(<<"connection_name">>, 1, Properties)), Channels]'
+                f' || [{{vhost, <<"{vhost(amqp_url)}">>}}, {{channels, Channels}}, {{_, Properties}}]'
+                " <- rabbit_networking:connection_info_all([vhost, channels, client_properties])]",
+            )
+        )
 
     assert [200, 200, 200] == [status for status, _ in judged]
     assert {"verdictd consume", "verdictd publish"} == found.keys()

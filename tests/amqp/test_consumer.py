@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import itertools
-import json
 import socket
 import ssl
 from pathlib import Path
@@ -37,21 +36,12 @@ pytestmark = pytest.mark.anyio
 async def test_connect_declares_four_quorum_queues(broker: Broker, amqp_url: str) -> None:
     """Nothing is lost with a node; a submission given up goes to the dead queue, and surely arrives there."""
     async with connected(broker_settings(amqp_url)):
-        listing = await asyncio.to_thread(
-            broker.ctl,
-            "list_queues",
-            "-p",
-            vhost(amqp_url),
-            "name",
-            "durable",
-            "arguments",
-            "--formatter=json",
+        declared = await asyncio.to_thread(
+            broker.evaluate_json,
+            "maps:from_list([{Name, maps:from_list([{K, V} || {K, _, V} <- amqqueue:get_arguments(Queue)])}"
+            f' || Queue <- rabbit_amqqueue:list(<<"{vhost(amqp_url)}">>), amqqueue:is_durable(Queue),'
+            " Name <- [element(4, amqqueue:get_name(Queue))]])",
         )
-    declared = {
-        queue["name"]: {name: value for name, _, value in queue["arguments"]}
-        for queue in json.loads(listing)
-        if queue["durable"]
-    }
 
     quorum = {"x-queue-type": "quorum"}
     on = {

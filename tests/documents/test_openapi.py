@@ -77,7 +77,7 @@ async def test_generated_requests_are_answered_as_the_document_says(shared: Site
         # A compiler option of another form than its language allows is refused, which no schema can tell.
         "--exclude-checks=positive_data_acceptance",
         "--max-examples=10",
-        "--max-time=6",
+        "--max-time=3",
         "--workers=2",
         "--suppress-health-check=all",
         "--generation-database=none",

@@ -11,6 +11,7 @@ import pytest
 from support import manual
 from support.amqp import RESULTS, peer
 from support.boxes import boxes, own_boxes
+from support.commands import command
 from support.daemon import daemon, environment
 from support.manual import blocks
 from support.rabbitmq import free_ports
@@ -55,11 +56,11 @@ def test_readme_shows_how_to_run_files() -> None:
 async def test_run_line_is_accepted(line: str) -> None:
     """A newcomer's first commands end well."""
     program, *arguments = shlex.split(line)
-    command = str(Path(sys.executable).parent / Path(program).name)
-    code, out = await run([command, *arguments], **OWN_BOXES)
+    ended = await command(*arguments, **OWN_BOXES)
 
-    assert 0 == code, out
-    assert "accepted" in out.lower()
+    assert ".venv/bin/verdictd" == program
+    assert 0 == ended.code, ended.err
+    assert "accepted" in ended.out.lower()
 
 
 async def test_publisher_in_python_gets_its_verdict(amqp_url: str, tmp_path: Path) -> None:
@@ -108,16 +109,16 @@ async def test_operator_sees_daemons_that_want_the_token_of_a_credential(
     token = "a-token-that-is-a-credential"
     (tmp_path / "http__tokens").write_text(f"{token}\n")
     sudo, *words = next(words for words in manual.commands("Live view") if words[0] == "sudo")
-    command = [word.replace("/etc/verdictd/credentials", str(tmp_path)) for word in words]
-    program = command.index("/opt/verdictd/bin/verdictd")
-    command[program] = str(Path(sys.executable).parent / "verdictd")
+    argv = [word.replace("/etc/verdictd/credentials", str(tmp_path)) for word in words]
+    program = argv.index("/opt/verdictd/bin/verdictd")
+    argv[program] = str(Path(sys.executable).parent / "verdictd")
     async with site(tmp_path / "daemon.log", broker__url=amqp_url, http__tokens=token) as served:
-        with_token, seen = await run([*command, "--once"], http__port=str(served.port))
-        without, refused = await run([*command[program:], "--once"], http__port=str(served.port))
+        with_token, seen = await run([*argv, "--once"], http__port=str(served.port))
+        without = await command(*argv[program + 1 :], "--once", http__port=str(served.port))
 
     assert "sudo" == sudo
-    assert (0, 1) == (with_token, without), seen + refused
-    assert "wants a token" in refused
+    assert (0, 1) == (with_token, without.code), seen + without.err
+    assert "wants a token" in without.out
 
 
 async def test_check_beside_a_daemon_that_runs_takes_another_box(amqp_url: str, tmp_path: Path) -> None:
@@ -129,19 +130,19 @@ async def test_check_beside_a_daemon_that_runs_takes_another_box(amqp_url: str, 
     changed = dict(words[at + 1].split("=") for at, word in enumerate(words) if word == "-E")
     assert [*words[-2:]] == ["/opt/verdictd/bin/verdictd", "check"]
     settings = {name.removeprefix("VERDICTD_").lower(): value for name, value in changed.items()}
-    command = [str(Path(sys.executable).parent / "verdictd"), "check"]
     with boxes() as numbers:
         own = OWN_BOXES | {"broker__url": amqp_url, "sandbox__first_box": str(numbers.start)}
         async with daemon(tmp_path / "daemon.log", **own):
-            taken, said = await run(command, **own)
-            code, found = await run(command, **(own | settings))
+            refused = await command("check", **own)
+            passed = await command("check", **(own | settings))
 
-    assert 1 == taken
-    assert f"box {numbers.start} is in use by another daemon on this host" in said
-    assert "boxes: 1 clean: 900 to 900" in found
-    languages = [f"language {known.name}" for known in Registry.load().available]
-    assert [] == [name for name in ("settings", "broker", "sandbox", *languages) if f"{name}:" not in found]
-    assert (0, False) == (code, "FAILED" in found)
+    assert 1 == refused.code
+    assert f"box {numbers.start} is in use by another daemon on this host" in refused.out
+    assert "boxes: 1 clean: 900 to 900" in passed.out
+    names = ["settings", "broker", "sandbox"]
+    names += [f"language {known.name}" for known in Registry.load().available]
+    assert [] == [name for name in names if f"{name}:" not in passed.out]
+    assert (0, False) == (passed.code, "FAILED" in passed.out)
 
 
 async def test_language_of_the_manual_can_be_added(tmp_path: Path) -> None:
@@ -150,21 +151,17 @@ async def test_language_of_the_manual_can_be_added(tmp_path: Path) -> None:
     assert tomllib.loads(table)
     (tmp_path / "own.toml").write_text(table)
     (tmp_path / "hello.awk").write_text('BEGIN { print "hello" }')
-    command = str(Path(sys.executable).parent / "verdictd")
-    code, out = await run(
-        [command, "run", "-o", "json", str(tmp_path / "hello.awk")],
-        judge__languages_file=str(tmp_path / "own.toml"),
-        **OWN_BOXES,
-    )
+    own = OWN_BOXES | {"judge__languages_file": str(tmp_path / "own.toml")}
+    ended = await command("run", "-o", "json", tmp_path / "hello.awk", **own)
 
-    assert 0 == code, out
-    assert '"stdout":"hello\\n"' in out
+    assert 0 == ended.code, ended.err
+    assert '"stdout":"hello\\n"' in ended.out
 
 
 async def test_receiver_in_python_verifies_its_callback(amqp_url: str, tmp_path: Path) -> None:
     """Settings, receiver and submission as schemas/README.md prints them, but for the port."""
     port = str(free_ports(1)[0])
-    table, source, command = (
+    table, source, submit = (
         next(block for block in blocks(language, CONTRACT) if word in block).replace("8081", port)
         for language, word in (
             ("toml", "[callbacks]"),
@@ -180,7 +177,7 @@ async def test_receiver_in_python_verifies_its_callback(amqp_url: str, tmp_path:
     assert receiver.stdout is not None
     try:
         async with daemon(tmp_path / "daemon.log", **OWN_BOXES, **settings), asyncio.timeout(60):
-            shell = f"cd {tmp_path}; PATH={Path(sys.executable).parent}:$PATH; {command}"
+            shell = f"cd {tmp_path}; PATH={Path(sys.executable).parent}:$PATH; {submit}"
             code, out = await run(["bash", "-c", shell], **settings)
             line = await receiver.stdout.readline()
     finally:

@@ -2,13 +2,14 @@
 
 import asyncio
 import itertools
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 HOST: Final = "127.0.0.1"
@@ -115,6 +116,10 @@ class Broker:
         if done.returncode != 0 or answer == done.stdout or answer.startswith("{error"):
             raise BrokerFailed(f"{expression}: {done.stderr.strip() or done.stdout.strip()}")
         return answer
+
+    def evaluate_json(self, expression: str) -> Any:
+        """Return what an Erlang expression is in the node, of maps, lists, strings and numbers."""
+        return json.loads(self.evaluate(f"binary_to_list(rabbit_json:encode({expression}))")[1:-1])
 
     def ctl(self, *arguments: str) -> str:
         """Return what `rabbitmqctl` prints; costs a second of a processor."""

@@ -93,6 +93,10 @@ class Operator:
         body = {"pattern": pattern, "definition": definition, "apply-to": "queues"}
         self._api("PUT", f"policies/%2F/{name}", body)
 
+    def set_shovel(self, name: str, definition: dict[str, Any]) -> None:
+        """Start a shovel; faster than the printed command."""
+        self._api("PUT", f"parameters/shovel/%2F/{name}", {"value": definition})
+
     def begin_anew(self) -> None:
         """Remove all users but guest, and the queues and policies of the default virtual host."""
         # Not the virtual host itself: shovels of the one made in its place do not start.
