@@ -21,6 +21,7 @@ from support.commands import Ended
 from support.daemon import daemon, environment
 from support.forkserver import Process
 from verdictd.contract.result import Result
+from verdictd.judging.languages import Registry
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -322,8 +323,8 @@ async def test_submit_publishes_and_shows_the_results(served: str) -> None:
         "submit",
         "-o",
         "json",
-        PROGRAMS / "hello.c",
-        PROGRAMS / "hello.c",
+        PROGRAMS / "sum.py",
+        PROGRAMS / "sum.py",
         PROGRAMS / "endless.json",
         broker__url=served,
     )
@@ -377,10 +378,15 @@ async def test_submit_without_a_broker_says_so() -> None:
 
 
 async def test_check_names_all_that_does_not_work_and_says_what_to_do(tmp_path: Path) -> None:
-    """A broker, or a reference program that prints something else; the rest is tried, without the cache."""
+    """A broker, or a reference program that prints something else; the rest is tried, without the cache.
+
+    Of the languages that are installed, most are made such that are not: another test tries them all.
+    """
     file, cache = tmp_path / "own.toml", tmp_path / "cache"
+    table = '[[language]]\nname = "{}"\nsource_file = "a.sh"\nrun_cmd = "{} a.sh"\nreference = "echo 41"\n'
+    absent = {known.name for known in Registry.load().available} - {"bash", "c"}
     file.write_text(
-        '[[language]]\nname = "odd"\nsource_file = "a.sh"\nrun_cmd = "bash a.sh"\nreference = "echo 41"\n'
+        "".join(table.format(*row) for row in [("odd", "bash"), *((name, "none") for name in absent)])
     )
     cache.mkdir()
     settings = {

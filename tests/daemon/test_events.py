@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aio_pika import ExchangeType
 
-from support.amqp import RESULTS, SUBMISSIONS, Peer, peer
+from support.amqp import RESULTS, SUBMISSIONS, Peer, declare, peer
 from support.broker import Broker
 from support.daemon import Daemon, daemon
 from support.manual import blocks
@@ -225,8 +225,7 @@ async def test_daemon_without_the_exchange_judges_all_the_same(amqp_url: str, tm
     submission = {"language": "bash", "source_code": "echo 42", "events": True}
     settings = {"broker__reconnect_max_s": "0.2", "broker__events_exchange": "missing"}
     async with peer(amqp_url) as client:
-        async with daemon(tmp_path / "first", broker__url=amqp_url, **OWN):
-            pass  # which declares the queues
+        await declare(amqp_url)
         async with daemon(
             tmp_path / "log", broker__url=amqp_url, broker__declare="false", **OWN, **settings
         ) as running:

@@ -71,7 +71,7 @@ async def test_results_wait_for_a_broker_that_is_away(amqp_url: str, tmp_path: P
         running_at(broker.url, tmp_path) as running,
         peer(amqp_url) as client,
     ):
-        ids = await send(client, "sleep 3; head -c 4000000 /dev/zero | tr '\\0' x; date +%s%N", 6)
+        ids = await send(client, "sleep 3; head -c 1000000 /dev/zero | tr '\\0' x; date +%s%N", 6)
         await wait_until(lambda: len(sandboxes(running.process.pid)) == 2)
         async with broker.away():
             await until_idle(running)
@@ -98,7 +98,7 @@ async def until_idle(running: Daemon, quiet_s: float = 2) -> None:
     since_s = time.monotonic()
     async with asyncio.timeout(LIMIT_S):
         while time.monotonic() - since_s < quiet_s:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)
             if sandboxes(running.process.pid):
                 since_s = time.monotonic()
 

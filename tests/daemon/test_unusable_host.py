@@ -49,13 +49,6 @@ async def results(client: Peer, count: int) -> list[Result]:
     return [Result.model_validate_json(message.body) for message in taken]
 
 
-async def until_waiting(client: Peer, count: int) -> None:
-    """Wait until so many messages are in nobody's hands."""
-    async with asyncio.timeout(30):
-        while await client.count(SUBMISSIONS) != count:
-            await asyncio.sleep(0.05)
-
-
 @pytest.mark.slow
 async def test_host_without_its_sandbox_takes_nothing_until_it_is_back(
     amqp_url: str, client: Peer, faulty: Faulty, tmp_path: Path
@@ -64,10 +57,10 @@ async def test_host_without_its_sandbox_takes_nothing_until_it_is_back(
     own = BOXES | {"broker__url": amqp_url, "sandbox__isolate": str(faulty.path)}
     async with daemon(tmp_path / "log", **own | {"sandbox__boxes": "1"}) as running:
         faulty.do_instead(f'case " $* " in *main.sh*) rm -f {faulty.path}; exit 127 ;; esac')
-        ids = await send(client, 10)
+        ids = await send(client, 4)
         for outage in range(1, 5):
             await wait_until(lambda: len(running.logged("sandbox.unusable")) == outage)  # noqa: B023
-            await until_waiting(client, 10)
+            await client.until_waiting(SUBMISSIONS, 4)
             tries = len(running.logged("submission.not_judged"))
             await asyncio.sleep(2.5)
 
@@ -76,7 +69,7 @@ async def test_host_without_its_sandbox_takes_nothing_until_it_is_back(
             if outage == 4:
                 faulty.work_again()
             faulty.come_back()
-        answers = await results(client, 10)
+        answers = await results(client, 4)
         suspended = running.logged("broker.suspended")
 
     assert dict.fromkeys(ids, "accepted") == {answer.id: str(answer.status) for answer in answers}
@@ -113,8 +106,8 @@ async def test_other_hosts_judge_what_a_broken_one_cannot(
         faulty.vanish()
         other = BOXES | {"broker__url": amqp_url, "sandbox__isolate": "embedded"}
         async with daemon(tmp_path / "healthy", **other):
-            ids = await send(client, 20)
-            answers = await results(client, 20)
+            ids = await send(client, 10)
+            answers = await results(client, 10)
         tries = len(broken.logged("submission.not_judged"))
 
     assert dict.fromkeys(ids, "accepted") == {answer.id: str(answer.status) for answer in answers}
@@ -160,7 +153,7 @@ async def test_full_disk_is_no_verdict(amqp_url: str, client: Peer, tmp_path: Pa
             (disk / "fill").write_bytes(bytes(40 * 1024 * 1024))
             await send(client, 6, "head -c 10000000 /dev/zero > file && echo fine")
             await wait_until(lambda: running.logged("sandbox.unusable"))
-            await until_waiting(client, 6)
+            await client.until_waiting(SUBMISSIONS, 6)
             (disk / "fill").unlink()
             answers = await results(client, 6)
 

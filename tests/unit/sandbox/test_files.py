@@ -127,14 +127,6 @@ def test_anything_but_a_regular_file_of_its_own_is_refused(
         take(directory, ["main"], 100)
 
 
-def test_too_many_files_are_refused(directory: int, tmp_path: Path) -> None:
-    """A program cannot keep the daemon busy with names."""
-    for number in range(10_001):
-        (tmp_path / f"box/{number}").touch()
-    with pytest.raises(UnusableFile, match="more than 10000 files"):
-        take(directory, ["*"], 100)
-
-
 def test_executable_file_is_placed_executable(directory: int, tmp_path: Path) -> None:
     """As it was in the archive; all others have the mode of their kind."""
     place(directory, [File("run.sh", b"", executable=True), File("in.txt", b"")])
