@@ -1,6 +1,7 @@
 """Addresses that callbacks may reach, and every spelling of one that is refused."""
 
 import ipaddress
+from contextlib import suppress
 from ipaddress import ip_network
 
 import pytest
@@ -134,11 +135,14 @@ REFUSED_ADDRESSES = sorted(
 )
 
 
-@pytest.mark.parametrize("url", REFUSED_URLS)
-def test_url_is_refused_where_it_is_seen(url: str) -> None:
+def test_url_is_refused_where_it_is_seen() -> None:
     """The text of the URL decides, so that the submission can be refused at once."""
-    with pytest.raises(EgressDenied):
-        STRICT.target(url)
+    taken = []
+    for url in REFUSED_URLS:
+        with suppress(EgressDenied):
+            taken.append(STRICT.target(url))
+
+    assert [] == taken
 
 
 @pytest.mark.parametrize(
