@@ -315,8 +315,8 @@ async def test_killed_broker_under_load_loses_nothing(rabbitmq: PrivateBroker, t
     """
     url = rabbitmq.fresh_vhost()
     begun, failed, other = Receiver(never_answers, answers(204)), Receiver(), Receiver()
-    urls = [receiver.url for receiver in (begun, failed, *[other] * 14)]
-    sent = [bash(f"sleep 0.4; echo {number}", callback_url=hook) for number, hook in enumerate(urls)]
+    urls = [receiver.url for receiver in (begun, failed, *[other] * 10)]
+    sent = [bash(f"sleep 1; echo {number}", callback_url=hook) for number, hook in enumerate(urls)]
     settings = {
         "broker__url": url,
         "sandbox__isolate": "embedded",
@@ -336,7 +336,7 @@ async def test_killed_broker_under_load_loses_nothing(rabbitmq: PrivateBroker, t
         await asyncio.to_thread(rabbitmq.kill)
         answered = len(running.logged("submission.answered"))
         await asyncio.to_thread(rabbitmq.start)
-        back_s = await wait_until(lambda: times_consumed(running) == 2)
+        back_s = await wait_until(lambda: times_consumed(running) >= 2)
         async with failed.up(), peer(url) as client:
             async with asyncio.timeout(120):
                 while len(answers_by_id) < len(sent):
@@ -344,11 +344,13 @@ async def test_killed_broker_under_load_loses_nothing(rabbitmq: PrivateBroker, t
                     answers_by_id[answer.id].append(answer.stdout)
             dead = await client.count(DEAD)
             await wait_until(lambda: len(begun.received) >= 2 and failed.received)
-            await wait_until(lambda: len({one.headers["webhook-id"] for one in other.received}) == 14)
+            await wait_until(lambda: len({one.headers["webhook-id"] for one in other.received}) == 10)
 
     expected = {submission["id"]: {f"{number}\n"} for number, submission in enumerate(sent)}
     assert expected == {answer_id: set(outputs) for answer_id, outputs in answers_by_id.items()}
-    assert sum(map(len, answers_by_id.values())) <= len(sent) + 4  # those in work may be answered twice
+    assert (
+        sum(map(len, answers_by_id.values())) <= len(sent) + 2 * 4
+    )  # four in work: judged and published again
     assert (0, True, True) == (dead, answered < len(sent), back_s < 20)
     assert [sent[0]["id"], sent[1]["id"]] == [one.received[-1].verified()["id"] for one in (begun, failed)]
 
