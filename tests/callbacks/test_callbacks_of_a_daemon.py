@@ -36,7 +36,7 @@ def start(amqp_url: str, tmp_path: Path) -> Start:
         own = {
             "broker__url": amqp_url,
             "sandbox__isolate": "embedded",
-            "sandbox__boxes": "2",
+            "sandbox__boxes": "1",
             "callbacks__enabled": "true",
             "callbacks__secrets": SECRET,
             "callbacks__allow_networks": "127.0.0.0/8",

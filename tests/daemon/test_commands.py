@@ -26,7 +26,7 @@ from verdictd.judging.languages import Registry
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
 PROGRAMS = Path(__file__).parent.parent / "programs"
-OWN_BOXES = {"sandbox__isolate": "embedded", "sandbox__boxes": "2"}
+OWN_BOXES = {"sandbox__isolate": "embedded", "sandbox__boxes": "1"}
 
 
 async def command(*arguments: str | Path, **settings: str) -> Ended:

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
 CONTRACT = (Path(__file__).parents[2] / "schemas" / "README.md").read_text()
 EXCHANGE = "verdictd.events"
-OWN = {"sandbox__isolate": "embedded", "sandbox__boxes": "2"}
+OWN = {"sandbox__isolate": "embedded", "sandbox__boxes": "1"}
 
 
 @pytest.fixture(scope="module")

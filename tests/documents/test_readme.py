@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
 CONTRACT = (ROOT / "schemas" / "README.md").read_text()
-OWN_BOXES = {"sandbox__isolate": "embedded", "sandbox__boxes": "2"}
+OWN_BOXES = {"sandbox__isolate": "embedded", "sandbox__boxes": "1"}
 
 
 RUN_LINES = [

@@ -65,7 +65,7 @@ async def listening(log: Path, **settings: str) -> AsyncIterator[Site]:
         "http__enabled": "true",
         "http__port": "0",
         "sandbox__isolate": "embedded",
-        "sandbox__boxes": "2",
+        "sandbox__boxes": "1",
         "broker__reconnect_max_s": "0.5",
     }
     async with launched(log, **(own | settings)) as daemon:
