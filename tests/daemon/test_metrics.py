@@ -169,7 +169,7 @@ async def test_time_in_the_queue_is_measured_where_it_is_known(served: Site, cli
 
 async def test_states_are_those_of_readyz_and_status(served: Site) -> None:
     """All boxes are in one state each, and a daemon that judges says so."""
-    found = await scrape(served)
+    found = await reached(served, 1, "verdictd_event_loop_lag_seconds_count")
     status = (await served.get("/status"))[1]
     states = ("free", "leased", "resetting", "retired")
 
@@ -179,7 +179,6 @@ async def test_states_are_those_of_readyz_and_status(served: Site) -> None:
     )
     assert 1 == found.value("verdictd_consuming", queue=SUBMISSIONS)
     assert 1 == found.value("verdictd_info", version=status["versions"]["verdictd"], sandbox="embedded")
-    assert found.value("verdictd_event_loop_lag_seconds_count") > 0
     assert found.value("process_resident_memory_bytes") > 10_000_000
 
 
