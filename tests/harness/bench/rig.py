@@ -103,7 +103,10 @@ async def rig(isolate: str, numbers: range, **settings: str) -> AsyncIterator[Ri
         await asyncio.to_thread(broker.start)
         url = broker.url
         async with (
-            daemon(broker.folder / "daemon.log", broker__url=url, **(own | settings)) as running,
+            # A process of its own: one that is forked from the tests' has all that they have imported.
+            daemon(
+                broker.folder / "daemon.log", within=("env",), broker__url=url, **(own | settings)
+            ) as running,
             peer(url) as client,
         ):
             bench = Rig(broker, running, client)
