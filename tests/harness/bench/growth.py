@@ -76,7 +76,7 @@ async def _probed(bench: Rig) -> AsyncIterator[list[float]]:
     try:
         yield longest_s
     finally:
-        said, _ = await prober.communicate()
+        said, _ = await prober.communicate(b"")  # the end of its input ends it
         longest_s.append(float(said))
 
 
