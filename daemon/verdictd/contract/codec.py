@@ -24,6 +24,8 @@ _UTTERANCE_CHARACTERS = 60  # of JSON around its text
 _MAX_TEXT = 200  # characters of a problem's message, and of a name in its path
 MAX_VALUES = 65_536
 """Bound on the numbers, strings, lists, objects and other JSON values of a message."""
+LARGE_BODY_BYTES = 16 * 1024
+"""Bodies from this size are decoded in a thread: one of 60 KiB with a thousand tests takes 0.1 s."""
 TEXTS = ("stdout", "stderr", "compile_output")
 """The fields of a result that hold the output of programs and compilers."""
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -31,6 +32,8 @@ from verdictd.sandbox.box import Box
 from verdictd.sandbox.model import BoxId, Sandbox
 from verdictd.sandbox.pool import BoxPool
 from verdictd.settings import JudgeSettings
+
+_MANY_TESTS = 100  # whose result takes as long as a thread needs to start, many times over
 
 log = structlog.get_logger()
 
@@ -147,13 +150,15 @@ class Judge:
                 if not progress.goes_on(error):
                     raise
         language = admitted.language
-        return judged_result(
+        result = partial(
+            judged_result,
             admitted,
             progress.judged(),
             language=LanguageUsed(name=language.name, version=await self._versions.of(language)),
             worker=self.identity(progress.box),
             started_at=progress.started_at,
         )
+        return result() if len(admitted.tests) < _MANY_TESTS else await asyncio.to_thread(result)
 
     def _interactor(self, admitted: Admitted) -> InteractorProgram | None:
         interactor = admitted.submission.interactor

@@ -15,7 +15,7 @@ from verdictd.amqp.delivery import Delivery, Settlement
 from verdictd.amqp.replies import ReplyRouter
 from verdictd.callbacks.jobs import Jobs
 from verdictd.concurrency import KeyedLock, offload
-from verdictd.contract.codec import decode, peek_id
+from verdictd.contract.codec import LARGE_BODY_BYTES, decode, peek_id
 from verdictd.contract.result import Cause, Result, Status
 from verdictd.contract.submission import Submission
 from verdictd.errors import (
@@ -211,7 +211,7 @@ class Worker:
         if refused is not None:
             raise InvalidSubmission([Problem("", f"reply_to: {refused}")])
         decoding = partial(decode, delivery.body, self._model, message_id=delivery.message_id)
-        submission = await offload(decoding, len(delivery.body))
+        submission = await offload(decoding, len(delivery.body), large_bytes=LARGE_BODY_BYTES)
         return self._admission.admit(submission)
 
     async def _result(

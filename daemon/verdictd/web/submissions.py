@@ -13,7 +13,7 @@ from verdictd import metrics
 from verdictd.amqp.replies import trace_headers
 from verdictd.amqp.requests import Expected, Requests
 from verdictd.concurrency import offload
-from verdictd.contract.codec import decode
+from verdictd.contract.codec import LARGE_BODY_BYTES, decode
 from verdictd.contract.fields import Schema
 from verdictd.contract.submission import Submission, submission_model
 from verdictd.errors import BrokerUnavailable, InvalidSubmission
@@ -104,7 +104,8 @@ class SubmissionHandler:
         received = bytearray()
         try:
             await self._read(request, received)
-            submission, body = await offload(partial(_decode, received, self._model), len(received))
+            decoding = partial(_decode, received, self._model)
+            submission, body = await offload(decoding, len(received), large_bytes=LARGE_BODY_BYTES)
             if len(body) > self._max_bytes:
                 raise _too_large(self._max_bytes)
             self._admission.admit(submission)
