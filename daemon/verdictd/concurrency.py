@@ -16,12 +16,13 @@ _TICK_S = 0.1
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-async def offload(work: Callable[[], T], size_bytes: int, *, large_bytes: int = LARGE_BYTES) -> T:
+async def offload(work: Callable[[], T], size: int, *, large: int = LARGE_BYTES) -> T:
     """Run CPU-heavy work in a thread, so that heartbeats and other submissions are not delayed.
 
-    Work on fewer than `large_bytes` runs here: it ends before a thread would have started.
+    Work on something smaller than `large` runs here: it ends before a thread would have started. Sizes are in
+    bytes, unless both are given in something else.
     """
-    return work() if size_bytes < large_bytes else await asyncio.to_thread(work)
+    return work() if size < large else await asyncio.to_thread(work)
 
 
 @asynccontextmanager

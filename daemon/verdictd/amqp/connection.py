@@ -51,9 +51,11 @@ async def connect(settings: BrokerSettings, name: str) -> AsyncIterator[Abstract
 
 
 def version_of(opened: AbstractConnection) -> str:
-    """Return the version of RabbitMQ at the other end, as it says itself; empty if it does not."""
-    properties = underlay(opened).server_properties
-    return str(properties.get("version", ""))
+    """Return the version of RabbitMQ at the other end, as it says itself; empty if it does not.
+
+    Raises BrokerUnavailable if the connection is lost.
+    """
+    return str(underlay(opened).server_properties.get("version", ""))
 
 
 def underlay(opened: AbstractConnection) -> aiormq.abc.AbstractConnection:

@@ -66,23 +66,23 @@ class TestData:
         if self.place is None:
             check_size(name, total_bytes(files), self.max_bytes, "; submit --data-at names files instead")
 
-    def of(self, file: Path, name: str) -> str | dict[str, str]:
-        """Return the content of a file, or the reference to the file of this name; raises OSError."""
+    def of(self, directory: Path, name: str) -> str | dict[str, str]:
+        """Return the content of a file, or the reference to it by its name at the place. Raises OSError."""
+        file = directory / name
         if self.place is None:
             return read(file)
         if "://" not in self.place:
-            return {"file": posixpath.normpath(f"{self.place}/{_without_links(file, name)}")}
+            return {"file": posixpath.normpath(f"{self.place}/{_without_links(directory, name)}")}
         with file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
         return {"sha256": digest, "url": f"{self.place.rstrip('/')}/{quote(name)}"}
 
 
-def _without_links(file: Path, name: str) -> str:
+def _without_links(directory: Path, name: str) -> str:
     """Return the name of what a link stands for, as none is followed below `data.directory`."""
-    root = Path(*file.parts[: -len(Path(name).parts)]).resolve()
-    target = file.resolve()
+    root, target = directory.resolve(), (directory / name).resolve()
     if not target.is_relative_to(root):
-        raise UnusableFiles(f"{file}: a link to {target}, outside of {root}")
+        raise UnusableFiles(f"{directory / name}: a link to {target}, outside of {root}")
     return target.relative_to(root).as_posix()
 
 

@@ -121,8 +121,8 @@ def _tests(folder: Path, warnings: list[str], data: TestData) -> Iterator[dict[s
     for name, given, answer in zip(names, inputs, answers, strict=True):
         test: dict[str, object] = {
             "name": name,
-            "stdin": data.of(files[given], given),
-            "expected_output": data.of(files[answer], answer),
+            "stdin": data.of(folder, given),
+            "expected_output": data.of(folder, answer),
         }
         if grouped:
             test["group"] = groups[str(Path(given).parent)]

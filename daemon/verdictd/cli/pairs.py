@@ -33,8 +33,8 @@ def read_pairs(directory: Path, data: TestData) -> list[dict[str, object]]:
     return [
         {
             "name": name,
-            "stdin": data.of(given, given.name),
-            "expected_output": data.of(answer, answer.name),
+            "stdin": data.of(directory, given.name),
+            "expected_output": data.of(directory, answer.name),
         }
         for name, (given, answer) in zip(names, pairs, strict=True)
     ]

@@ -22,7 +22,6 @@ from verdictd.sandbox.model import Captured, Command, Constraints, Ending, Repor
 # Messages are published up to the first bound; a compiler that writes more than both is stopped.
 _KEPT_BYTES = 1024 * 1024
 _DROPPED_BYTES = 256 * 1024 * 1024
-_LARGE_BYTES = 65_536
 _IN_BOX = ("./", "/box/")
 _LAST_OWN_CODE = 128
 _PART_KILLED = re.compile(rb"signal terminated program|\b(Killed|Terminated)\b")
@@ -49,13 +48,13 @@ async def compile_program(
     The box needs a reset afterwards (`box.used`). Raises SandboxBroken.
     """
     language, content = program.language, program.source_code
-    name = await offload(partial(source_name, language, content), len(content), large_bytes=_LARGE_BYTES)
+    name = await offload(partial(source_name, language, content), len(content))
     files = cleaned(language, (File(name, content), *program.files))
     main = entry_file(program, name)
     if not language.compile_cmd:
         return Compilation(Artifact(files, source=main))
     size = sum(len(file.content) for file in files)
-    sources = await offload(partial(source_files, language, files, main), size, large_bytes=_LARGE_BYTES)
+    sources = await offload(partial(source_files, language, files, main), size)
     command = _command(program, sources)
 
     async def compile_once() -> Report:

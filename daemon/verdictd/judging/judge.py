@@ -13,7 +13,7 @@ import structlog
 from pydantic import AwareDatetime
 
 from verdictd import __version__
-from verdictd.concurrency import background
+from verdictd.concurrency import background, offload
 from verdictd.contract.events import Observe
 from verdictd.contract.result import LanguageUsed, Result, WorkerIdentity
 from verdictd.errors import DataUnavailable, FaultKind, InvalidSubmission, Problem, SandboxBroken
@@ -158,7 +158,7 @@ class Judge:
             worker=self.identity(progress.box),
             started_at=progress.started_at,
         )
-        return result() if len(admitted.tests) < _MANY_TESTS else await asyncio.to_thread(result)
+        return await offload(result, len(admitted.tests), large=_MANY_TESTS)
 
     def _interactor(self, admitted: Admitted) -> InteractorProgram | None:
         interactor = admitted.submission.interactor

@@ -245,7 +245,7 @@ async def _drained(*pipes: _Pipe, limit_s: float) -> None:
 async def _readable(content: bytes | Descriptor) -> AsyncIterator[int]:
     """Open a read-only descriptor of a file, at its beginning; bytes become a file in memory."""
     if isinstance(content, bytes):
-        fd = await offload(partial(_sealed, content), len(content), large_bytes=_LARGE_BYTES)
+        fd = await offload(partial(_sealed, content), len(content), large=_LARGE_BYTES)
     elif os.fstat(content).st_nlink:
         fd = _reopened(content)
     else:

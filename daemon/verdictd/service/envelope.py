@@ -28,7 +28,7 @@ async def opened(delivery: Delivery, max_bytes: int) -> Delivery:
     if not _is_packed(delivery):
         return delivery
     # In a thread whatever its size: a few KiB can unpack to many MiB.
-    body = await offload(lambda: _unpack(delivery.body, max_bytes), len(delivery.body), large_bytes=0)
+    body = await offload(lambda: _unpack(delivery.body, max_bytes), len(delivery.body), large=0)
     return replace(delivery, body=body)
 
 

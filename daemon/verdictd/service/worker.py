@@ -211,7 +211,7 @@ class Worker:
         if refused is not None:
             raise InvalidSubmission([Problem("", f"reply_to: {refused}")])
         decoding = partial(decode, delivery.body, self._model, message_id=delivery.message_id)
-        submission = await offload(decoding, len(delivery.body), large_bytes=LARGE_BODY_BYTES)
+        submission = await offload(decoding, len(delivery.body), large=LARGE_BODY_BYTES)
         return self._admission.admit(submission)
 
     async def _result(

@@ -105,7 +105,7 @@ class SubmissionHandler:
         try:
             await self._read(request, received)
             decoding = partial(_decode, received, self._model)
-            submission, body = await offload(decoding, len(received), large_bytes=LARGE_BODY_BYTES)
+            submission, body = await offload(decoding, len(received), large=LARGE_BODY_BYTES)
             if len(body) > self._max_bytes:
                 raise _too_large(self._max_bytes)
             self._admission.admit(submission)
