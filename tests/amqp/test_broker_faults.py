@@ -185,7 +185,8 @@ async def test_memory_alarm_delays_replies_and_no_settlement(rabbitmq: PrivateBr
     assert (True, [b"kept"], 0) == (waits, bodies, copies)
 
 
-async def test_reply_is_given_up_after_its_timeout_in_all(amqp_url: str) -> None:
+@pytest.mark.parametrize("reply_to", [RESULTS, "verdictd.reply.a"])
+async def test_reply_is_given_up_after_its_timeout_in_all(amqp_url: str, reply_to: str) -> None:
     """A broker that does not come back holds no submission for ever."""
     async with (
         reachable(amqp_url) as (url, go_away),
@@ -193,9 +194,9 @@ async def test_reply_is_given_up_after_its_timeout_in_all(amqp_url: str) -> None
     ):
         await go_away()
         with pytest.raises(BrokerUnavailable) as failure:
-            await broker.reply(b"{}", delivery=make_delivery(), submission_id="s-1")
+            await broker.reply(b"{}", delivery=make_delivery(reply_to=reply_to), submission_id="s-1")
 
-    assert "no confirm for a reply in 0.5 s" == str(failure.value)
+    assert f"no confirm from {reply_to!r} in 0.5 s" == str(failure.value)
 
 
 async def test_stop_without_a_connection_ends_at_once(amqp_url: str) -> None:

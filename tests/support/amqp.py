@@ -126,9 +126,9 @@ async def connected(settings: BrokerSettings, *, reply_timeout_s: float = 60) ->
     queues = topology.queues(settings)
     async with (
         ReconnectingConnection.keep(settings, "verdictd consume", queues) as consuming,
-        Publisher.keep(settings, queues) as publisher,
+        Publisher.keep(settings, queues, limit_s=reply_timeout_s) as publisher,
     ):
-        side = DaemonSide(consuming, publisher, ReplyRouter(publisher, settings, limit_s=reply_timeout_s))
+        side = DaemonSide(consuming, publisher, ReplyRouter(publisher, settings))
         await wait_until(lambda: side.connected)
         yield side
 

@@ -174,16 +174,11 @@ class Publisher:
     async def publish(self, queue: str, make: MessageFactory) -> str | None:
         """Publish until RabbitMQ confirms, across reconnects; return why this queue will not get the message.
 
-        The caller sets the limit of time.
+        Raises BrokerUnavailable after the limit of this publisher.
         """
-        pauses_s = backoff(self.connection.settings.reconnect_max_s)
-        with self._counted():
-            while True:
-                try:
-                    return await self._try(await asyncio.shield(self._channel), queue, make)
-                except BrokerUnavailable as error:
-                    log.warning("reply.delayed", reason=str(error))
-                await asyncio.sleep(next(pauses_s))
+        with self._waits(queue):
+            async with asyncio.timeout(self._limit_s):
+                return await self._publish(queue, make)
 
     async def publish_to_own(self, queue: str, make: MessageFactory) -> None:
         """Publish to a queue that the daemon declares until RabbitMQ confirms, across reconnects.
@@ -191,12 +186,17 @@ class Publisher:
         There is no other queue for it: one that is missing, and that we may not declare, is waited for.
         Raises BrokerUnavailable after the limit of this publisher.
         """
-        try:
+        connection = self.connection
+        with self._waits(queue):
             async with asyncio.timeout(self._limit_s):
-                with self._counted():
-                    await self._publish_to_own(queue, make)
-        except TimeoutError as error:
-            raise BrokerUnavailable(f"no confirm from {queue!r} in {self._limit_s:g} s") from error
+                for pause_s in backoff(connection.settings.reconnect_max_s):
+                    if await self._publish(queue, make) is None:
+                        return
+                    try:
+                        await declare(await connection.opened(), connection.settings, connection.queues)
+                    except BrokerUnavailable as error:
+                        log.warning("reply.delayed", reason=str(error))
+                        await asyncio.sleep(pause_s)
 
     async def publish_now(self, queue: str, message: Message, *, exchange: str = "") -> None:
         """Publish once; raises BrokerUnavailable, after which the message may be published or not.
@@ -217,16 +217,14 @@ class Publisher:
             missing = f"no queue is bound to {exchange!r}" if exchange else f"queue {queue!r} does not exist"
             raise BrokerUnavailable(missing)
 
-    async def _publish_to_own(self, queue: str, make: MessageFactory) -> None:
-        connection = self.connection
-        for pause_s in backoff(connection.settings.reconnect_max_s):
-            if await self.publish(queue, make) is None:
-                return
+    async def _publish(self, queue: str, make: MessageFactory) -> str | None:
+        pauses_s = backoff(self.connection.settings.reconnect_max_s)
+        while True:
             try:
-                await declare(await connection.opened(), connection.settings, connection.queues)
+                return await self._try(await asyncio.shield(self._channel), queue, make)
             except BrokerUnavailable as error:
                 log.warning("reply.delayed", reason=str(error))
-                await asyncio.sleep(pause_s)
+            await asyncio.sleep(next(pauses_s))
 
     async def _try(
         self, channel: aiormq.Channel, queue: str, make: MessageFactory, *, exchange: str = ""
@@ -241,11 +239,14 @@ class Publisher:
             return "the queue takes no more"
 
     @contextmanager
-    def _counted(self) -> Iterator[None]:
+    def _waits(self, queue: str) -> Iterator[None]:
+        """Count a publication that waits for its confirm; raise BrokerUnavailable for a TimeoutError."""
         waiting = object()
         self._waiting[waiting] = time.monotonic()
         try:
             yield
+        except TimeoutError as error:
+            raise BrokerUnavailable(f"no confirm from {queue!r} in {self._limit_s:g} s") from error
         finally:
             del self._waiting[waiting]
 

@@ -1,6 +1,5 @@
 """Replies: where a result may go, and what its message carries."""
 
-import asyncio
 import itertools
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,14 +9,12 @@ import structlog
 from verdictd.amqp.delivery import Delivery
 from verdictd.amqp.publisher import (
     DIRECT_REPLY_TO,
-    PUBLISH_LIMIT_S,
     Message,
     MessageFactory,
     Publisher,
     json_message,
 )
 from verdictd.contract.result import RESULT_TYPE
-from verdictd.errors import BrokerUnavailable
 from verdictd.settings import BrokerSettings
 
 _TRACE_HEADERS = ("traceparent", "tracestate")
@@ -30,12 +27,9 @@ log = structlog.get_logger()
 class ReplyRouter:
     """Publishes each result to where its submission asked for it, else to the results queue."""
 
-    def __init__(
-        self, publisher: Publisher, settings: BrokerSettings, *, limit_s: float = PUBLISH_LIMIT_S
-    ) -> None:
+    def __init__(self, publisher: Publisher, settings: BrokerSettings) -> None:
         self._publisher = publisher
         self._settings = settings
-        self._limit_s = limit_s
         self._reply_to_pattern = re.compile(settings.reply_to_pattern)
 
     async def reply(
@@ -50,7 +44,7 @@ class ReplyRouter:
 
         `again` makes the body of every try but the first, which may have arrived: it says what it is. If the
         `reply_to` is refused or nobody is there, the results queue gets the result, with headers that say so.
-        Waits for that queue if it is missing too. Raises BrokerUnavailable after the limit of time.
+        Waits for that queue if it is missing too. Raises BrokerUnavailable after the limit of the publisher.
         """
         headers = {"submission_id": submission_id, **trace_headers(delivery.headers)}
 
@@ -63,20 +57,16 @@ class ReplyRouter:
 
             return make
 
-        try:
-            async with asyncio.timeout(self._limit_s):
-                problem = self.problem(delivery.reply_to)
-                if delivery.reply_to and not problem:
-                    problem = await self._publisher.publish(delivery.reply_to, tries())
-                    if problem is None:
-                        return
-                if problem:
-                    log.warning("reply.undelivered", reply_to=delivery.reply_to, reason=problem)
-                    headers["undelivered_reply_to"] = delivery.reply_to or ""
-                    headers["undelivered_reason"] = problem
-                await self._publisher.publish_to_own(self._settings.results_queue, tries())
-        except TimeoutError as error:
-            raise BrokerUnavailable(f"no confirm for a reply in {self._limit_s:g} s") from error
+        problem = self.problem(delivery.reply_to)
+        if delivery.reply_to and not problem:
+            problem = await self._publisher.publish(delivery.reply_to, tries())
+            if problem is None:
+                return
+        if problem:
+            log.warning("reply.undelivered", reply_to=delivery.reply_to, reason=problem)
+            headers["undelivered_reply_to"] = delivery.reply_to or ""
+            headers["undelivered_reason"] = problem
+        await self._publisher.publish_to_own(self._settings.results_queue, tries())
 
     def problem(self, reply_to: str | None) -> str | None:
         """Return why a submission may not ask for its result there; None if it may."""

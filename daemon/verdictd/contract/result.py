@@ -114,7 +114,8 @@ class Noise(Wire):
         "used it up. Null without such a group."
     )
     steal: float | None = Field(
-        description="Of the time of all processors: the hypervisor gave it to others. Null if unknown."
+        description="Of the time of all processors: the hypervisor gave it to others. Null if unknown, and "
+        "for runs of less than 0.1 s."
     )
 
 

@@ -29,8 +29,10 @@ class Received(Wire):
     def _without_nulls(cls, value: object) -> object:
         if not isinstance(value, dict):
             return value
-        optional = {name for name, field in cls.model_fields.items() if not field.is_required()}
-        return {name: given for name, given in value.items() if given is not None or name not in optional}
+        fields = cls.model_fields
+        nulls = {name for name, given in value.items() if given is None and name in fields}
+        kept = {name for name in nulls if fields[name].is_required()}
+        return {name: given for name, given in value.items() if name not in nulls - kept} if nulls else value
 
 
 INVALID_JSON = "Invalid JSON: "

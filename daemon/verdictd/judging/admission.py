@@ -115,7 +115,8 @@ class Admission:
             available = ", ".join(sorted(language.name for language in self._registry.available))
             message = f"unknown language {submission.language!r}; available: {available or 'none'}"
             raise InvalidSubmission([Problem(f"{at}/language", message)])
-        limits, cases = _limits(submission, language), admitted_tests(submission, language)
+        limits = _limits(submission, language)
+        cases = admitted_tests(submission, language, limits)
         timeout_s = min(self._timeout_s + (len(cases) - 1) * self._test_timeout_s, self._longest_s)
         return Admitted(submission, language, limits, cases, timeout_s)
 
@@ -153,19 +154,22 @@ class Admission:
         yield from _too_long(admitted)
 
 
-def _limits(submission: Submission, language: Language, test: tests.Test | None = None) -> EffectiveLimits:
+def _limits(
+    submission: Submission, language: Language, own: tests.RunLimits | None = None
+) -> EffectiveLimits:
     return submission.effective_limits(
-        None if test is None else test.limits,
+        own,
         time_factor=language.time_factor,
         extra_memory_kib=language.extra_memory_kib,
     )
 
 
-def admitted_tests(submission: Submission, language: Language) -> tuple[AdmittedTest, ...]:
-    """Return the tests of a submission; one that has none is a test itself."""
+def admitted_tests(
+    submission: Submission, language: Language, limits: EffectiveLimits
+) -> tuple[AdmittedTest, ...]:
+    """Return the tests of a submission with these limits; one that has none is a test itself."""
     arguments = submission.command_line_arguments
     if submission.tests is None:
-        limits = _limits(submission, language)
         return (AdmittedTest("1", submission.stdin, submission.expected_output, arguments, limits),)
     return tuple(
         AdmittedTest(
@@ -173,7 +177,7 @@ def admitted_tests(submission: Submission, language: Language) -> tuple[Admitted
             stdin=test.stdin,
             expected_output=test.expected_output,
             arguments=arguments if test.command_line_arguments is None else test.command_line_arguments,
-            limits=_limits(submission, language, test),
+            limits=limits if test.limits is None else _limits(submission, language, test.limits),
             group=test.group,
             points=test.points,
         )

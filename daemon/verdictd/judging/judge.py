@@ -3,7 +3,13 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -58,12 +64,13 @@ class _Expired(Exception):
         self.deadline = deadline
 
 
-@asynccontextmanager
-async def _before(deadline: datetime | None) -> AsyncIterator[None]:
+def _before(deadline: datetime | None) -> AbstractAsyncContextManager[None]:
     """Raise _Expired if the deadline has passed, or as soon as it passes while the block runs."""
-    if deadline is None:
-        yield
-        return
+    return nullcontext() if deadline is None else _until(deadline)
+
+
+@asynccontextmanager
+async def _until(deadline: datetime) -> AsyncIterator[None]:
     left_s = (deadline - datetime.now(UTC)).total_seconds()
     if left_s <= 0:
         raise _Expired(deadline)

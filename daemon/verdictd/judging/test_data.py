@@ -8,7 +8,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
@@ -152,14 +152,16 @@ class DataStore:
             return Problem(path, str(error))
         return None
 
-    @asynccontextmanager
-    async def open(self, content: bytes | Reference, path: str) -> AsyncIterator[OpenData]:
+    def open(self, content: bytes | Reference, path: str) -> AbstractAsyncContextManager[OpenData]:
         """Open the content of a field for as long as the block lasts; raises as `fetch` does."""
         if isinstance(content, bytes):
-            yield OpenData(content)
-            return
+            return nullcontext(OpenData(content))
+        return self._open_file(content, path)
+
+    @asynccontextmanager
+    async def _open_file(self, reference: Reference, path: str) -> AsyncIterator[OpenData]:
         try:
-            fd = await self._opened(content)
+            fd = await self._opened(reference)
         except WrongData as error:
             raise InvalidSubmission([Problem(path, str(error))]) from error
         try:

@@ -19,7 +19,7 @@ from verdictd.sandbox.disk import LIST, DiskWatch, bearable_files, is_full, room
 from verdictd.sandbox.embedded.guest import HOST_NAME
 from verdictd.sandbox.emptying import emptied
 from verdictd.sandbox.etc import Etc
-from verdictd.sandbox.executables import can_execute
+from verdictd.sandbox.executables import can_execute, lies_in_box
 from verdictd.sandbox.files import place, place_input, take
 from verdictd.sandbox.isolate import cleanup_argv, init_argv, report, run_argv
 from verdictd.sandbox.leftovers import REMOVE, remove_trees, trees
@@ -185,7 +185,7 @@ class Box:
 
         It is ended when one of `watches` returns, with that reason.
         """
-        executable = not self.used and self._can_execute(command.argv[0])
+        executable = self._executable(command.argv[0])
         if command.input_file is not None:
             await self.place_input(command.input_file, command.stdin)
         self.used, self._ended_well = True, False
@@ -237,6 +237,13 @@ class Box:
         except OSError as error:
             raise await self._not_written(f"cannot prepare a run in {self._meta.parent}", error) from error
         return rules
+
+    def _executable(self, program: str) -> Callable[[], bool]:
+        """Return what tells whether a program can be executed; one in the box is looked at before it runs."""
+        if not lies_in_box(program):
+            return partial(self._can_execute, program)
+        found = not self.used and self._can_execute(program)
+        return lambda: found
 
     def _can_execute(self, program: str) -> bool:
         with self._directory() as directory:

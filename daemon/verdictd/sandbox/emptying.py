@@ -4,7 +4,6 @@ A program has mostly left a handful of files, and removing them costs less than 
 """
 
 import os
-from contextlib import ExitStack
 from pathlib import Path
 
 from verdictd.sandbox.walk import BLOCK_BYTES, DIRECTORY, places
@@ -20,22 +19,26 @@ def emptied(root: Path) -> bool:
     may have changed their mode and attributes.
     """
     try:
-        with ExitStack() as stack:
-            found = []
-            for place in places(root):
-                directory = os.open(place, DIRECTORY)
-                stack.callback(os.close, directory)
-                names = _few_files(directory)
-                if names is None:
-                    return False
-                found.append((place, directory, names))
-            for place, directory, names in found:
-                for name in names:
-                    os.unlink(name, dir_fd=directory)
-                os.rmdir(place)  # noqa: PTH106 - a path object costs as much as the call
-        os.mkdir(f"{root}/box", 0o700)  # noqa: PTH102
+        if not all(_removed(place) for place in places(root)):
+            return False
+        os.mkdir(f"{root}/box", 0o700)  # noqa: PTH102 - a path object costs as much as the call
     except OSError:  # a file that must not be removed, say: the sandbox has more rights
         return False
+    return True
+
+
+def _removed(place: str) -> bool:
+    """Remove a directory and its files; return False, and leave it, if it is not small."""
+    directory = os.open(place, DIRECTORY)
+    try:
+        names = _few_files(directory)
+        if names is None:
+            return False
+        for name in names:
+            os.unlink(name, dir_fd=directory)
+        os.rmdir(place)  # noqa: PTH106 - as above
+    finally:
+        os.close(directory)
     return True
 
 

@@ -29,13 +29,17 @@ def format_problem(head: bytes) -> str | None:
         return "its ELF header is cut short"
 
 
-def can_execute(directory: int, program: str) -> bool:
-    """Return whether a sandbox can execute this program, before it runs.
+def lies_in_box(program: str) -> bool:
+    """Return whether a program is looked up in the working directory of a box; others are the host's."""
+    return not program.startswith("/") or program.startswith(_BOX)
 
-    `directory` is the open working directory of a box in which no program has run. Programs outside of it are
-    the host's.
+
+def can_execute(directory: int, program: str) -> bool:
+    """Return whether a sandbox can execute this program.
+
+    `directory` is the open working directory of a box; one that lies there must be asked for before it runs.
     """
-    in_box = not program.startswith("/") or program.startswith(_BOX)
+    in_box = lies_in_box(program)
     name = program.removeprefix(_BOX) if in_box else program
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)

@@ -1,7 +1,7 @@
 """Isolate's command line and meta file: the only place that uses its vocabulary."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from verdictd.errors import FaultKind, SandboxBroken
@@ -121,7 +121,7 @@ def report(
     stdout: Captured,
     stderr: Captured,
     *,
-    executable: bool = True,
+    executable: Callable[[], bool] = lambda: True,
     ended_for: Ending | None = None,
     exceeded: Ending | None = None,
     watched: Watched = _UNWATCHED,
@@ -130,7 +130,7 @@ def report(
 ) -> Report:
     """Interpret a finished `--run`; raises SandboxBroken if it says nothing about the program.
 
-    `executable`: the program could be executed, so that a text about a failed execution is its own.
+    `executable` tells whether the program can be executed: a text about a failed execution is its own then.
     `ended_for`: the limit for which the daemon ended the run. `exceeded`: the limit that a program was found
     to have exceeded after it had ended by itself. `watched`: figures that the daemon saw, and that may be
     above those of the sandbox. `group_kib`: memory limit of the control group; None without one.
@@ -148,7 +148,7 @@ def report(
     try:
         ended_for = exceeded if failed else ended_for
         ending, exit_status, signal = _ending(meta, ended_for)
-        if ending is Ending.EXITED and _not_executed(exit_status, stdout, stderr) and not executable:
+        if ending is Ending.EXITED and _not_executed(exit_status, stdout, stderr) and not executable():
             ending = Ending.NOT_EXECUTED
         if exceeded is not None and ending in {Ending.EXITED, Ending.SIGNALLED}:
             ending = exceeded

@@ -4,8 +4,10 @@ import functools
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from cachetools import TTLCache, cached
 
 from verdictd.sandbox.model import Noise
 from verdictd.sandbox.procfs import read, read_again
@@ -14,21 +16,31 @@ _GROUPS = Path("/sys/fs/cgroup")
 _OF_ISOLATE = _GROUPS / "system.slice" / "isolate.service" / "cpu.stat"
 """The group in which isolate makes those of its boxes, where it is a service of systemd."""
 _STEAL = 7  # the field of /proc/stat; guests, behind it, count as user too
+_STEAL_S = 0.1
+"""Shortest run of which stolen time is told. The kernel counts it in hundredths of a second, and takes long
+to tell it where there are many processors."""
 
 
 class NoiseMeter:
     """Measures how much others have disturbed this host since it was made."""
 
     def __init__(self) -> None:
-        self._before = _Sample.take()
+        self._stolen = _lately_stolen()
+        self._throttled = _quotas()
+        self._waited_s = _waited_for_cpu_s()
+        self._since_s = time.monotonic()
 
     def noise(self) -> Noise:
         """Return what the host tells."""
-        before, now = self._before, _Sample.take()
+        took_s = time.monotonic() - self._since_s
+        steal = None
+        if took_s >= _STEAL_S:
+            before, now = self._stolen, _stolen()
+            steal = _part(before.ticks, now.ticks, max(now.of_ticks - before.of_ticks, 1))
         return Noise(
-            cpu_pressure=_part(before.waited_s, now.waited_s, max(now.at_s - before.at_s, 0.001)),
-            throttled=_throttled(before.throttled, now.throttled),
-            steal=_part(before.stolen_ticks, now.stolen_ticks, max(now.ticks - before.ticks, 1)),
+            cpu_pressure=_part(self._waited_s, _waited_for_cpu_s(), max(took_s, 0.001)),
+            throttled=_throttled_part(self._throttled, _quotas()),
+            steal=steal,
         )
 
 
@@ -46,24 +58,24 @@ Quotas = dict[Path, tuple[int, int]]
 """Periods of the quota of each group, and how many of them it was throttled in."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    at_s: float
-    waited_s: float | None
-    throttled: Quotas
-    stolen_ticks: int | None
-    ticks: int
+class _Stolen(NamedTuple):
+    """Ticks of all processors that the hypervisor gave to others, and of how many in all."""
 
-    @classmethod
-    def take(cls) -> "_Sample":
-        ticks = [int(field) for field in read_again("/proc/stat").partition(b"\n")[0].split()[1 : _STEAL + 2]]
-        return cls(
-            at_s=time.monotonic(),
-            waited_s=_waited_for_cpu_s(),
-            throttled={file: _quota(file) for file in _with_quota()},
-            stolen_ticks=ticks[_STEAL] if len(ticks) > _STEAL else None,
-            ticks=sum(ticks),
-        )
+    ticks: int | None
+    of_ticks: int
+
+
+def _stolen() -> _Stolen:
+    ticks = [int(field) for field in read_again("/proc/stat").partition(b"\n")[0].split()[1 : _STEAL + 2]]
+    return _Stolen(ticks[_STEAL] if len(ticks) > _STEAL else None, sum(ticks))
+
+
+_lately_stolen = cached(TTLCache(1, _STEAL_S))(_stolen)
+"""What `_stolen` returned a moment ago."""
+
+
+def _quotas() -> Quotas:
+    return {file: _quota(file) for file in _with_quota()}
 
 
 def _part(before: float | None, now: float | None, whole: float) -> float | None:
@@ -72,7 +84,7 @@ def _part(before: float | None, now: float | None, whole: float) -> float | None
     return min(1.0, max(0.0, (now - before) / whole))
 
 
-def _throttled(before: Quotas, now: Quotas) -> float | None:
+def _throttled_part(before: Quotas, now: Quotas) -> float | None:
     """Return the part of the group that was throttled most."""
     parts = [
         (now[file][1] - throttled) / max(now[file][0] - periods, 1)

@@ -2,8 +2,8 @@
 
 import contextlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from verdictd.sandbox.model import Ending
 
@@ -13,8 +13,7 @@ _SHARED = ("/dev:shm", "/dev%2Fshm")
 """Names that the two sandboxes give, below tmp, to what is /dev/shm inside."""
 
 
-@dataclass(frozen=True, slots=True)
-class DiskUsage:
+class DiskUsage(NamedTuple):
     """Space and number of files. `shared_kib`: the part of the space that lies in /dev/shm."""
 
     kib: int = 0

@@ -28,8 +28,9 @@ def command(
         name="script", source_file="main.sh", run_cmd=("/bin/sh", "main.sh"), address_space=address_space
     )
     sandbox = Sandbox(("isolate",), "isolate", "2.6", control_groups, Path("/"), resident_floor_kib=7)
-    tests = admitted_tests(submission, language)
-    admitted = Admitted(submission, language, submission.effective_limits(), tests, timeout_s=60)
+    limits = submission.effective_limits()
+    tests = admitted_tests(submission, language, limits)
+    admitted = Admitted(submission, language, limits, tests, timeout_s=60)
     return run_command(admitted, tests[0], Artifact(()), b"", open_files=64), sandbox
 
 

@@ -33,9 +33,8 @@ def submission(tests: list[dict[str, Any]], **fields: Any) -> Submission:
 
 def plan(tests: list[dict[str, Any]], **fields: Any) -> Plan:
     given = submission(tests, **fields)
-    return Plan(
-        Admitted(given, LANGUAGE, given.effective_limits(), admitted_tests(given, LANGUAGE), timeout_s=60)
-    )
+    limits = given.effective_limits()
+    return Plan(Admitted(given, LANGUAGE, limits, admitted_tests(given, LANGUAGE, limits), timeout_s=60))
 
 
 def played(plan: Plan, letters: str) -> str:

@@ -172,7 +172,7 @@ def test_program_that_can_be_executed_was_executed(
     """The sandbox's text about a failed execution is not believed where the program can print it."""
     streams = {"stdout": Captured(), "stderr": Captured(), stream: Captured(text)}
     meta = TIMES + f"exitcode:{exit_code}\nstatus:RE\n"
-    found = report(1, meta, streams["stdout"], streams["stderr"], executable=executable)
+    found = report(1, meta, streams["stdout"], streams["stderr"], executable=lambda: executable)
 
     assert (ending, exit_code) == (found.ending, found.exit_code)
 

@@ -23,6 +23,7 @@ class Host:
             monkeypatch.setattr(pressure, name, lambda path: self.files.get(path, "").encode())
         monkeypatch.setattr(time, "monotonic", lambda: self.now_s)
         pressure._with_quota.cache_clear()  # noqa: SLF001 - found once for each process
+        monkeypatch.setattr(pressure, "_lately_stolen", pressure._stolen)  # noqa: SLF001
 
 
 @pytest.fixture
@@ -61,6 +62,18 @@ def test_each_part_is_that_of_the_run(host: Host) -> None:
     }
 
     assert Noise(cpu_pressure=0.25, throttled=0.25, steal=0.25) == meter.noise()
+
+
+def test_stolen_time_is_not_told_of_a_short_run(host: Host) -> None:
+    """The kernel counts it in hundredths of a second: one of them would be a tenth of this run."""
+    host.files = {"/proc/stat": ticks(1_000, 50)}
+    meter = NoiseMeter()
+    host.now_s += 0.09
+    host.files["/proc/stat"] = ticks(1_009, 51)
+
+    assert meter.noise().steal is None
+    host.now_s += 0.01
+    assert 0.1 == meter.noise().steal
 
 
 def test_host_that_tells_nothing_is_not_called_quiet(host: Host) -> None:
