@@ -26,7 +26,8 @@ from support.receiver import (
     never_answers,
 )
 from verdictd.callbacks.webhook import Response, Sender, classify
-from verdictd.egress import Egress, Resolver
+from verdictd.egress.client import Resolver
+from verdictd.egress.rules import Egress
 from verdictd.metrics import Outcome
 
 pytestmark = pytest.mark.anyio

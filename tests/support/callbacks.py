@@ -17,7 +17,7 @@ from verdictd.amqp.publisher import Publisher
 from verdictd.amqp.reconnecting import ReconnectingConnection
 from verdictd.callbacks.deliverer import Deliverer
 from verdictd.callbacks.jobs import Job, Jobs
-from verdictd.egress import Egress
+from verdictd.egress.rules import Egress
 from verdictd.settings import CallbackSettings
 
 CALLBACKS, DEAD_CALLBACKS = "verdictd.callbacks", "verdictd.callbacks.dead"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verdictd.egress import Egress, EgressDenied
+from verdictd.egress.rules import Egress, EgressDenied
 
 PORTS = (80, 443, 8080, 8443)
 STRICT = Egress(networks=(), hosts=(), ports=PORTS)

@@ -15,7 +15,8 @@ from verdictd.amqp.publisher import Publisher
 from verdictd.callbacks.host_limits import HostLimits
 from verdictd.callbacks.jobs import Job, Jobs, NotAJob
 from verdictd.callbacks.webhook import Response, Sender
-from verdictd.egress import Egress, EgressDenied, Resolver
+from verdictd.egress.client import Resolver
+from verdictd.egress.rules import Egress, EgressDenied
 from verdictd.errors import BrokerUnavailable
 from verdictd.metrics import Outcome
 from verdictd.settings import CallbackSettings

@@ -17,7 +17,8 @@ from yarl import URL
 
 from verdictd import __version__
 from verdictd.concurrency import offload
-from verdictd.egress import Egress, EgressDenied
+from verdictd.egress.client import session
+from verdictd.egress.rules import Egress, EgressDenied
 from verdictd.logs import printable
 from verdictd.metrics import Outcome
 
@@ -67,8 +68,8 @@ class Sender:
 
     async def _post(self, target: URL, body: bytes, headers: Mapping[str, str]) -> Response:
         async with (
-            self._egress.session(target, self._resolver, socket_type=_BoundedSocket) as session,
-            session.post(target, data=_chunks(body), headers=headers, allow_redirects=False) as response,
+            session(self._egress, target, self._resolver, socket_type=_BoundedSocket) as client,
+            client.post(target, data=_chunks(body), headers=headers, allow_redirects=False) as response,
         ):
             return classify(response.status, response.headers.get("Retry-After"))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from verdictd.egress import Egress, EgressDenied
+from verdictd.egress.rules import Egress, EgressDenied
 from verdictd.judging.admission import Admission, CallbackProblem
 from verdictd.judging.artifact_cache import ArtifactCache, default_directory
 from verdictd.judging.compiler import Compiler

@@ -7,7 +7,7 @@ the memory of the daemon as a whole.
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,10 +19,10 @@ import structlog
 from verdictd import metrics
 from verdictd.concurrency import KeyedLock, backoff, finish
 from verdictd.contract.content import ProvidedFile, Reference, RemoteFile
-from verdictd.egress import Egress, EgressDenied, Resolver
+from verdictd.egress.rules import Egress, EgressDenied
 from verdictd.errors import DataUnavailable, InvalidSubmission, Problem, file_error
 from verdictd.judging.data_cache import DataCache, WrongData
-from verdictd.judging.data_sources import ProvidedFiles, download
+from verdictd.judging.data_directory import ProvidedFiles
 from verdictd.sandbox.model import Descriptor
 from verdictd.settings import DataSettings
 
@@ -68,7 +68,7 @@ class DataStore:
         *,
         cache: DataCache,
         egress: Egress | None,
-        resolver: Resolver,
+        names: Executor,
         threads: ThreadPoolExecutor,
     ) -> None:
         self._timeout_s = settings.timeout_s
@@ -76,7 +76,7 @@ class DataStore:
         self._provided = None if settings.directory is None else ProvidedFiles(settings.directory, cache)
         self._egress = egress
         self._threads = threads
-        self._resolver = resolver
+        self._names = names
         self._finding = KeyedLock()
 
     @classmethod
@@ -94,7 +94,7 @@ class DataStore:
         names = ThreadPoolExecutor(_THREADS, thread_name_prefix="test-data-names")
         threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="test-data")
         try:
-            yield cls(settings, cache=cache, egress=egress, resolver=Resolver(names), threads=threads)
+            yield cls(settings, cache=cache, egress=egress, names=names, threads=threads)
         finally:
             names.shutdown(wait=False, cancel_futures=True)
             threads.shutdown(wait=False, cancel_futures=True)
@@ -233,8 +233,10 @@ class DataStore:
     async def _download(self, remote: RemoteFile) -> None:
         if self._egress is None:
             raise WrongData(self.problem(remote))
+        from verdictd.judging.data_download import download  # noqa: PLC0415 - with its HTTP client
+
         loop = asyncio.get_running_loop()
-        async with aclosing(download(self._egress, self._resolver, remote.url)) as chunks:
+        async with aclosing(download(self._egress, self._names, remote.url)) as chunks:
             with self._cache.incoming() as file:
 
                 async def write(chunk: bytes) -> None:

@@ -16,7 +16,6 @@ from verdictd.amqp.reconnecting import ReconnectingConnection
 from verdictd.amqp.replies import ReplyRouter
 from verdictd.amqp.requests import Requests
 from verdictd.amqp.topology import queues
-from verdictd.callbacks.deliverer import Deliverer
 from verdictd.callbacks.jobs import Jobs
 from verdictd.concurrency import background, on_signals
 from verdictd.contract.result import Status
@@ -31,8 +30,6 @@ from verdictd.service.in_progress import Recent
 from verdictd.service.progress import EventFeed
 from verdictd.service.worker import Worker
 from verdictd.settings import Settings
-from verdictd.web.app import application
-from verdictd.web.server import listen
 
 # Beyond the limit of a delivery: one that is cancelled while it is put off would be there twice.
 _SETTLE_S = 5
@@ -202,6 +199,9 @@ async def _http(
     if requests is None:
         yield
         return
+    from verdictd.web.app import application
+    from verdictd.web.server import listen
+
     app = application(
         settings=settings,
         host=host,
@@ -236,6 +236,8 @@ async def _deliver(
     """Deliver callbacks until `stop` is set, and then those in flight."""
     if host.egress is None:
         return
+    from verdictd.callbacks.deliverer import Deliverer
+
     callbacks = settings.callbacks
     drain_timeout_s = min(callbacks.timeout_s + _SETTLE_S, settings.service.drain_timeout_s)
     async with Deliverer.open(callbacks, publisher, host.egress) as deliverer:

@@ -7,7 +7,7 @@ import pytest
 
 from verdictd.contract.limits import Limits
 from verdictd.contract.submission import submission_model
-from verdictd.egress import Egress
+from verdictd.egress.rules import Egress
 from verdictd.errors import InvalidSubmission, Problem
 from verdictd.judging.admission import Admission, Admitted
 from verdictd.judging.judgehost import callback_problem

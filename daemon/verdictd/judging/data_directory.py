@@ -1,27 +1,20 @@
-"""Sources of test data: a directory of the operator, and servers that are asked over HTTP."""
+"""Test data of the operator: a directory, whose files are copied into the cache."""
 
 import os
 import stat
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, ENXIO
 from pathlib import Path
 
-import aiohttp
-from aiohttp.abc import AbstractResolver
-
-from verdictd import __version__, metrics
-from verdictd.egress import Egress, EgressDenied
+from verdictd import metrics
 from verdictd.errors import DataUnavailable, file_error
 from verdictd.judging.data_cache import DataCache, WrongData, digest_of
-from verdictd.logs import printable
 from verdictd.sandbox.model import Descriptor
 from verdictd.sandbox.walk import DIRECTORY
 
 _CHUNK_BYTES = 256 * 1024
 _KNOWN_FILES = 100_000
-_MISSING = {404, 410}
-_REDIRECTS = {301, 302, 303, 307, 308}
 _NOT_A_FILE = {ENOENT, ELOOP, ENOTDIR, ENXIO, ENAMETOOLONG}
 
 
@@ -114,32 +107,3 @@ def _open_provided(directory: Path, name: str) -> int:
         os.close(fd)
         raise WrongData("is not a regular file")
     return fd
-
-
-async def download(egress: Egress, resolver: AbstractResolver, url: str) -> AsyncGenerator[bytes, None]:
-    """Yield the body of a response as it comes, without redirects.
-
-    Raises WrongData if the address is not allowed or has no such file, DataUnavailable if the server fails.
-    """
-    headers = {"Accept-Encoding": "identity", "User-Agent": f"verdictd/{__version__}"}
-    try:
-        target = egress.target(url)
-        async with (
-            egress.session(target, resolver, read_bufsize=_CHUNK_BYTES) as session,
-            session.get(target, headers=headers, allow_redirects=False) as response,
-        ):
-            if response.status in _MISSING:
-                raise WrongData(f"the server answered with status {response.status}: there is no such file")
-            if response.status != 200:
-                hint = "; redirects are not followed" if response.status in _REDIRECTS else ""
-                raise DataUnavailable(f"{target.host} answered with status {response.status}{hint}")
-            async for chunk in response.content.iter_any():
-                yield chunk
-    except EgressDenied as error:
-        raise WrongData(str(error)) from error
-    except aiohttp.ClientConnectorError as error:
-        if isinstance(error.os_error, EgressDenied):
-            raise WrongData(str(error.os_error)) from error
-        raise DataUnavailable(f"cannot connect to {error.host}: {printable(str(error.os_error))}") from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise DataUnavailable(printable(f"{type(error).__name__}: {error}"[:300])) from error
