@@ -11,7 +11,8 @@ from verdictd.sandbox.discovery import discover
 from verdictd.sandbox.model import BoxId, Sandbox
 
 PRINT_42 = "/usr/bin/perl -e 'print 42'"
-_LIMITS = "--time=2 --extra-time=0.5 --wall-time=6 --processes=60 --open-files=256 --silent"
+LIMITS = ["--time=2", "--extra-time=0.5", "--wall-time=6", "--processes=60", "--open-files=256", "--silent"]
+_LIMITS = " ".join(LIMITS)
 _LIMIT_S = 900
 
 

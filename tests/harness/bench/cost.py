@@ -3,14 +3,18 @@
 import asyncio
 import statistics
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from harness.bench import bare
 from harness.bench.figures import Figure
-from harness.bench.rig import Spent, body, rig
+from harness.bench.naive import naive
+from harness.bench.rig import Rig, Spent, body, rig
 from support.boxes import boxes
 
 TRIVIAL = body("perl", "print 42", expected_output="42")
 _LATENCIES = 200
+_RESET_S = 0.5
+"""Resets of the last boxes are part of the cost."""
 
 BARE, OWN = "bare init and run, CPU", "daemon's own CPU"
 SANDBOX, BROKER = "sandbox and program, CPU", "broker, CPU"
@@ -25,20 +29,30 @@ async def _with_boxes(isolate: str, count: int, number: int) -> list[Figure]:
     with boxes(number) as numbers:
         sandbox = await bare.found(isolate, numbers)
         async with rig(isolate, numbers) as bench:
-            await bench.judge_all([TRIVIAL] * 10 * number)  # until everything is imported and made
-            before = bench.spent()
-            results = await bench.judge_all([TRIVIAL] * count)
-            await asyncio.sleep(0.5)  # resets are part of it
-            spent = bench.spent().since(before, count)
-        require_accepted(results)
+            spent = await _spent(bench, count, number)
+        async with naive(sandbox, numbers) as bench:
+            naively = await _spent(bench, count, number)
         beside = await asyncio.to_thread(bare.cycle, sandbox, numbers, count)
-    return list(
-        _figures(f"{number} boxes" if number > 1 else "1 box", spent, beside, count, sandbox.control_groups)
-    )
+    part = f"{number} boxes" if number > 1 else "1 box"
+    return [
+        *_figures(part, spent, beside, sandbox.control_groups),
+        Figure(part, "daemon's own CPU / that of a naive daemon", spent.own_s / naively.own_s),
+        Figure(part, "throughput / that of a naive daemon", naively.at_s / spent.at_s),
+    ]
 
 
-def _figures(part: str, spent: Spent, beside: bare.Cost, count: int, groups: bool) -> Iterator[Figure]:
-    wall_s = spent.at_s - 0.5 / count
+async def _spent(bench: Rig, count: int, number: int) -> Spent:
+    """Judge so many submissions in so many boxes; return what each of them cost."""
+    await bench.judge_all([TRIVIAL] * 10 * number)  # until everything is imported and made
+    before = bench.spent()
+    require_accepted(await bench.judge_all([TRIVIAL] * count))
+    wall_s = bench.spent().at_s - before.at_s
+    await asyncio.sleep(_RESET_S)
+    return replace(bench.spent().since(before, count), at_s=wall_s / count)
+
+
+def _figures(part: str, spent: Spent, beside: bare.Cost, groups: bool) -> Iterator[Figure]:
+    wall_s = spent.at_s
     whole_s = spent.own_s + spent.children_s
     yield Figure(part, BARE, 1000 * beside.cpu_s, "ms")
     yield Figure(part, OWN, 1000 * spent.own_s, "ms")
@@ -56,15 +70,23 @@ async def latency(isolate: str, *, count: int = _LATENCIES) -> list[Figure]:
     with boxes(1) as numbers:
         sandbox = await bare.found(isolate, numbers)
         async with rig(isolate, numbers) as bench:
-            await bench.latencies_s(TRIVIAL, 10)
-            taken_s = sorted(await bench.latencies_s(TRIVIAL, count))
+            taken_s = await _latencies_s(bench, count)
+        async with naive(sandbox, numbers) as bench:
+            naively_s = await _latencies_s(bench, count)
         beside = await asyncio.to_thread(bare.runs, sandbox, numbers, count)
     above = [1000 * (one_s - beside.wall_s) for one_s in taken_s]
+    naively = 1000 * (statistics.median(naively_s) - beside.wall_s)
     return [
         Figure("latency", "bare run", 1000 * beside.wall_s, "ms"),
         Figure("latency", "median above it", statistics.median(above), "ms", at_most=6),
         Figure("latency", "99th percentile above it", above[int(0.99 * count)], "ms", at_most=20),
+        Figure("latency", "median above it of a naive daemon", naively, "ms"),
     ]
+
+
+async def _latencies_s(bench: Rig, count: int) -> list[float]:
+    await bench.latencies_s(TRIVIAL, 10)
+    return sorted(await bench.latencies_s(TRIVIAL, count))
 
 
 def require_accepted(results: Sequence[dict[str, object]]) -> None:
