@@ -4,7 +4,7 @@ import codecs
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from posixpath import splitext
 
 from verdictd.files import File
 from verdictd.judging.languages import Language
@@ -42,12 +42,12 @@ class Program:
 
 def source_name(language: Language, content: bytes) -> str:
     """Return the file name that this source must have, for example that of its public class."""
-    default = PurePosixPath(language.source_file)
+    default = language.source_file
     if language.source_name is None:
-        return str(default)
+        return default
     found = language.source_name.search(top_level(content))
-    name = f"{found[1]}{default.suffix}" if found and found[1] else str(default)
-    return name if "/" not in name and len(name.encode()) <= _MAX_NAME_BYTES else str(default)
+    name = f"{found[1]}{_suffix(default)}" if found and found[1] else default
+    return name if "/" not in name and len(name.encode()) <= _MAX_NAME_BYTES else default
 
 
 def entry_file(program: Program, source: str) -> str:
@@ -58,7 +58,7 @@ def entry_file(program: Program, source: str) -> str:
 def is_source(language: Language, name: str) -> bool:
     """Return whether a file of this name is a source, and neither a header nor data."""
     extensions = language.source_extensions or (language.file_extension,)
-    return PurePosixPath(name).suffix.removeprefix(".") in extensions
+    return _suffix(name).removeprefix(".") in extensions
 
 
 def source_files(language: Language, files: Sequence[File], main: str) -> list[str]:
@@ -81,9 +81,9 @@ def cleaned(language: Language, files: Sequence[File]) -> list[File]:
     """Return the files; the sources among them lose what editors on Windows add, if the language says so."""
     if language.source_text == "as_sent":
         return list(files)
-    ending = PurePosixPath(language.source_file).suffix
+    ending = _suffix(language.source_file)
     return [
-        replace(file, content=_unix_text(file.content)) if PurePosixPath(file.name).suffix == ending else file
+        replace(file, content=_unix_text(file.content)) if _suffix(file.name) == ending else file
         for file in files
     ]
 
@@ -106,6 +106,10 @@ def top_level(content: bytes) -> str:
     if depth == 0:
         kept.append(text[start:])
     return "".join(kept)
+
+
+def _suffix(name: str) -> str:
+    return splitext(name)[1]
 
 
 def _unix_text(text: bytes) -> bytes:

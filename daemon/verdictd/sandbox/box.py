@@ -205,6 +205,8 @@ class Box:
             deadline_s=constraints.wall_time_s + _RUN_ALLOWANCE_S,
             stderr=None if command.streams is None else command.streams.errors,
             watches=[*memory, disk.watch, *watches],
+            # Most programs end before there is anything to look at.
+            watched_after_s=0 if watches else min(watcher.first_look_s, disk.interval_s),
         )
         noise = meter.noise()
         self._ended_well = ended.returncode in {0, 1}

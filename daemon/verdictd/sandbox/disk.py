@@ -85,7 +85,8 @@ class DiskWatch:
         self._used = self._used_before = measure(root, None).used
         self._was_full = False
         self._bearable_files = bearable_files
-        self._interval_s = max(_SHORTEST_S, min(bearable_files / _FASTEST_FILES_S, _INTERVAL_S))
+        self.interval_s = max(_SHORTEST_S, min(bearable_files / _FASTEST_FILES_S, _INTERVAL_S))
+        """Time between two looks at the disk."""
         self._disk_files = min(constraints.disk_files, bearable_files)
         shared_kib = constraints.disk_kib if constraints.memory_kib is None else constraints.memory_kib
         self._bound = DiskUsage(
@@ -105,23 +106,27 @@ class DiskWatch:
     async def watch(self, keeper: int) -> Ending:
         """Return the limit that the files exceeded, as soon as they do; raises SandboxBroken as `check`."""
         while True:
-            await tick(self._interval_s)
             self._was_full |= is_full(self._root)
-            if not self._is_suspected():
-                continue
-            if exceeded := await self.exceeded():
+            if self._is_suspected() and (exceeded := await self._look(keeper)):
                 return exceeded
-            with ProcessTree(keeper) as tree:
-                tree.refresh()
-                unnamed_kib = tree.unnamed_kib(self._root.stat().st_dev)
-            if self._used.kib + unnamed_kib > self._bound.kib:
-                return Ending.DISK
-            if is_full(self._root) and self._is_to_blame:
-                raise self._fault()
-            able_files = tree.system_time_s / _LEAST_SYSTEM_S
-            if self._hidden and self._bearable_files < self._missing_files <= able_files:
-                self.on_suspicion = True
-                return Ending.DISK
+            await tick(self.interval_s)
+
+    async def _look(self, keeper: int) -> Ending | None:
+        """Look for what the files exceed, with those that have no name any more."""
+        if exceeded := await self.exceeded():
+            return exceeded
+        with ProcessTree(keeper) as tree:
+            tree.refresh()
+            unnamed_kib = tree.unnamed_kib(self._root.stat().st_dev)
+        if self._used.kib + unnamed_kib > self._bound.kib:
+            return Ending.DISK
+        if is_full(self._root) and self._is_to_blame:
+            raise self._fault()
+        able_files = tree.system_time_s / _LEAST_SYSTEM_S
+        if self._hidden and self._bearable_files < self._missing_files <= able_files:
+            self.on_suspicion = True
+            return Ending.DISK
+        return None
 
     async def exceeded(self) -> Ending | None:
         """Walk through the files; return the limit that they exceed."""

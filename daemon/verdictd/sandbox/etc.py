@@ -3,6 +3,7 @@
 With the network, the name servers of the host and the certificates of public authorities are there too.
 """
 
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -54,7 +55,7 @@ class Etc:
         servers = _name_servers() if command.network else None
         wanted = (_contents(self._host_name, self.ids, servers), _mount_points(command))
         # Whoever cleans old files from temporary directories may have removed them.
-        if wanted != self._written or not (self._directory / "passwd").exists():
+        if wanted != self._written or not os.path.exists(f"{self._directory}/passwd"):  # noqa: PTH110 - for each run
             self._write(*wanted)
         rules = [f"etc={self._directory}"]
         if command.network:
@@ -91,7 +92,8 @@ def _contents(host_name: str, ids: tuple[int, int] | None, servers: str | None) 
 def _mount_points(command: Command) -> list[str]:
     """Return the directories below /etc that other rules bind there: the sandboxes do not make them."""
     bound = [rule.removesuffix(":maybe") for rule in command.directories]
-    found = [path.removeprefix("/etc/") for path in bound if path.startswith("/etc/") and Path(path).is_dir()]
+    below = [path for path in bound if path.startswith("/etc/")]
+    found = [path.removeprefix("/etc/") for path in below if os.path.isdir(path)]  # noqa: PTH112 - as above
     return [*found, _TLS] if command.network else found
 
 

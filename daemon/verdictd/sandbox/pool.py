@@ -106,7 +106,7 @@ class BoxPool:
     @property
     def usable(self) -> int:
         """Return the number of boxes that are not retired."""
-        return sum(state is not BoxState.RETIRED for state in self._states.values())
+        return len(self._states) - list(self._states.values()).count(BoxState.RETIRED)
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[Box]:

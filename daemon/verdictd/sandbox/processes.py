@@ -50,6 +50,14 @@ class _Room:
     dropped_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """What watches a child that has not ended after so many seconds: most have."""
+
+    watches: Sequence[Watch]
+    after_s: float
+
+
 async def execute(
     argv: list[str],
     *,
@@ -60,12 +68,14 @@ async def execute(
     dropped_bytes: int = 0,
     stderr: Path | None = None,
     watches: Sequence[Watch] = (),
+    watched_after_s: float = 0,
 ) -> ProcessResult:
     """Run a child process to its end.
 
     The child gets descriptors opened here: a file without a name to read, and for each output stream a pipe,
     of which `output_bytes` are kept and the next `dropped_bytes` are read and dropped. If it writes more, if
-    one of `watches` returns, or if the deadline passes, it is terminated. Processes that hold one of the
+    one of `watches` returns, or if the deadline passes, it is terminated; the watches begin if it has not
+    ended after `watched_after_s`. Processes that hold one of the
     descriptors can open it again, also as another user: /dev/stdin, /dev/stdout, /proc/self/fd/2.
     Raises SandboxBroken if the deadline passed, if the child or a process of its own outlives the end, and if
     the host has no memory, process or open file left for it.
@@ -74,7 +84,8 @@ async def execute(
     """
     try:
         room = _Room(output_bytes, dropped_bytes)
-        return await _execute(argv, stdin, room, deadline_s, grace_s, stderr=stderr, watches=watches)
+        watched = _Watched(watches, watched_after_s)
+        return await _execute(argv, stdin, room, deadline_s, grace_s, stderr=stderr, watched=watched)
     except OSError as error:
         raise SandboxBroken(f"cannot start {argv[0]}: {error}", FaultKind.START) from error
 
@@ -87,7 +98,7 @@ async def _execute(
     grace_s: float,
     *,
     stderr: Path | None,
-    watches: Sequence[Watch],
+    watched: _Watched,
 ) -> ProcessResult:
     overflow: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
 
@@ -105,8 +116,7 @@ async def _execute(
             finally:
                 out.close()
                 err.close()
-            watching = [asyncio.ensure_future(watch(child.pid)) for watch in watches]
-            ended_for = await _wait(child, overflow, watching, deadline_s, grace_s)
+            ended_for = await _wait(child, overflow, watched, deadline_s, grace_s)
             returncode = _exit_code(child)
             if overflow.done():
                 ended_for = ended_for or Ending.OUTPUT
@@ -118,14 +128,18 @@ async def _execute(
 async def _wait(
     child: Child,
     overflow: asyncio.Future[Ending],
-    watching: list[asyncio.Task[Ending]],
+    watched: _Watched,
     deadline_s: float,
     grace_s: float,
 ) -> Ending | None:
     """Wait for the child; terminate it if there is a reason to, which is returned, or the deadline passes."""
-    waiting: set[asyncio.Future[Any]] = {child.ended, overflow, *watching}
+    waiting: set[asyncio.Future[Any]] = {child.ended, overflow}
+    watching: list[asyncio.Task[Ending]] = []
     try:
-        done, _ = await asyncio.wait(waiting, timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED)
+        done = await _first(waiting, watched.after_s) if watched.after_s else set()
+        if not done:
+            watching += [asyncio.ensure_future(watch(child.pid)) for watch in watched.watches]
+            done = await _first({*waiting, *watching}, deadline_s)
     finally:
         for watch in watching:
             watch.cancel()
@@ -134,6 +148,11 @@ async def _wait(
     if not done:
         raise SandboxBroken(f"the sandbox did not end within {deadline_s:.1f} s", FaultKind.DEADLINE)
     return next((reason.result() for reason in (overflow, *watching) if reason in done), None)
+
+
+async def _first(waiting: set[asyncio.Future[Any]], limit_s: float) -> set[asyncio.Future[Any]]:
+    done, _ = await asyncio.wait(waiting, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+    return done
 
 
 def _exit_code(child: Child) -> int:

@@ -49,10 +49,14 @@ class Watcher:
         """The limit that a program exceeded which ended by itself."""
         return Ending.CPU_TIME if self.watched.cpu_time_s > self._cpu_time_s else None
 
+    @property
+    def first_look_s(self) -> float:
+        """Time after its start before which a program need not be watched."""
+        return self._pause_s(0)
+
     async def watch(self, keeper: int) -> Ending:
         """Return the limit that the processes below this keeper exceeded, as soon as they do."""
         read_at = 0.0
-        await tick(self._pause_s(0))  # most programs end sooner, and nothing is read for them
         sessions = Sessions()
         with ProcessTree(keeper) as tree, HostMemory() as host:
             while True:

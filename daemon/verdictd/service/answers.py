@@ -10,7 +10,7 @@ from verdictd import metrics
 from verdictd.amqp.delivery import Delivery, Settlement
 from verdictd.amqp.replies import ReplyRouter, trace_headers
 from verdictd.callbacks.jobs import Job, Jobs, webhook_id
-from verdictd.concurrency import offload
+from verdictd.concurrency import LARGE_BYTES, offload
 from verdictd.contract.codec import TEXTS, as_duplicate, encode
 from verdictd.contract.result import Result
 from verdictd.contract.submission import Submission
@@ -41,7 +41,7 @@ class Answers:
         self._result_bytes = result_bytes
 
     async def encode(self, result: Result, delivery: Delivery) -> tuple[Result, bytes]:
-        """Return the result without its texts, which may be large, and its bytes with them."""
+        """Return the result, without its texts if they are large, and its bytes with them."""
         created_at = delivery.timestamp
         queue_time = (result.started_at - created_at).total_seconds() if created_at else None
         result = result.model_copy(
@@ -57,7 +57,9 @@ class Answers:
         size += sum(len(file.content) for part in (result, *result.tests) for file in part.files)
         size += sum(len(test.stdout) + len(test.stderr) for test in result.tests)
         body = await offload(partial(encode, result, self._result_bytes), size)
-        return result.model_copy(update=dict.fromkeys(TEXTS, "") | {"files": ()}), body
+        if size >= LARGE_BYTES:
+            result = result.model_copy(update=dict.fromkeys(TEXTS, "") | {"files": ()})
+        return result, body
 
     async def publish(
         self,
