@@ -178,7 +178,7 @@ class Publisher:
         """
         with self._waits(queue):
             async with asyncio.timeout(self._limit_s):
-                return await self._publish(queue, make)
+                return await self._until_confirmed(queue, make)
 
     async def publish_to_own(self, queue: str, make: MessageFactory) -> None:
         """Publish to a queue that the daemon declares until RabbitMQ confirms, across reconnects.
@@ -190,7 +190,7 @@ class Publisher:
         with self._waits(queue):
             async with asyncio.timeout(self._limit_s):
                 for pause_s in backoff(connection.settings.reconnect_max_s):
-                    if await self._publish(queue, make) is None:
+                    if await self._until_confirmed(queue, make) is None:
                         return
                     try:
                         await declare(await connection.opened(), connection.settings, connection.queues)
@@ -217,7 +217,7 @@ class Publisher:
             missing = f"no queue is bound to {exchange!r}" if exchange else f"queue {queue!r} does not exist"
             raise BrokerUnavailable(missing)
 
-    async def _publish(self, queue: str, make: MessageFactory) -> str | None:
+    async def _until_confirmed(self, queue: str, make: MessageFactory) -> str | None:
         pauses_s = backoff(self.connection.settings.reconnect_max_s)
         while True:
             try:

@@ -29,10 +29,9 @@ class Received(Wire):
     def _without_nulls(cls, value: object) -> object:
         if not isinstance(value, dict):
             return value
-        fields = cls.model_fields
-        nulls = {name for name, given in value.items() if given is None and name in fields}
-        kept = {name for name in nulls if fields[name].is_required()}
-        return {name: given for name, given in value.items() if name not in nulls - kept} if nulls else value
+        nulls = {name for name, given in value.items() if given is None and name in cls.model_fields}
+        defaults = {name for name in nulls if not cls.model_fields[name].is_required()}
+        return {name: given for name, given in value.items() if name not in defaults} if defaults else value
 
 
 INVALID_JSON = "Invalid JSON: "

@@ -7,24 +7,26 @@ the memory of the daemon as a whole.
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
-from typing import BinaryIO, Self, TypeVar, assert_never
+from typing import TYPE_CHECKING, BinaryIO, Self, TypeVar, assert_never
 
 import structlog
 
 from verdictd import metrics
 from verdictd.concurrency import KeyedLock, backoff, finish
 from verdictd.contract.content import ProvidedFile, Reference, RemoteFile
-from verdictd.egress.rules import Egress, EgressDenied
 from verdictd.errors import DataUnavailable, InvalidSubmission, Problem, file_error
 from verdictd.judging.data_cache import DataCache, WrongData
 from verdictd.judging.data_directory import ProvidedFiles
 from verdictd.sandbox.model import Descriptor
 from verdictd.settings import DataSettings
+
+if TYPE_CHECKING:
+    from verdictd.judging.data_download import Downloads
 
 FD = TypeVar("FD", Descriptor, Descriptor | None)
 
@@ -67,34 +69,32 @@ class DataStore:
         settings: DataSettings,
         *,
         cache: DataCache,
-        egress: Egress | None,
-        names: Executor,
+        downloads: "Downloads | None",
         threads: ThreadPoolExecutor,
     ) -> None:
         self._timeout_s = settings.timeout_s
         self._cache = cache
         self._provided = None if settings.directory is None else ProvidedFiles(settings.directory, cache)
-        self._egress = egress
+        self._downloads = downloads
         self._threads = threads
-        self._names = names
         self._finding = KeyedLock()
 
     @classmethod
     @asynccontextmanager
     async def open_store(cls, settings: DataSettings) -> AsyncIterator[Self]:
         """Make a store with threads of its own, for names and disks that do not answer. Raises OSError."""
-        egress = None
-        if settings.allow_urls:
-            egress = Egress(
-                networks=settings.allow_networks, hosts=settings.allow_hosts, ports=settings.allow_ports
-            )
         cache = DataCache.of(settings)
         if settings.enabled:
             cache.prepare()
         names = ThreadPoolExecutor(_THREADS, thread_name_prefix="test-data-names")
         threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="test-data")
+        downloads = None
+        if settings.allow_urls:
+            from verdictd.judging.data_download import Downloads  # noqa: PLC0415 - with its HTTP client
+
+            downloads = Downloads(settings, names)
         try:
-            yield cls(settings, cache=cache, egress=egress, names=names, threads=threads)
+            yield cls(settings, cache=cache, downloads=downloads, threads=threads)
         finally:
             names.shutdown(wait=False, cancel_futures=True)
             threads.shutdown(wait=False, cancel_futures=True)
@@ -107,13 +107,9 @@ class DataStore:
                     return "this judge has no directory of test data (data.directory)"
                 return None
             case RemoteFile():
-                if self._egress is None:
+                if self._downloads is None:
                     return "this judge fetches no test data (data.allow_urls)"
-                try:
-                    self._egress.target(reference.url)
-                except EgressDenied as error:
-                    return str(error)
-                return None
+                return self._downloads.problem(reference.url)
             case _ as unreachable:
                 assert_never(unreachable)
 
@@ -231,12 +227,10 @@ class DataStore:
             await asyncio.sleep(next(pauses))
 
     async def _download(self, remote: RemoteFile) -> None:
-        if self._egress is None:
+        if self._downloads is None:
             raise WrongData(self.problem(remote))
-        from verdictd.judging.data_download import download  # noqa: PLC0415 - with its HTTP client
-
         loop = asyncio.get_running_loop()
-        async with aclosing(download(self._egress, self._names, remote.url)) as chunks:
+        async with aclosing(self._downloads.download(remote.url)) as chunks:
             with self._cache.incoming() as file:
 
                 async def write(chunk: bytes) -> None:

@@ -31,9 +31,10 @@ async def memory(isolate: str, *, mib: int = 200) -> list[Figure]:
         folder = Path(name)
         (folder / "files").mkdir()
         digest = _make(folder / "files" / "large.in", mib)
+        async with rig(isolate, numbers) as bench:
+            idle = Figure("memory", "idle", await _idle_mib(bench), "MiB", at_most=60)
         async with _served(folder / "files") as port, rig(isolate, numbers, **_data(folder, port)) as bench:
-            await bench.judge_all([TRIVIAL] * 4 * _BOXES)
-            idle = Figure("memory", "idle", _mib(bench, "VmRSS"), "MiB", at_most=60)
+            with_urls = Figure("memory", "idle, with test data by URL", await _idle_mib(bench), "MiB")
             remote = {"sha256": digest, "url": f"http://{HOST}:{port}/large.in"}
             provided = {"file": "large.in"}
             before_mib = _mib(bench, "VmHWM")
@@ -57,7 +58,12 @@ async def memory(isolate: str, *, mib: int = 200) -> list[Figure]:
                 "MiB",
                 at_most=120,
             )
-    return [idle, large, full]
+    return [idle, with_urls, large, full]
+
+
+async def _idle_mib(bench: Rig) -> float:
+    await bench.judge_all([TRIVIAL] * 4 * _BOXES)
+    return _mib(bench, "VmRSS")
 
 
 def _mib(bench: Rig, name: str) -> float:
