@@ -51,7 +51,7 @@ class _Room:
 
 
 @dataclass(frozen=True, slots=True)
-class _Watched:
+class _Watching:
     """What watches a child that has not ended after so many seconds: most have."""
 
     watches: Sequence[Watch]
@@ -75,8 +75,8 @@ async def execute(
     The child gets descriptors opened here: a file without a name to read, and for each output stream a pipe,
     of which `output_bytes` are kept and the next `dropped_bytes` are read and dropped. If it writes more, if
     one of `watches` returns, or if the deadline passes, it is terminated; the watches begin if it has not
-    ended after `watched_after_s`. Processes that hold one of the
-    descriptors can open it again, also as another user: /dev/stdin, /dev/stdout, /proc/self/fd/2.
+    ended after `watched_after_s`. Processes that hold one of the descriptors can open it again, also as
+    another user: /dev/stdin, /dev/stdout, /proc/self/fd/2.
     Raises SandboxBroken if the deadline passed, if the child or a process of its own outlives the end, and if
     the host has no memory, process or open file left for it.
 
@@ -84,7 +84,7 @@ async def execute(
     """
     try:
         room = _Room(output_bytes, dropped_bytes)
-        watched = _Watched(watches, watched_after_s)
+        watched = _Watching(watches, watched_after_s)
         return await _execute(argv, stdin, room, deadline_s, grace_s, stderr=stderr, watched=watched)
     except OSError as error:
         raise SandboxBroken(f"cannot start {argv[0]}: {error}", FaultKind.START) from error
@@ -98,7 +98,7 @@ async def _execute(
     grace_s: float,
     *,
     stderr: Path | None,
-    watched: _Watched,
+    watched: _Watching,
 ) -> ProcessResult:
     overflow: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
 
@@ -128,7 +128,7 @@ async def _execute(
 async def _wait(
     child: Child,
     overflow: asyncio.Future[Ending],
-    watched: _Watched,
+    watched: _Watching,
     deadline_s: float,
     grace_s: float,
 ) -> Ending | None:
