@@ -59,7 +59,7 @@ async def main() -> int:
         figures += (new := await known[name]())
         print(*new, sep="\n", flush=True)
     if options.png:
-        title = f"CPU time of a trivial submission: {about['sandbox']}, {about['machine']}"
+        title = f"CPU time of a trivial submission: {about['sandbox']}, {about['machine'].split(', ')[0]}"
         draw(figures, title, options.png)
     if options.json:
         write_json(figures, about, options.json)

@@ -16,8 +16,9 @@ _LATENCIES = 200
 _RESET_S = 0.5
 """Resets of the last boxes are part of the cost."""
 
-BARE, OWN = "bare init and run, CPU", "daemon's own CPU"
-SANDBOX, BROKER = "sandbox and program, CPU", "broker, CPU"
+BARE = "bare init and run, CPU"
+OWN, SANDBOX, BROKER = "daemon's own CPU", "sandbox and program, CPU", "broker, CPU"
+NAIVE = "of a naive daemon: "
 
 
 async def cost(isolate: str, *, count: int, box_counts: Sequence[int] = (1, 2, 4, 8)) -> list[Figure]:
@@ -36,6 +37,7 @@ async def _with_boxes(isolate: str, count: int, number: int) -> list[Figure]:
     part = f"{number} boxes" if number > 1 else "1 box"
     return [
         *_figures(part, spent, beside, sandbox.control_groups),
+        *_cpu(part, naively, NAIVE),
         Figure(part, "daemon's own CPU / that of a naive daemon", spent.own_s / naively.own_s),
         Figure(part, "throughput / that of a naive daemon", naively.at_s / spent.at_s),
     ]
@@ -55,14 +57,18 @@ def _figures(part: str, spent: Spent, beside: bare.Cost, groups: bool) -> Iterat
     wall_s = spent.at_s
     whole_s = spent.own_s + spent.children_s
     yield Figure(part, BARE, 1000 * beside.cpu_s, "ms")
-    yield Figure(part, OWN, 1000 * spent.own_s, "ms")
-    yield Figure(part, SANDBOX, 1000 * spent.children_s, "ms")
-    yield Figure(part, BROKER, 1000 * spent.broker_s, "ms")
+    yield from _cpu(part, spent)
     yield Figure(part, "CPU on the judge box / bare CPU", whole_s / beside.cpu_s, at_most=0.95)
     yield Figure(part, "daemon's own CPU / bare CPU", spent.own_s / beside.cpu_s, at_most=0.20)
     least = 0.90 if groups else 1.05
     yield Figure(part, "submissions a second", 1 / wall_s, "1/s")
     yield Figure(part, "throughput / bare loop", beside.wall_s / wall_s, at_least=least)
+
+
+def _cpu(part: str, spent: Spent, whose: str = "") -> Iterator[Figure]:
+    yield Figure(part, f"{whose}{OWN}", 1000 * spent.own_s, "ms")
+    yield Figure(part, f"{whose}{SANDBOX}", 1000 * spent.children_s, "ms")
+    yield Figure(part, f"{whose}{BROKER}", 1000 * spent.broker_s, "ms")
 
 
 async def latency(isolate: str, *, count: int = _LATENCIES) -> list[Figure]:
