@@ -26,7 +26,7 @@ test-quick: lint ## in under a minute: check the code, then run unit tests, and 
 test: lint ## check the code, then run every test, in parallel: ARGS='tests/web -k limit'
 	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
-bench: setup ## measure the daemon beside the bare sandbox, for a quarter of an hour on a quiet machine: SANDBOX=path PART=name
+bench: setup ## measure the daemon beside the bare sandbox, for half an hour on a quiet machine: SANDBOX=path PART=name
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@mkdir -p build
 	@cd tests && ../$(BIN)/python -m harness.bench --json ../build/bench.json --png ../build/bench.png $(if $(SANDBOX),--sandbox $(SANDBOX)) $(PART)
