@@ -39,7 +39,7 @@ class NoiseMeter:
             steal = _part(before.ticks, now.ticks, max(now.of_ticks - before.of_ticks, 1))
         return Noise(
             cpu_pressure=_part(self._waited_s, _waited_for_cpu_s(), max(took_s, 0.001)),
-            throttled=_throttled_part(self._throttled, _quotas()),
+            throttled=_throttled(self._throttled, _quotas()),
             steal=steal,
         )
 
@@ -71,7 +71,7 @@ def _stolen() -> _Stolen:
 
 
 _lately_stolen = cached(TTLCache(1, _STEAL_S))(_stolen)
-"""What `_stolen` returned a moment ago."""
+"""The same, a tenth of a second old at most."""
 
 
 def _quotas() -> Quotas:
@@ -84,7 +84,7 @@ def _part(before: float | None, now: float | None, whole: float) -> float | None
     return min(1.0, max(0.0, (now - before) / whole))
 
 
-def _throttled_part(before: Quotas, now: Quotas) -> float | None:
+def _throttled(before: Quotas, now: Quotas) -> float | None:
     """Return the part of the group that was throttled most."""
     parts = [
         (now[file][1] - throttled) / max(now[file][0] - periods, 1)

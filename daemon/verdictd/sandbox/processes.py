@@ -52,7 +52,7 @@ class _Room:
 
 @dataclass(frozen=True, slots=True)
 class _Watching:
-    """What watches a child that has not ended after so many seconds: most have."""
+    """Watches of a child, begun if it has not ended after so many seconds: most have."""
 
     watches: Sequence[Watch]
     after_s: float

@@ -12,7 +12,7 @@ from verdictd.sandbox.model import BoxId, Sandbox
 
 PRINT_42 = "/usr/bin/perl -e 'print 42'"
 LIMITS = ["--time=2", "--extra-time=0.5", "--wall-time=6", "--processes=60", "--open-files=256", "--silent"]
-_LIMITS = " ".join(LIMITS)
+_RUN = f"$S {' '.join(LIMITS)} --meta=$M --run --"
 _LIMIT_S = 900
 
 
@@ -32,18 +32,21 @@ async def found(isolate: str, numbers: range) -> Sandbox:
 
 def cycle(sandbox: Sandbox, numbers: Sequence[int], count: int, program: str = PRINT_42) -> Cost:
     """`--init`, `--run`, again and again, in as many loops at once as there are boxes; the boxes stay."""
-    return _loops(
-        sandbox, numbers, count, f"$S --init > /dev/null; $S {_LIMITS} --meta=$M --run -- {program}"
-    )
+    return _loops(sandbox, numbers, count, f"$S --init > /dev/null; {_RUN} {program}")
 
 
 def runs(sandbox: Sandbox, numbers: Sequence[int], count: int, program: str = PRINT_42) -> Cost:
     """`--run` alone, again and again in boxes that were made before."""
-    return _loops(sandbox, numbers, count, f"$S {_LIMITS} --meta=$M --run -- {program}")
+    return _loops(sandbox, numbers, count, f"{_RUN} {program}")
+
+
+def command_words(sandbox: Sandbox) -> list[str]:
+    """Return the words with which each command line of the sandbox begins."""
+    return [*sandbox.executable, *(["--cg"] if sandbox.control_groups else [])]
 
 
 def _loops(sandbox: Sandbox, numbers: Sequence[int], count: int, step: str) -> Cost:
-    words = [*sandbox.executable, *(["--cg"] if sandbox.control_groups else [])]
+    words = command_words(sandbox)
     _manage(words, numbers, "--init")
     each = max(1, count // len(numbers))
     script = (

@@ -14,12 +14,11 @@ import aio_pika
 import orjson
 from aio_pika.abc import AbstractIncomingMessage
 
-from harness.bench.bare import LIMITS
-from harness.bench.rig import Rig
+from harness.bench.bare import LIMITS, command_words
+from harness.bench.rig import Rig, own_broker
 from support.amqp import RESULTS, SUBMISSIONS, peer
 from support.daemon import Daemon
 from support.forkserver import DIES_WITH_US
-from support.rabbitmq import PrivateBroker
 from verdictd.sandbox.model import Sandbox
 
 
@@ -65,29 +64,23 @@ async def _output(argv: list[str]) -> bytes:
 @asynccontextmanager
 async def naive(sandbox: Sandbox, numbers: range) -> AsyncIterator[Rig]:
     """Run a broker, and a naive daemon with these boxes."""
-    words = [*sandbox.executable, *(["--cg"] if sandbox.control_groups else [])]
-    broker = PrivateBroker()
-    try:
-        await asyncio.to_thread(broker.start)
-        async with peer(broker.url) as client:
-            for name in (SUBMISSIONS, RESULTS):
-                await client.channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum"})
-            process = await asyncio.create_subprocess_exec(
-                *DIES_WITH_US,
-                *(sys.executable, "-m", "harness.bench.naive", broker.url, str(broker.folder)),
-                *(" ".join(words), " ".join(map(str, numbers))),
-            )
-            try:
-                await client.until_consumed(SUBMISSIONS)
-                bench = Rig(broker, Daemon(process, Path("/dev/null")), client)
-                await bench.listen()
-                yield bench
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
-    finally:
-        await asyncio.to_thread(broker.close)
+    async with own_broker() as broker, peer(broker.url) as client:
+        for name in (SUBMISSIONS, RESULTS):
+            await client.channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum"})
+        process = await asyncio.create_subprocess_exec(
+            *DIES_WITH_US,
+            *(sys.executable, "-m", "harness.bench.naive", broker.url, str(broker.folder)),
+            *(" ".join(command_words(sandbox)), " ".join(map(str, numbers))),
+        )
+        try:
+            await client.until_consumed(SUBMISSIONS)
+            bench = Rig(broker, Daemon(process, Path("/dev/null")), client)
+            await bench.listen()
+            yield bench
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
 
 
 if __name__ == "__main__":

@@ -90,6 +90,17 @@ def body(language: str, source_code: str, **fields: Any) -> bytes:
 
 
 @asynccontextmanager
+async def own_broker() -> AsyncIterator[PrivateBroker]:
+    """Run a broker until the block ends."""
+    broker = PrivateBroker()
+    try:
+        await asyncio.to_thread(broker.start)
+        yield broker
+    finally:
+        await asyncio.to_thread(broker.close)
+
+
+@asynccontextmanager
 async def rig(isolate: str, numbers: range, **settings: str) -> AsyncIterator[Rig]:
     """Run a broker and a daemon with these boxes, in production's log format."""
     own = {
@@ -98,19 +109,14 @@ async def rig(isolate: str, numbers: range, **settings: str) -> AsyncIterator[Ri
         "sandbox__first_box": str(numbers.start),
         "log__format": "json",
     }
-    broker = PrivateBroker()
-    try:
-        await asyncio.to_thread(broker.start)
-        url = broker.url
-        async with (
-            # A process of its own: one that is forked from the tests' has all that they have imported.
-            daemon(
-                broker.folder / "daemon.log", within=("env",), broker__url=url, **(own | settings)
-            ) as running,
-            peer(url) as client,
-        ):
-            bench = Rig(broker, running, client)
-            await bench.listen()
-            yield bench
-    finally:
-        await asyncio.to_thread(broker.close)
+    async with (
+        own_broker() as broker,
+        # A process of its own: one that is forked from the tests' has all that they have imported.
+        daemon(
+            broker.folder / "daemon.log", within=("env",), broker__url=broker.url, **(own | settings)
+        ) as running,
+        peer(broker.url) as client,
+    ):
+        bench = Rig(broker, running, client)
+        await bench.listen()
+        yield bench
